@@ -1,0 +1,74 @@
+"""The slots of a section's AnnData, and the checks at every door.
+
+A section grows along the notebooks: counts and coordinates (1_data), nuclei and patch features (2_segmentation),
+targets of the panel (3_normalization), predictions (4_stem_training). Everything joins by spot name.
+"""
+
+import re
+
+import numpy as np
+from anndata import AnnData
+from scipy import sparse
+
+COUNTS = "counts"  # layers: raw integer counts, spots x genes, CSR
+SPATIAL = "spatial"  # obsm: x, y of the spot centre, full-resolution pixels
+LATTICE = "lattice"  # obsm: x, y of the spot centre, lattice units
+PATCH = "patch"  # obsm: features of the patch around the spot
+MEASURED, PREDICTED = "measured", "predicted"  # layers of a prediction
+SPOT_DIAMETER_UM = 100.0
+SPOT_PITCH_UM = 200.0
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+def check_name(name: str) -> str:
+    """Return `name` if it can name a section, hence a file: letters, digits, `_`, `.`, `-`."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not a section's name: use letters, digits, '_', '.' and '-' only, no folder")
+    return name
+
+
+def check_section(section: AnnData) -> AnnData:
+    """Return `section` if it has names, raw counts, coordinates and a pixel size; else say what is wrong with it."""
+    name = section.uns.get("section", "unnamed section")
+
+    def refuse(what: str, fix: str):
+        raise ValueError(f"section {name}: {what}; {fix}")
+
+    for names, what in ((section.obs_names, "spot"), (section.var_names, "gene")):
+        if not names.is_unique:
+            twice = names[names.duplicated()][0]
+            refuse(f"{what} {twice!r} occurs twice", f"keep one row or column per {what}")
+    if COUNTS not in section.layers:
+        refuse("no layers['counts']", "put the raw counts there")
+    check_counts(section.layers[COUNTS], f"section {name}")
+    for slot in (SPATIAL, LATTICE):
+        if slot not in section.obsm:
+            refuse(f"no obsm[{slot!r}]", "give each spot's centre")
+        xy = np.asarray(section.obsm[slot])
+        if xy.shape != (section.n_obs, 2) or not np.isfinite(xy).all():
+            refuse(f"obsm[{slot!r}] is not {section.n_obs} finite pairs", "give each spot's centre as x, y")
+    if not 0 < float(section.uns.get("mpp", np.nan)) < 20:
+        refuse(f"pixel size {section.uns.get('mpp')} um is not plausible", "set mpp in the config")
+    for column in ("section", "patient", "total_counts"):
+        if column not in section.obs:
+            refuse(f"no obs[{column!r}]", "read it with helpers.sections.read")
+    return section
+
+
+def check_counts(counts, where: str) -> None:
+    """Refuse anything but raw counts: numbers that are missing, negative or not whole, named by `where`."""
+    values = counts.data if sparse.issparse(counts) else np.asarray(counts)
+    if values.dtype.kind not in "iuf":
+        raise ValueError(f"{where}: the counts hold text where numbers are wanted; check the columns")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{where}: some counts are missing (NaN) or infinite; write 0 where nothing was captured")
+    if (values < 0).any():
+        raise ValueError(f"{where}: some counts are negative; raw counts are wanted, not a normalized matrix")
+    if not np.array_equal(values, np.rint(values)):
+        raise ValueError(f"{where}: some counts are not whole numbers; raw counts are wanted, not a normalized matrix")
+
+
+def has_nuclei(section: AnnData) -> bool:
+    """Whether the section has been through 2_segmentation, that is, has an H&E image."""
+    return "n_nuclei" in section.obs
