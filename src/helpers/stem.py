@@ -1,0 +1,274 @@
+"""STEM: a diffusion transformer whose tokens are genes, from the image of a spot to samples of its expression.
+
+Network, diffusion, training, sampling, in this order. Sizes and recipes are in `PROFILES`: `paper` is the
+published one, each other profile departs from it only in what its entry says.
+Source: Zhu et al., ICLR 2025, arXiv 2501.15598; diffusion with learned variance: Nichol & Dhariwal 2021,
+arXiv 2102.09672; transformer with adaLN-Zero: Peebles & Xie 2023, arXiv 2212.09748.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+N_TIMES = 1000
+
+PAPER = {
+    "hidden_size": 384,
+    "depth": 12,
+    "n_heads": 6,
+    "standardize": False,  # True: z-score each gene on the training spots, undone after sampling
+    "prediction": "epsilon",  # "v": the first output is the velocity, see `velocity`
+    "steps": 250_000,
+    "batch_size": 256,
+    "learning_rate": 1e-4,
+    "weight_decay": 0.0,
+    "decay": "constant",  # "cosine": linear warm-up over 5 % of the steps, then a cosine to zero
+    "stratified": False,  # True: the times of a batch are spread evenly over the schedule
+    "ema": 0.9999,
+    "sampler": "ancestral",  # "ddim", "dpm": few calls, by diffusers
+    "calls": 1000,  # of the network, for each sample
+    "n_samples": 20,
+    "antithetic": False,  # True: samples come in pairs that start from opposite noise
+}
+PROFILES = {"paper": PAPER}
+
+
+# --- network -------------------------------------------------------------------------------------------------
+
+
+class GeneEmbedding(nn.Module):
+    """Values (B, 1, G) -> tokens (B, G, h): what each gene's value is, plus which gene it is."""
+
+    def __init__(self, n_genes: int, hidden_size: int):
+        super().__init__()
+        self.gene_name_ebd = nn.Parameter(torch.empty(n_genes, hidden_size))
+        self.gene_count_ebd = two_layers(1, hidden_size, hidden_size)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.gene_count_ebd(x.transpose(1, 2)) + self.gene_name_ebd
+
+
+class TimeEmbedding(nn.Module):
+    """Times (B,) -> (B, h) through 128 cosines and 128 sines of geometrically spaced periods."""
+
+    def __init__(self, hidden_size: int):
+        super().__init__()
+        self.mlp = two_layers(256, hidden_size, hidden_size)
+
+    def forward(self, t: torch.Tensor) -> torch.Tensor:
+        frequencies = torch.exp(-math.log(10_000) * torch.arange(128, device=t.device) / 128)
+        angles = t[:, None].float() * frequencies
+        return self.mlp(torch.cat([angles.cos(), angles.sin()], dim=-1))
+
+
+class Attention(nn.Module):
+    def __init__(self, hidden_size: int, n_heads: int):
+        super().__init__()
+        self.n_heads = n_heads
+        self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
+        self.proj = nn.Linear(hidden_size, hidden_size)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
+        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+class Mlp(nn.Module):
+    def __init__(self, hidden_size: int):
+        super().__init__()
+        self.fc1 = nn.Linear(hidden_size, 4 * hidden_size)
+        self.fc2 = nn.Linear(4 * hidden_size, hidden_size)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+
+
+class Block(nn.Module):
+    def __init__(self, hidden_size: int, n_heads: int):
+        super().__init__()
+        self.attn = Attention(hidden_size, n_heads)
+        self.mlp = Mlp(hidden_size)
+        self.adaLN_modulation = modulation(hidden_size, 6)
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.adaLN_modulation(condition).chunk(6, dim=-1)
+        x = x + gate_a[:, None] * self.attn(modulated_norm(x, shift_a, scale_a))
+        return x + gate_m[:, None] * self.mlp(modulated_norm(x, shift_m, scale_m))
+
+
+class Head(nn.Module):
+    """Tokens (B, G, h) -> (B, 2, G)."""
+
+    def __init__(self, hidden_size: int):
+        super().__init__()
+        self.linear = nn.Linear(hidden_size, 2)
+        self.adaLN_modulation = modulation(hidden_size, 2)
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        shift, scale = self.adaLN_modulation(condition).chunk(2, dim=-1)
+        return self.linear(modulated_norm(x, shift, scale)).transpose(1, 2)
+
+
+class Stem(nn.Module):
+    """The published network, with the published parameter names: its checkpoints load as they are.
+
+    `forward` takes x (B, 1, G) noised targets, t (B,) integer times, y (B, C) image conditions and returns
+    (B, 2, G): the noise estimate (or velocity, see `velocity`) and where the variance lies in its range.
+    """
+
+    def __init__(self, n_genes: int, hidden_size: int, depth: int, n_heads: int, condition_size: int):
+        super().__init__()
+        if hidden_size % n_heads:
+            raise ValueError(f"hidden_size {hidden_size} is not a multiple of n_heads {n_heads}: change one of them")
+        self.gene_joint_embed = GeneEmbedding(n_genes, hidden_size)
+        self.time_embed = TimeEmbedding(hidden_size)
+        self.label_embed = two_layers(condition_size, condition_size, hidden_size)
+        self.blocks = nn.ModuleList(Block(hidden_size, n_heads) for _ in range(depth))
+        self.final_layer = Head(hidden_size)
+        self.initialize()
+
+    def initialize(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        nn.init.kaiming_uniform_(self.gene_joint_embed.gene_name_ebd, a=math.sqrt(5))
+        for mlp in (self.time_embed.mlp, self.label_embed):
+            nn.init.normal_(mlp[0].weight, std=0.02)
+            nn.init.normal_(mlp[2].weight, std=0.02)
+        # Zero: each block starts as the identity and the whole network as 0, whatever the condition.
+        for layer in [block.adaLN_modulation[1] for block in self.blocks] + [self.final_layer.adaLN_modulation[1]]:
+            nn.init.zeros_(layer.weight)
+        nn.init.zeros_(self.final_layer.linear.weight)
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        tokens = self.gene_joint_embed(x)
+        condition = self.time_embed(t) + self.label_embed(y)
+        for block in self.blocks:
+            tokens = block(tokens, condition)
+        return self.final_layer(tokens, condition)
+
+
+def two_layers(n_in: int, n_hidden: int, n_out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(n_in, n_hidden), nn.SiLU(), nn.Linear(n_hidden, n_out))
+
+
+def modulation(hidden_size: int, n: int) -> nn.Sequential:
+    return nn.Sequential(nn.SiLU(), nn.Linear(hidden_size, n * hidden_size))
+
+
+def modulated_norm(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    return torch.addcmul(shift[:, None], F.layer_norm(x, x.shape[-1:], eps=1e-6), 1 + scale[:, None])
+
+
+# --- diffusion: every tensor (B, 1, G), times (B,), schedule in float64 -----------------------------------------
+
+
+def schedule() -> dict[str, torch.Tensor]:
+    """The linear schedule and all that follows from it, each (1000,) float64.
+
+    `alphas_cumprod` is the variance share of the signal at a time, `x0_weight` and `xt_weight` make the mean of
+    q(x_{t-1} | x_t, x_0), `min_log` and `max_log` the range of the learned log variance (Nichol & Dhariwal 2021).
+    """
+    betas = torch.linspace(1e-4, 0.02, N_TIMES, dtype=torch.float64)
+    cumprod = torch.cumprod(1 - betas, 0)
+    before = torch.cat([torch.ones(1, dtype=torch.float64), cumprod[:-1]])
+    variance = betas * (1 - before) / (1 - cumprod)
+    variance[0] = variance[1]  # zero at the last step: its logarithm takes the neighbour's
+    return {
+        "alphas_cumprod": cumprod,
+        "signal": cumprod.sqrt(),
+        "noise": (1 - cumprod).sqrt(),
+        "inverse_signal": (1 / cumprod).sqrt(),
+        "noise_ratio": (1 / cumprod - 1).sqrt(),
+        "x0_weight": betas * before.sqrt() / (1 - cumprod),
+        "xt_weight": (1 - before) * (1 - betas).sqrt() / (1 - cumprod),
+        "min_log": variance.log(),
+        "max_log": betas.log(),
+    }
+
+
+SCHEDULE = schedule()
+
+
+def at(name: str, t: torch.Tensor) -> torch.Tensor:
+    """An entry of the schedule at times (B,), as float32 (B, 1, 1) on their device."""
+    return SCHEDULE[name].to(t.device)[t].float()[:, None, None]
+
+
+def noised(x0: torch.Tensor, t: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    """x_t: the target after t + 1 steps of noise."""
+    return at("signal", t) * x0 + at("noise", t) * noise
+
+
+def velocity(x0: torch.Tensor, t: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    """What the network learns with `prediction="v"` (Salimans & Ho 2022, arXiv 2202.00512).
+
+    The same model as with epsilon, otherwise weighted: where the noise is nearly all of x_t, epsilon is nearly
+    x_t and says next to nothing about the condition, while the velocity is nearly minus the target.
+    """
+    return at("signal", t) * noise - at("noise", t) * x0
+
+
+def estimate_x0(x_t: torch.Tensor, t: torch.Tensor, output: torch.Tensor, prediction: str) -> torch.Tensor:
+    first = output[:, :1]
+    if prediction == "v":
+        return at("signal", t) * x_t - at("noise", t) * first
+    return at("inverse_signal", t) * x_t - at("noise_ratio", t) * first
+
+
+def posterior(
+    x_t: torch.Tensor, t: torch.Tensor, output: torch.Tensor, prediction: str = "epsilon"
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Mean and log variance of p(x_{t-1} | x_t) and the estimate of x_0, from the network's output (B, 2, G)."""
+    x0 = estimate_x0(x_t, t, output, prediction)
+    mean = at("x0_weight", t) * x0 + at("xt_weight", t) * x_t
+    share = (output[:, 1:] + 1) / 2
+    return mean, share * at("max_log", t) + (1 - share) * at("min_log", t), x0
+
+
+def losses(
+    output: torch.Tensor,
+    x0: torch.Tensor,
+    t: torch.Tensor,
+    noise: torch.Tensor,
+    prediction: str = "epsilon",
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Squared error and variational term in bits, each (B,): their sum is the hybrid loss.
+
+    The mean is detached from the variational term, which so trains the variance alone.
+    """
+    x_t = noised(x0, t, noise)
+    wanted = noise if prediction == "epsilon" else velocity(x0, t, noise)
+    mse = (output[:, :1] - wanted).square().mean(dim=(1, 2))
+
+    frozen = torch.cat([output[:, :1].detach(), output[:, 1:]], dim=1)
+    mean, log_variance, _ = posterior(x_t, t, frozen, prediction)
+    true_mean = at("x0_weight", t) * x0 + at("xt_weight", t) * x_t
+    true_log = at("min_log", t)
+    kl = 0.5 * (
+        log_variance - true_log - 1
+        + (true_log - log_variance).exp()
+        + (true_mean - mean).square() * (-log_variance).exp()
+    )
+    first_step = -discretized_log_likelihood(x0, mean, 0.5 * log_variance)
+    bits = torch.where(t[:, None, None] == 0, first_step, kl) / math.log(2)
+    return mse, bits.mean(dim=(1, 2))
+
+
+def discretized_log_likelihood(x: torch.Tensor, mean: torch.Tensor, log_sd: torch.Tensor) -> torch.Tensor:
+    """Log mass that a normal puts on the bin of x, 1/255 to each side.
+
+    Made for pixels in [-1, 1], whose outermost bins are open; kept for counts only to agree with the published
+    loss. The normal distribution function is the tanh approximation, as published.
+    """
+
+    def below(edge: torch.Tensor) -> torch.Tensor:
+        z = (edge - mean) * (-log_sd).exp()
+        return 0.5 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)))
+
+    upper, lower = below(x + 1 / 255), below(x - 1 / 255)
+    mass = torch.where(x < -0.999, upper, torch.where(x > 0.999, 1 - lower, upper - lower))
+    return mass.clamp(min=1e-12).log()
