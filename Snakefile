@@ -1,0 +1,425 @@
+"""From raw files to the book: one rule per notebook, and the only place where paths are spelled.
+
+A notebook's parameters are its rule's named inputs and outputs (as paths relative to notebooks/) and the values of the
+config that it needs. Each rule runs papermill; pages/ holds the executed notebooks that the book shows, runs/ the
+same notebook for every other section.
+"""
+
+import ast
+import functools
+import hashlib
+import json
+import os
+import sys
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+from snakemake.utils import validate
+
+if not config:
+    raise WorkflowError("no cohort: give one, snakemake --configfile config/toy.yaml, or use make book COHORT=toy")
+validate(config, "config/schema.yaml")
+if config["example"] not in config["sections"]:
+    raise WorkflowError(f"example {config['example']!r} is not among the sections of the config")
+
+BUILD = f"build/{config['cohort']}"
+ROOT = os.environ.get(config.get("root_setting", ""), "") or config["root"]
+# Ridge and the floors cost seconds and go together; stem is a fit, hence a job, per target.
+FITS = ["linear"] + [f"stem.{target}" for target in config["stem_targets"] if "stem" in config["backbones"]]
+EXAMPLE_FIT = FITS[min(1, len(FITS) - 1)]
+RESULTS = f"{BUILD}/results"
+FIGURE = [f"{RESULTS}/figure1.{kind}" for kind in ("png", "svg")]
+
+PAPERMILL = (
+    "export JUPYTER_PREFER_ENV_PATH=1 OMP_NUM_THREADS={threads}; "
+    f"{sys.executable} -m papermill {{input.notebook}} {{output.page}} --cwd notebooks --kernel python3 "
+    "--no-progress-bar --log-level WARNING -y {params.values:q}"
+)
+
+
+wildcard_constraints:
+    section="[^/]+",
+    fit="linear|stem[.][a-z0-9_]+",
+    split="section|patient",
+
+
+# --- what a notebook depends on, and what it is told ---
+
+
+@functools.cache
+def source(name):
+    cells = nbformat.read(f"notebooks/{name}.ipynb", as_version=4).cells
+    return [(cell.source, cell.metadata.get("tags", [])) for cell in cells if cell.cell_type == "code"]
+
+
+def imported(code):
+    """Names of the helpers that some Python code imports."""
+    nodes = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ImportFrom)]
+    names = {alias.name for node in nodes if node.module == "helpers" for alias in node.names}
+    return names | {node.module.removeprefix("helpers.") for node in nodes if (node.module or "").startswith("helpers.")}
+
+
+def code(name):
+    """The notebook's helpers, and the helpers these import: an edit re-runs what depends on it and nothing else."""
+    found, ahead = set(), set().union(*(imported(cell) for cell, _ in source(name)))
+    while ahead:
+        found |= ahead
+        ahead = {m for n in ahead for m in imported(Path(f"src/helpers/{n}.py").read_text())} - found
+    return [f"src/helpers/{module}.py" for module in sorted(found)]
+
+
+@functools.cache
+def declared(name):
+    cells = [cell for cell, tags in source(name) if "parameters" in tags]
+    nodes = [node for cell in cells for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.Assign)]
+    return {target.id for node in nodes for target in node.targets}
+
+
+def values(name, input, output, **config_values):
+    """The parameters of a run as YAML. Papermill only warns about an undeclared one, so it is refused here."""
+
+    def here(paths):
+        return f"../{paths}" if isinstance(paths, str) else [f"../{path}" for path in paths]
+
+    skip = {"notebook", "code", "page"}
+    paths = {key: here(path) for key, path in [*input.items(), *output.items()] if key not in skip}
+    given = {"cohort": config["title"]} | paths | config_values
+    if unknown := set(given) - declared(name):
+        raise WorkflowError(f"notebooks/{name}.ipynb declares no parameter {', '.join(sorted(unknown))}")
+    if unset := declared(name) - set(given):
+        raise WorkflowError(f"the rule of notebooks/{name}.ipynb does not set {', '.join(sorted(unset))}")
+    return json.dumps(given)
+
+
+# --- sections that the cohort turns out to have ---
+
+
+def sections(only_images=False):
+    table = pd.read_csv(checkpoints.data.get().output.section_table, keep_default_na=False)
+    chosen = table[table["kept"] & ((table["image"] != "") | (not only_images))]
+    return list(chosen["section"])
+
+
+def images(pattern, **more):
+    return lambda wildcards: expand(pattern, section=sections(only_images=True), **more)
+
+
+def fits(pattern):
+    return images(pattern, split=config["splits"], fit=FITS)
+
+
+def sections_so_far(wildcards):
+    with_image = set(sections(only_images=True))
+    return [f"{BUILD}/{'segmented' if s in with_image else 'sections'}/{s}.h5ad" for s in sections()]
+
+
+# --- the book ---
+
+
+PANELS = {  # notebook: the tables it reads, besides cohort; what it leaves
+    "5a_nuclei_and_depth": ({"spots": "spots.csv.gz", "sections": "sections.csv"}, {}),
+    "5b_median_coupling": ({"associations": "associations.csv.gz"}, {}),
+    "5c_share_coupled": ({"associations": "associations.csv.gz"}, {}),
+    "5d_predictability": ({"predictability": "predictability.csv.gz"}, {}),
+    "5e_top_gene_coupling": (
+        {"predictability": "predictability.csv.gz", "associations": "associations.csv.gz"},
+        {"top_genes": "top_genes.csv"},
+    ),
+    "5f_predictability_and_coupling": (
+        {"predictability": "predictability.csv.gz", "associations": "associations.csv.gz"},
+        {"couplings": "couplings.csv"},
+    ),
+}
+PAGES = [
+    "1_data", "2_segmentation", "2b_segmentation_check", "3_normalization", "4_stem_training", "4b_training_check",
+    *PANELS, "5g_figure1", "6_tables", "7_ledger",
+]  # fmt: skip
+
+
+rule book:
+    input:
+        f"{BUILD}/html/index.html",
+
+
+rule html:
+    input:
+        pages=expand(f"{BUILD}/pages/{{page}}.ipynb", page=PAGES),
+        words=[str(path) for path in sorted(Path("book").rglob("*")) if path.is_file()],
+        look="_config.yml",
+    output:
+        index=f"{BUILD}/html/index.html",
+    params:
+        title=config["title"],
+        book=f"{BUILD}/book",
+        built=f"{BUILD}/book_build",
+        html=f"{BUILD}/html",
+        results=RESULTS,
+    shell:
+        """
+        rm -rf {params.book} {params.built} {params.html}
+        cp -r book {params.book}
+        cp {input.pages} {params.book}
+        cp -r {params.results} {params.book}/results
+        sed 's|COHORT_TITLE|{params.title}|' {input.look} > {params.book}/_config.yml
+        %s/jupyter-book build {params.book} --config {params.book}/_config.yml --path-output {params.built} -W --quiet
+        mv {params.built}/_build/html {params.html}
+        rm -rf {params.built}
+        """ % Path(sys.executable).parent
+
+
+# --- raw files -> targets ---
+
+
+checkpoint data:
+    input:
+        notebook="notebooks/1_data.ipynb",
+        code=code("1_data"),
+    output:
+        page=f"{BUILD}/pages/1_data.ipynb",
+        section_table=f"{BUILD}/sections.csv",
+        section_files=expand(f"{BUILD}/sections/{{section}}.h5ad", section=config["sections"]),
+    params:
+        values=lambda wildcards, input, output: values(
+            "1_data", input, output,
+            layout=config["layout"], root=f"../{ROOT}" if not os.path.isabs(ROOT) else ROOT,
+            manifest=f"../{config['manifest']}" if "manifest" in config and ROOT == config["root"] else None,
+            simulate=config.get("simulate"), mpp=config.get("mpp"), qc=config["qc"],
+        ),  # fmt: skip
+    shell:
+        PAPERMILL + " --log-output --log-level INFO"
+
+
+rule segmentation:
+    input:
+        notebook="notebooks/2_segmentation.ipynb",
+        code=code("2_segmentation"),
+        section=f"{BUILD}/sections/{{section}}.h5ad",
+    output:
+        page=f"{BUILD}/runs/2_segmentation/{{section}}.ipynb",
+        segmented=f"{BUILD}/segmented/{{section}}.h5ad",
+        nuclei=f"{BUILD}/nuclei/{{section}}.parquet",
+        overview=f"{BUILD}/overview/{{section}}.jpg",
+    params:
+        values=lambda wildcards, input, output: values(
+            "2_segmentation", input, output, encoder=config["encoder"]
+        ),
+    shell:
+        PAPERMILL
+
+
+rule segmentation_check:
+    input:
+        notebook="notebooks/2b_segmentation_check.ipynb",
+        code=code("2b_segmentation_check"),
+        segmented=images(f"{BUILD}/segmented/{{section}}.h5ad"),
+        overviews=images(f"{BUILD}/overview/{{section}}.jpg"),
+    output:
+        page=f"{BUILD}/pages/2b_segmentation_check.ipynb",
+        nuclei_table=f"{RESULTS}/nuclei.csv",
+    params:
+        values=lambda wildcards, input, output: values(
+            "2b_segmentation_check", input, output, truth=f"../{ROOT}/truth" if "simulate" in config else None
+        ),
+    shell:
+        PAPERMILL
+
+
+rule normalization:
+    input:
+        notebook="notebooks/3_normalization.ipynb",
+        code=code("3_normalization"),
+        section_files=sections_so_far,
+        section_table=f"{BUILD}/sections.csv",
+    output:
+        page=f"{BUILD}/pages/3_normalization.ipynb",
+        targets_folder=directory(f"{BUILD}/targets"),
+        panel_table=f"{RESULTS}/panel.csv",
+        sections=f"{RESULTS}/sections.csv",
+        spots=f"{RESULTS}/spots.csv.gz",
+        associations=f"{RESULTS}/associations.csv.gz",
+        moments=f"{RESULTS}/mean_variance.csv.gz",
+        ceilings=f"{BUILD}/ceilings.csv.gz",
+    params:
+        values=lambda wildcards, input, output: values(
+            "3_normalization", input, output,
+            targets=config["targets"], panel_size=config["panel"]["size"], panel_choose=config["panel"]["choose"],
+            n_random_maps=config["n_random_maps"], n_ceiling_splits=config["n_ceiling_splits"],
+            example=config["example"],
+        ),  # fmt: skip
+    threads: 2
+    shell:
+        PAPERMILL
+
+
+# --- targets -> predictions ---
+
+
+rule training:
+    input:
+        notebook="notebooks/4_stem_training.ipynb",
+        code=code("4_stem_training"),
+        targets_folder=f"{BUILD}/targets",
+        panel_table=f"{RESULTS}/panel.csv",
+        ceilings=f"{BUILD}/ceilings.csv.gz",
+    output:
+        page=f"{BUILD}/runs/4_stem_training/{{split}}.{{section}}.{{fit}}.ipynb",
+        predictions=directory(f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"),
+        scores=f"{BUILD}/scores/{{split}}.{{section}}.{{fit}}.csv.gz",
+        losses=f"{BUILD}/losses/{{split}}.{{section}}.{{fit}}.csv",
+    params:
+        values=lambda wildcards, input, output: values(
+            "4_stem_training", input, output,
+            held_out=wildcards.section, split=wildcards.split, seeds=config["seeds"], profile=config["profile"],
+            sections=sections(only_images=True),
+            backbones=["ridge", "nuclei", "depth"] if wildcards.fit == "linear" else ["stem"],
+            targets=config["targets"] if wildcards.fit == "linear" else [wildcards.fit.removeprefix("stem.")],
+        ),  # fmt: skip
+    resources:
+        gpu=lambda wildcards: int(config["profile"] == "paper"),
+    shell:
+        PAPERMILL + " --log-output --log-level INFO"
+
+
+rule training_check:
+    input:
+        notebook="notebooks/4b_training_check.ipynb",
+        code=code("4b_training_check"),
+        scores=fits(f"{BUILD}/scores/{{split}}.{{section}}.{{fit}}.csv.gz"),
+        losses=fits(f"{BUILD}/losses/{{split}}.{{section}}.{{fit}}.csv"),
+        predictions=expand(
+            f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}",
+            split=config["splits"][0], section=config["example"], fit=FITS,
+        ),  # fmt: skip
+    output:
+        page=f"{BUILD}/pages/4b_training_check.ipynb",
+        predictability=f"{RESULTS}/predictability.csv.gz",
+        fractions=f"{RESULTS}/fraction_of_ridge.csv",
+    params:
+        values=lambda wildcards, input, output: values(
+            "4b_training_check", input, output, profile=config["profile"]
+        ),
+    shell:
+        PAPERMILL
+
+
+# --- the run of the example section is the page that the book shows ---
+
+
+rule example_segmentation:
+    input:
+        f"{BUILD}/runs/2_segmentation/{config['example']}.ipynb",
+    output:
+        f"{BUILD}/pages/2_segmentation.ipynb",
+    shell:
+        "cp {input} {output}"
+
+
+rule example_training:
+    input:
+        f"{BUILD}/runs/4_stem_training/{config['splits'][0]}.{config['example']}.{EXAMPLE_FIT}.ipynb",
+    output:
+        f"{BUILD}/pages/4_stem_training.ipynb",
+    shell:
+        "cp {input} {output}"
+
+
+# --- tables -> panels, Tables 1 and 2, ledger ---
+
+for panel, (takes, leaves) in PANELS.items():
+
+    rule:
+        name:
+            f"panel_{panel}"
+        input:
+            notebook=f"notebooks/{panel}.ipynb",
+            code=code(panel),
+            **{key: f"{RESULTS}/{table}" for key, table in takes.items()},
+        output:
+            page=f"{BUILD}/pages/{panel}.ipynb",
+            **{key: f"{RESULTS}/{table}" for key, table in leaves.items()},
+        params:
+            values=lambda wildcards, input, output, panel=panel: values(panel, input, output),
+        shell:
+            PAPERMILL
+
+
+rule tables:
+    input:
+        notebook="notebooks/6_tables.ipynb",
+        code=code("6_tables"),
+        associations=f"{RESULTS}/associations.csv.gz",
+        predictability=f"{RESULTS}/predictability.csv.gz",
+        sections=f"{RESULTS}/sections.csv",
+        paper="data/paper.csv",
+    output:
+        page=f"{BUILD}/pages/6_tables.ipynb",
+        table1=f"{RESULTS}/table1.csv",
+        table2=f"{RESULTS}/table2.csv",
+        drop_one=f"{RESULTS}/drop_one.csv",
+    params:
+        values=lambda wildcards, input, output: values("6_tables", input, output, qc=config["qc"]),
+    shell:
+        PAPERMILL
+
+
+rule figure1:
+    input:
+        notebook="notebooks/5g_figure1.ipynb",
+        code=code("5g_figure1"),
+        spots=f"{RESULTS}/spots.csv.gz",
+        associations=f"{RESULTS}/associations.csv.gz",
+        predictability=f"{RESULTS}/predictability.csv.gz",
+    output:
+        page=f"{BUILD}/pages/5g_figure1.ipynb",
+        figure=FIGURE,
+    params:
+        values=lambda wildcards, input, output: values("5g_figure1", input, output),
+    shell:
+        PAPERMILL
+
+
+rule ledger:
+    input:
+        notebook="notebooks/7_ledger.ipynb",
+        code=code("7_ledger"),
+        table1=f"{RESULTS}/table1.csv",
+        table2=f"{RESULTS}/table2.csv",
+        sections=f"{RESULTS}/sections.csv",
+        predictability=f"{RESULTS}/predictability.csv.gz",
+        fractions=f"{RESULTS}/fraction_of_ridge.csv",
+        paper="data/paper.csv",
+    output:
+        page=f"{BUILD}/pages/7_ledger.ipynb",
+        ledger=f"{RESULTS}/ledger.csv",
+    params:
+        values=lambda wildcards, input, output: values(
+            "7_ledger", input, output, reference="../data/results/her2st"
+        ),
+    shell:
+        PAPERMILL
+
+
+# --- the committed tables of a reference run ---
+
+
+rule reference:
+    input:
+        f"{BUILD}/html/index.html",
+    output:
+        provenance=f"data/results/{config['cohort']}/provenance.json",
+    run:
+        folder = Path(output.provenance).parent
+        shell(f"rm -rf {folder} && mkdir -p {folder} && cp {RESULTS}/* {folder}")
+        packages = ["anndata", "numpy", "pandas", "scanpy", "scikit-image", "scikit-learn", "scipy", "tiatoolbox", "torch"]
+        provenance = {
+            "cohort": config["title"],
+            "commit": next(shell("git describe --always --dirty --abbrev=40", iterable=True)),
+            "config_sha256": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest(),
+            "date": date.today().isoformat(),
+            "python": sys.version.split()[0],
+            "versions": {package: version(package) for package in packages},
+        }
+        Path(output.provenance).write_text(json.dumps(provenance, indent=1) + "\n")
