@@ -123,13 +123,20 @@ PANELS = {  # notebook: the tables it reads, besides cohort; what it leaves
     "5a_nuclei_and_depth": ({"spots": "spots.csv.gz", "sections": "sections.csv"}, {}),
     "5b_median_coupling": ({"associations": "associations.csv.gz"}, {}),
     "5c_share_coupled": ({"associations": "associations.csv.gz"}, {}),
-    "5d_predictability": ({"predictability": "predictability.csv.gz"}, {}),
+    "5d_predictability": (
+        {"predictability": "predictability.csv.gz", "associations": "associations.csv.gz"},
+        {},
+    ),
     "5e_top_gene_coupling": (
         {"predictability": "predictability.csv.gz", "associations": "associations.csv.gz"},
         {"top_genes": "top_genes.csv"},
     ),
     "5f_predictability_and_coupling": (
-        {"predictability": "predictability.csv.gz", "associations": "associations.csv.gz"},
+        {
+            "predictability": "predictability.csv.gz",
+            "associations": "associations.csv.gz",
+            "moments": "mean_variance.csv.gz",
+        },
         {"couplings": "couplings.csv"},
     ),
 }
@@ -186,7 +193,7 @@ checkpoint data:
             "1_data", input, output,
             layout=config["layout"], root=f"../{ROOT}" if not os.path.isabs(ROOT) else ROOT,
             manifest=f"../{config['manifest']}" if "manifest" in config and ROOT == config["root"] else None,
-            simulate=config.get("simulate"), mpp=config.get("mpp"), qc=config["qc"],
+            simulation=config.get("simulation"), mpp=config.get("mpp"), qc=config["qc"],
         ),  # fmt: skip
     shell:
         PAPERMILL + " --log-output --log-level INFO"
@@ -221,7 +228,7 @@ rule segmentation_check:
         nuclei_table=f"{RESULTS}/nuclei.csv",
     params:
         values=lambda wildcards, input, output: values(
-            "2b_segmentation_check", input, output, truth=f"../{ROOT}/truth" if "simulate" in config else None
+            "2b_segmentation_check", input, output, truth=f"../{ROOT}/truth" if "simulation" in config else None
         ),
     shell:
         PAPERMILL
@@ -372,6 +379,7 @@ rule figure1:
         spots=f"{RESULTS}/spots.csv.gz",
         associations=f"{RESULTS}/associations.csv.gz",
         predictability=f"{RESULTS}/predictability.csv.gz",
+        couplings=f"{RESULTS}/couplings.csv",
     output:
         page=f"{BUILD}/pages/5g_figure1.ipynb",
         figure=FIGURE,

@@ -28,3 +28,12 @@ def monuseg_root() -> Path:
 @pytest.fixture(scope="session")
 def stem_parity() -> Path:
     return _data("STEM_PARITY", "stem/parity.npz")
+
+
+@pytest.fixture(scope="session")
+def her2st_sections(her2st_root) -> dict:
+    """Every section whose counts are there, read once for all tests."""
+    from helpers import sections
+
+    names = sorted(path.name.split(".")[0] for path in (her2st_root / "data" / "ST-cnts").iterdir())
+    return {name: sections.read("her2st", her2st_root, name) for name in names}

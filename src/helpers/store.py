@@ -36,7 +36,7 @@ def read_section(path: str | Path) -> AnnData:
     path = _existing(path)
     try:
         return anndata.read_h5ad(path)
-    except (OSError, KeyError, ValueError, anndata.AnnDataReadError) as error:
+    except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"{path}: not a readable h5ad file ({error}); remove it and run the notebook again") from error
 
 

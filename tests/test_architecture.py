@@ -1,0 +1,129 @@
+"""Imports run one way, rooms are kept, and what stands in two places is in step."""
+
+import ast
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+HELPERS = {path.stem: path for path in (ROOT / "src/helpers").glob("*.py") if path.stem != "__init__"}
+BASE = {"schema", "store"}
+ALLOWED = {"store": set(), "schema": set(), "backbones": BASE | {"stem"}, "stem": set()}
+
+
+def imports(path):
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return found
+
+
+def siblings(path):
+    return {name.split(".")[1] for name in imports(path) if name.startswith("helpers.")} & set(HELPERS)
+
+
+@pytest.mark.parametrize("module", sorted(HELPERS))
+def test_imports_run_one_way(module):
+    assert siblings(HELPERS[module]) <= ALLOWED.get(module, BASE)
+
+
+@pytest.mark.parametrize(
+    ("package", "modules"),
+    [
+        ("matplotlib", {"panels"}),
+        ("seaborn", {"panels"}),
+        ("PIL", {"images", "simulate"}),
+        ("tiatoolbox", {"images", "nuclei"}),
+        ("torch", {"stem", "backbones"}),
+        ("yaml", set()),
+        ("os", {"simulate"}),
+    ],
+)
+def test_a_room_is_entered_by_its_owners_only(package, modules):
+    users = {m for m, path in HELPERS.items() if package in {name.split(".")[0] for name in imports(path)}}
+    assert users <= modules
+
+
+@pytest.mark.parametrize("module", sorted(HELPERS))
+def test_helpers_do_not_print(module):
+    calls = [n for n in ast.walk(ast.parse(HELPERS[module].read_text())) if isinstance(n, ast.Call)]
+    assert "print" not in {call.func.id for call in calls if isinstance(call.func, ast.Name)}
+
+
+@pytest.mark.parametrize("module", sorted(HELPERS))
+def test_each_public_function_says_what_it_does(module):
+    tree = ast.parse(HELPERS[module].read_text())
+    silent = [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_") and not ast.get_docstring(node)
+    ]
+    assert not silent
+
+
+@pytest.mark.parametrize("module", sorted(HELPERS))
+def test_each_helper_has_its_twin(module):
+    assert (ROOT / "tests" / f"test_{module}.py").exists()
+
+
+def test_conda_and_pip_pin_the_same():
+    pinned = {line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and line[0] not in "# "}
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())
+    pip = next(entry["pip"] for entry in conda["dependencies"] if isinstance(entry, dict))
+    assert set(pip) - {"-e ."} == pinned
+    assert "-e ." in pip
+
+
+def test_the_lock_pins_what_the_package_asks_for():
+    pinned = {re.split("[= ]", line)[0] for line in (ROOT / "requirements.txt").read_text().splitlines()}
+    asked = re.findall(r'^    "([A-Za-z0-9_-]+)', (ROOT / "pyproject.toml").read_text(), re.M)
+    assert len(asked) > 20
+    assert {name.lower() for name in asked} <= pinned
+
+
+def test_configs_share_their_keys_and_pass_the_schema():
+    import jsonschema
+
+    schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
+    for path in (ROOT / "config").glob("*.yaml"):
+        if path.stem != "schema":
+            jsonschema.validate(yaml.safe_load(path.read_text()), schema)
+    with pytest.raises(jsonschema.ValidationError, match="bakcbones"):
+        jsonschema.validate(yaml.safe_load((ROOT / "config/toy.yaml").read_text()) | {"bakcbones": []}, schema)
+
+
+def test_the_schema_knows_what_the_helpers_know():
+    from helpers import backbones, normalization, patches, sections, stem
+
+    schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
+    known = schema["properties"]
+    assert set(schema["$defs"]["target"]["enum"]) == set(normalization.METHODS)
+    assert set(known["layout"]["enum"]) == set(sections.LAYOUTS)
+    assert set(known["encoder"]["enum"]) == set(patches.ENCODERS)
+    assert set(known["profile"]["enum"]) == set(stem.PROFILES)
+    assert set(known["backbones"]["items"]["enum"]) < set(backbones.BACKBONES)
+
+
+def test_no_file_holds_a_path_of_one_machine_or_is_large():
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    for name in filter(None, files):
+        path = ROOT / name
+        if not path.is_file():
+            continue
+        assert path.stat().st_size < 5e6, name
+        if path.suffix in {".py", ".md", ".yaml", ".yml", ".toml", ".ipynb", ".json", ""} and "_static" not in name:
+            found = re.search(r"(?<![\w.])/(home|root|Users|work|mnt)/\w", path.read_text(errors="ignore"))
+            assert not found, f"{name}: {found}"
+
+
+def test_committed_results_say_where_they_are_from():
+    for folder in (ROOT / "data/results").iterdir():
+        provenance = json.loads((folder / "provenance.json").read_text())
+        assert set(provenance) >= {"cohort", "commit", "config_sha256", "date", "versions"}

@@ -1,0 +1,88 @@
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from scipy import sparse
+
+from helpers import schema
+
+
+@pytest.fixture
+def section():
+    made = AnnData(obs=pd.DataFrame(index=["1x1", "1x2", "2x1"]), var=pd.DataFrame(index=["A", "B"]))
+    made.layers[schema.COUNTS] = sparse.csr_matrix(np.array([[1, 0], [2, 3], [0, 4]], np.float32))
+    made.obsm[schema.SPATIAL] = made.obsm[schema.LATTICE] = np.arange(6.0).reshape(3, 2)
+    made.obs["section"], made.obs["patient"], made.obs["total_counts"] = "S1", "P", [1, 5, 4]
+    made.uns.update(section="S1", mpp=0.5)
+    return made
+
+
+def test_a_good_section_passes(section):
+    assert schema.check_section(section) is section
+
+
+def spoil_spots(section):
+    section.obs_names = ["1x1", "1x1", "2x1"]
+
+
+def spoil_genes(section):
+    section.var_names = ["A", "A"]
+
+
+def spoil_counts(section):
+    del section.layers[schema.COUNTS]
+
+
+def spoil_log(section):
+    section.layers[schema.COUNTS] = section.layers[schema.COUNTS].log1p()
+
+
+def spoil_negative(section):
+    section.layers[schema.COUNTS] = -section.layers[schema.COUNTS]
+
+
+def spoil_missing(section):
+    section.layers[schema.COUNTS].data[0] = np.nan
+
+
+def spoil_centres(section):
+    section.obsm[schema.SPATIAL][1, 1] = np.nan
+
+
+def spoil_lattice(section):
+    del section.obsm[schema.LATTICE]
+
+
+def spoil_mpp(section):
+    section.uns["mpp"] = 0.0
+
+
+def spoil_patient(section):
+    del section.obs["patient"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (spoil_spots, "spot '1x1' occurs twice"),
+        (spoil_genes, "gene 'A' occurs twice"),
+        (spoil_counts, r"no layers\['counts'\]"),
+        (spoil_log, "not whole numbers; raw counts are wanted"),
+        (spoil_negative, "negative"),
+        (spoil_missing, "missing"),
+        (spoil_centres, r"obsm\['spatial'\] is not 3 finite pairs"),
+        (spoil_lattice, r"no obsm\['lattice'\]"),
+        (spoil_mpp, "pixel size 0.0 um is not plausible"),
+        (spoil_patient, r"no obs\['patient'\]"),
+    ],
+)
+def test_a_bad_section_is_refused_by_name(section, spoil, says):
+    spoil(section)
+    with pytest.raises(ValueError, match=f"section S1: .*{says}"):
+        schema.check_section(section)
+
+
+@pytest.mark.parametrize("name", ["../A1", "A1/B", "", ".hidden", "a b"])
+def test_a_name_is_not_a_path(name):
+    with pytest.raises(ValueError, match="is not a section's name"):
+        schema.check_name(name)
