@@ -60,7 +60,7 @@ def cohort(
     mpp: float = 0.688,
     images: bool = True,
 ) -> list[str]:
-    """Write a toy cohort under `root` as the files of the her2st tree, with `truth/` beside `data/`; return its names.
+    """Write a toy cohort under `root` as the files of the her2st tree, with `truth/` beside `data/`; return the names.
 
     `sections` maps names (patient's letter, number) to the median UMI of a spot, `lattice` counts spots in x and y,
     `mpp` is um per pixel. `coupling` 1: a spot's expected depth follows its nuclei; 0: it does not; composition is the
@@ -116,11 +116,30 @@ def section(
     tissue = _tissue(name, lattice, seed)
     nuclei = _nuclei(tissue, mpp, _rng(seed, name, "nuclei"))
     spots = _spots(tissue, lattice, mpp, _rng(seed, name, "spots"))
-    counts, truth = _capture(tissue, nuclei, spots, genes, depth, coupling, empty_spot, seed, name)
-    picture = _stain(tissue, nuclei, mpp, seed, name) if image else None
-    nuclei = nuclei[["x", "y", "area_um2", "cell_type"]].assign(x=nuclei["x"] / mpp, y=nuclei["y"] / mpp)
-    spots = spots.drop(columns=["x_um", "y_um"])
-    return {"counts": counts, "spots": spots, "truth": truth, "nuclei": nuclei, "image": picture}
+    at = spots[["pixel_x", "pixel_y"]].to_numpy() * mpp
+    n = _count_by_type(nuclei, at)
+    # RNA in each disc, in stromal cells: that of its nuclei by type, and what floats about.
+    rna = np.column_stack([n * [cell.output for cell in CELL_TYPES.values()], np.full(len(n), AMBIENT)])
+    share = rna / rna.sum(axis=1, keepdims=True)
+    capture = _capture(tissue, at, n.sum(axis=1), _rng(seed, name, "capture"))
+    relative = capture * (rna.sum(axis=1) / rna.sum(axis=1).mean()) ** coupling
+    expected = depth * relative / np.median(relative)
+    if empty_spot:
+        capture[len(n) // 2] = expected[len(n) // 2] = 0
+
+    mixture = _mixture(tissue, at, share, genes, _rng(seed, name[0], "expression"))
+    rng = _rng(seed, name, "counts")
+    scatter = rng.gamma(1 / OVERDISPERSION, OVERDISPERSION, mixture.shape)  # with Poisson noise: negative binomial
+    counts = rng.poisson(expected[:, None] * mixture * scatter)
+    truth = pd.DataFrame(share.round(6), columns=[*CELL_TYPES, "ambient"], index=spots.index)
+    truth.insert(0, "n_nuclei_true", n.sum(axis=1))
+    return {
+        "counts": pd.DataFrame(counts, index=spots.index.rename(None), columns=genes.index.rename(None)),
+        "spots": spots,
+        "truth": truth.assign(capture=capture.round(6), expected_depth=expected.round(3)),
+        "nuclei": nuclei[["x", "y", "area_um2", "cell_type"]].assign(x=nuclei["x"] / mpp, y=nuclei["y"] / mpp),
+        "image": _stain(tissue, nuclei, mpp, seed, name) if image else None,
+    }
 
 
 def gene_profiles(n_genes: int = 600, seed: int = 0) -> pd.DataFrame:
@@ -143,7 +162,7 @@ def gene_profiles(n_genes: int = 600, seed: int = 0) -> pd.DataFrame:
     types = rng.choice(list(CELL_TYPES), n_genes, p=[0.4, 0.25, 0.25, 0.1])
     marker = np.where(kind == "marker", types, "")
     marker[: len(MARKERS)] = list(MARKERS.values())
-    fold = np.where(toy, np.exp(rng.normal(1.4, 0.4, n_genes)), 8)
+    fold = np.where(toy, np.exp(rng.normal(1.4, 0.4, n_genes)).clip(3), 8)
     table = pd.DataFrame({"marker": marker}, index=pd.Index(names, name="gene"))
     for cell_type in CELL_TYPES:
         share = base * np.where(marker == cell_type, fold, 1)
@@ -171,8 +190,8 @@ def _check(sections: Mapping, coupling: float, lattice: tuple, n_genes: int, mpp
         raise ValueError(f"toy cohort: the lattice needs at least 3 spots in x and y, got {lattice}")
     if n_genes < 100:
         raise ValueError(f"toy cohort: n_genes must be at least 100, got {n_genes}")
-    if not mpp > 0:
-        raise ValueError(f"toy cohort: mpp must be above 0 um per pixel, got {mpp}")
+    if not 0.2 <= mpp <= 2:
+        raise ValueError(f"toy cohort: mpp must lie between 0.2 and 2 um per pixel, got {mpp}")
 
 
 def _rng(seed: int, name: str, step: str) -> np.random.Generator:
@@ -263,69 +282,42 @@ def _nuclei(tissue: dict, mpp: float, rng: np.random.Generator) -> pd.DataFrame:
     nuclei = pd.concat(parts, ignore_index=True)
     nuclei = nuclei[nuclei["x"].between(1, tissue["size"][0] - 1) & nuclei["y"].between(1, tissue["size"][1] - 1)]
     nuclei = nuclei.iloc[rng.permutation(len(nuclei))]
-    kept = _apart(nuclei[["x", "y"]].to_numpy(), np.sqrt(nuclei["a"] * nuclei["b"]).to_numpy())
+    core = 0.85 * np.sqrt(nuclei["a"] * nuclei["b"])  # crowded nuclei touch, and overlap a little in a thick section
+    kept = _apart(nuclei[["x", "y"]].to_numpy(), core.to_numpy())
     nuclei = nuclei[kept].reset_index(drop=True)
     nuclei[["x", "y"]] = (nuclei[["x", "y"]] / mpp).round(2) * mpp  # as written, so that a count from the file agrees
     return nuclei.assign(area_um2=np.pi * nuclei["a"] * nuclei["b"])
 
 
 def _spots(tissue: dict, lattice: tuple[int, int], mpp: float, rng: np.random.Generator) -> pd.DataFrame:
-    """The spot file's columns, and each centre in um of the image."""
+    """Lattice points under tissue, in the columns of a spot file."""
     x0, y0 = rng.integers(3, 9, 2)
     x, y = (a.ravel() for a in np.meshgrid(np.arange(lattice[0]), np.arange(lattice[1]), indexing="ij"))
     jitter = np.clip(rng.normal(0, 0.03, (2, len(x))), -0.1, 0.1)
     new = np.round(np.stack([x + x0, y + y0]) + jitter, 3)
     pixel = np.round((SPOT_PITCH_UM * (new - np.array([[x0], [y0]])) + MARGIN) / mpp, 2)
-    um = pixel * mpp
     spots = pd.DataFrame({"x": x + x0, "y": y + y0, "new_x": new[0], "new_y": new[1]})
     spots["pixel_x"], spots["pixel_y"] = pixel
     spots["selected"] = 1
-    spots["x_um"], spots["y_um"] = um
     spots.index = pd.Index(spots["x"].astype(str) + "x" + spots["y"].astype(str), name="spot")
-    under = _at(gaussian_filter(tissue["inside"], SPOT_DIAMETER_UM / 4 / GRID), *um) > 0.5
+    under = _at(gaussian_filter(tissue["inside"], SPOT_DIAMETER_UM / 4 / GRID), *(pixel * mpp)) > 0.5
     return spots[under]
 
 
-def _capture(
-    tissue: dict,
-    nuclei: pd.DataFrame,
-    spots: pd.DataFrame,
-    genes: pd.DataFrame,
-    depth: float,
-    coupling: float,
-    empty_spot: bool,
-    seed: int,
-    name: str,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Counts of each spot (rows) and gene, and the truth behind them."""
-    at = spots[["x_um", "y_um"]].to_numpy()
+def _count_by_type(nuclei: pd.DataFrame, at: np.ndarray) -> np.ndarray:
+    """Nuclei with their centre in the disc around each point: points x cell types."""
     inside = cKDTree(nuclei[["x", "y"]].to_numpy()).query_ball_point(at, SPOT_DIAMETER_UM / 2)
     kinds = pd.Categorical(nuclei["cell_type"], categories=list(CELL_TYPES)).codes
-    n = np.stack([np.bincount(kinds[i], minlength=len(CELL_TYPES)) for i in inside])
-    mass = np.column_stack([n * [c.output for c in CELL_TYPES.values()], np.full(len(n), AMBIENT)])
-    share = mass / mass.sum(axis=1, keepdims=True)
+    return np.stack([np.bincount(kinds[i], minlength=len(CELL_TYPES)) for i in inside])
 
-    rng = _rng(seed, name, "capture")
+
+def _capture(tissue: dict, at: np.ndarray, n_nuclei: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Capture efficiency of each spot around 1: a smooth part and one of the spot alone."""
     smooth = _at(_field(rng, tissue["inside"].shape, 300), *at.T)
     # Two smooth fields agree by chance: without that part of it, no coupling means none.
-    crowd = np.column_stack([np.ones(len(n)), np.log1p(n.sum(axis=1))])
-    smooth = smooth - crowd @ np.linalg.lstsq(crowd, smooth, rcond=None)[0]
-    capture = np.exp(0.25 * smooth + rng.normal(0, 0.45, len(n)))
-    total = mass.sum(axis=1)
-    relative = capture * total**coupling * np.exp(np.log(total).mean() * (1 - coupling))
-    expected = depth * relative / np.median(relative)
-    if empty_spot:
-        blank = rng.integers(3, len(n) - 3)
-        capture[blank] = expected[blank] = 0
-
-    mixture = _mixture(tissue, at, share, genes, _rng(seed, name[0], "expression"))
-    rng = _rng(seed, name, "counts")
-    scatter = rng.gamma(1 / OVERDISPERSION, OVERDISPERSION, mixture.shape)
-    counts = rng.poisson(expected[:, None] * mixture * scatter)
-    truth = pd.DataFrame(share.round(6), columns=[*CELL_TYPES, "ambient"], index=spots.index)
-    truth.insert(0, "n_nuclei_true", n.sum(axis=1))
-    truth["capture"], truth["expected_depth"] = capture.round(6), expected.round(3)
-    return pd.DataFrame(counts, index=spots.index.rename(None), columns=genes.index.rename(None)), truth
+    slope, level = np.polyfit(np.log1p(n_nuclei), smooth, 1)
+    smooth = smooth - slope * np.log1p(n_nuclei) - level
+    return np.exp(0.25 * smooth + rng.normal(0, 0.45, len(at)))
 
 
 def _mixture(
@@ -374,7 +366,8 @@ def _background(
     """Haematoxylin and eosin of everything but nuclei, as optical density."""
 
     def full(field: np.ndarray) -> np.ndarray:
-        box = (0, 0, shape[1] * mpp / GRID, shape[0] * mpp / GRID)
+        # Grid values stand for points, the resampler's for cells: half a cell between the two.
+        box = (0.5, 0.5, 0.5 + shape[1] * mpp / GRID, 0.5 + shape[0] * mpp / GRID)
         image = Image.fromarray(field.astype(np.float32))
         return np.asarray(image.resize(shape[::-1], Image.Resampling.BILINEAR, box=box))
 
@@ -406,7 +399,7 @@ def _draw(
     outline, chromatin = 0.09 * _noise_tile(rng, 2.0 / mpp), 0.16 * _noise_tile(rng, 0.7 / mpp)
     height, width = haematoxylin.shape
     cells = [CELL_TYPES[t] for t in nuclei["cell_type"]]
-    density = [c.haematoxylin for c in cells] * np.exp(rng.normal(0, 0.12, len(nuclei)))
+    density = [c.haematoxylin for c in cells] * np.exp(rng.normal(-0.05, 0.22, len(nuclei)))
     turn = np.cos(nuclei["angle"]), np.sin(nuclei["angle"])
     shapes = np.column_stack([nuclei[["x", "y", "a", "b"]] / mpp, *turn, density]).tolist()
     corners = rng.integers(0, 900, (len(nuclei), 2)).tolist()  # of a window of the noise tiles
@@ -414,8 +407,8 @@ def _draw(
         reach = max(a, b) * 1.2 + 2
         left, right = max(int(x - reach), 0), min(int(x + reach) + 1, width)
         top, bottom = max(int(y - reach), 0), min(int(y + reach) + 1, height)
-        dx = np.arange(left, right, dtype=np.float32) + 0.5 - x
-        dy = np.arange(top, bottom, dtype=np.float32)[:, None] + 0.5 - y
+        dx = np.arange(left, right, dtype=np.float32) - x
+        dy = np.arange(top, bottom, dtype=np.float32)[:, None] - y
         here = slice(i, i + bottom - top), slice(j, j + right - left)
         along, across = (cos * dx + sin * dy) / a, (cos * dy - sin * dx) / b
         radius = np.sqrt(along * along + across * across) + outline[here]
