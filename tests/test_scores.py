@@ -1,6 +1,6 @@
 """Scores: correlations against scipy, the paper's Delta_k by hand, ceilings against a known truth."""
 
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import pandas as pd
@@ -60,15 +60,9 @@ def test_correlations_refuse_different_spots(correlate):
 
 def test_a_whole_transcriptome_takes_under_two_seconds(rng):
     X, y = rng.poisson(0.5, (700, 15_000)).astype(np.float32), rng.normal(size=700)
-    scores.spearman(X[:, :10], y)
-    best = np.inf
-    for _ in range(3):  # the machine may be busy with other work
-        start = perf_counter()
-        scores.spearman(X, y)
-        best = min(best, perf_counter() - start)
-        if best < 2:
-            break
-    assert best < 2
+    start = process_time()  # not the clock on the wall: the machine may be busy with other work
+    scores.spearman(X, y)
+    assert process_time() - start < 2
 
 
 def test_associations_by_hand():

@@ -1,0 +1,549 @@
+"""One look for all figures: functions that draw tidy tables on a given axis and return it.
+
+Colours and markers of the targets are the same everywhere and tell them apart for colour-blind eyes and in print.
+Every panel says in its title how many sections, spots or genes it shows; chance levels and floors are grey or black.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.collections import EllipseCollection, LineCollection
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+from matplotlib.transforms import ScaledTranslation
+from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
+
+TARGETS = {  # label, colour (Okabe & Ito 2008), marker
+    "log2": ("log2(x + 1)", "#D55E00", "o"),
+    "pearson_residual": ("Pearson residual", "#0072B2", "s"),
+    "log1p_cp10k": ("log1p(CP10k)", "#009E73", "^"),
+}
+OTHER_TARGETS = (("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"))
+FLOORS = {"nuclei": ("nuclei alone", "x"), "depth": ("depth alone", "+")}
+SECTIONS = ("#332288", "#44AA99", "#DDCC77", "#CC6677", "#88CCEE", "#117733", "#AA4499", "#999933", "#882255")  # Tol
+GREY = "#7F7F7F"
+FEW = 9  # up to so many sections each has its colour and name
+
+
+def style() -> None:
+    """Set the look of every figure that follows; white ground, so that pages may be dark or light."""
+    import seaborn as sns
+
+    rc = {
+        "figure.constrained_layout.use": True,
+        "figure.facecolor": "white",
+        "savefig.facecolor": "white",
+        "figure.dpi": 110,
+        "savefig.dpi": 160,
+        "axes.titlesize": 11,
+        "axes.titlelocation": "left",
+        "axes.labelsize": 11,
+        "xtick.labelsize": 10,
+        "ytick.labelsize": 10,
+        "legend.fontsize": 9,
+        "legend.frameon": False,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
+    sns.set_theme(style="ticks", font="DejaVu Sans", rc=rc)
+
+
+def looks(targets: Sequence[str]) -> dict[str, tuple[str, str, str]]:
+    """Label, colour and marker of each target, known ones first; a new one gets the next colour that is free."""
+    new = [target for target in dict.fromkeys(targets) if target not in TARGETS]
+    look = {target: TARGETS[target] for target in TARGETS if target in set(targets)}
+    return look | {t: (t, *OTHER_TARGETS[i % len(OTHER_TARGETS)]) for i, t in enumerate(new)}
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}" if n != 1 else f"1 {what.removesuffix('s')}"
+
+
+def _legend(ax: Axes, handles: list, columns: int = 3) -> None:
+    """Under the axis and its labels, at the same distance whatever its height: there it hides no point."""
+    under = ax.transAxes + ScaledTranslation(0, -42 / 72, ax.figure.dpi_scale_trans)
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "bbox_transform": under}
+    ax.legend(handles=handles, ncol=columns, handletextpad=0.4, columnspacing=1.2, **place)
+
+
+def _handle(label: str, colour: str, marker: str = "", line: str = "") -> Line2D:
+    return Line2D([], [], color=colour, marker=marker, linestyle=line, label=label, markersize=6)
+
+
+def _logarithmic(axis: Axis) -> None:
+    """Label a log axis with plain numbers, also within one decade."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _targets_on_x(ax: Axes, look: dict[str, tuple[str, str, str]]) -> None:
+    ax.set_xticks(range(len(look)), [label.replace("Pearson ", "Pearson\n") for label, *_ in look.values()])
+    ax.set_xlim(-0.5, len(look) - 0.5)
+
+
+def _spread(n: int, width: float) -> np.ndarray:
+    return np.linspace(-width, width, n) if n > 1 else np.zeros(n)
+
+
+# Figure 1 -------------------------------------------------------------------------------------------------------
+
+
+def nuclei_and_depth(ax: Axes, spots: pd.DataFrame) -> Axes:
+    """Panel A: depth against nuclei per spot, Spearman per section.
+
+    `spots` has section, patient, n_nuclei, total_counts. Few sections are coloured and named each; many by patient,
+    with the median rho of the patient's sections. Spots without counts have no place on the log axis and are left out.
+    """
+    spots = spots[spots["n_nuclei"].notna() & (spots["total_counts"] > 0)]
+    columns = ["n_nuclei", "total_counts"]
+    rho = spots.groupby(["patient", "section"])[columns].apply(lambda s: s.corr("spearman").iloc[0, 1])
+    by = "section" if len(rho) <= FEW else "patient"
+    handles = []
+    for i, (name, part) in enumerate(spots.groupby(by)):
+        colour = SECTIONS[i % len(SECTIONS)]
+        # As pixels also in SVG: a cohort has thousands of spots.
+        ax.scatter(part["n_nuclei"], part["total_counts"], s=7, color=colour, alpha=0.45, lw=0, rasterized=True)
+        own = rho.xs(name, level=by)
+        label = f"{name}  {own.iloc[0]:.2f}" if by == "section" else f"{name} ({len(own)})  {own.median():.2f}"
+        handles.append(_handle(label, colour, "o"))
+    ax.set(xlabel="nuclei per spot", ylabel="total counts per spot", yscale="log")
+    _logarithmic(ax.yaxis)
+    size = f"{_count(len(rho), 'sections')}, {_count(len(spots), 'spots')}"
+    ax.set_title(f"Nuclei and depth, median ρ = {rho.median():.2f}\n{size}")
+    _legend(ax, handles, columns=4 if by == "patient" else 3)
+    title = "section  ρ" if by == "section" else "patient (sections)  median ρ"
+    ax.get_legend().set_title(title, prop={"size": 9})
+    return ax
+
+
+def _per_section(ax: Axes, summary: pd.DataFrame, value: str, chance: str) -> int:
+    """Targets side by side, lines joining a section, medians as bars, chance dashed; returns the number of sections."""
+    wide = summary.pivot(index="section", columns="target", values=value).dropna(how="all")
+    levels = summary.pivot(index="section", columns="target", values=chance)
+    look = looks(summary["target"])
+    x = np.arange(len(look))
+    for _, row in wide[list(look)].iterrows():
+        ax.plot(x, row, color=GREY, lw=0.8, alpha=0.5, zorder=1)
+    for i, (target, (_, colour, marker)) in enumerate(look.items()):
+        values = wide[target].dropna()
+        ax.scatter(np.full(len(values), i), values, s=30, color=colour, marker=marker, alpha=0.75, lw=0, zorder=2)
+        known = levels[target].dropna()
+        ax.hlines(values.median(), i - 0.22, i + 0.22, color=colour, lw=3, zorder=3)
+        ax.hlines(known.median(), i - 0.22, i + 0.22, color="black", lw=1.5, ls=(0, (2, 1)), zorder=3)
+    _targets_on_x(ax, look)
+    ax.set_ylim(bottom=0)
+    if 0 < len(wide) <= FEW:
+        _name(ax, wide[next(iter(look))].dropna())
+    return len(wide)
+
+
+def _name(ax: Axes, values: pd.Series) -> None:
+    """Names of sections left of their points in the first column, moved apart where they would touch."""
+    gap = 0.05 * abs(np.subtract(*ax.get_ylim()))
+    height = -np.inf
+    for section, value in values.sort_values().items():
+        height = max(value, height + gap)
+        place = {"xytext": (-0.26, height), "textcoords": "data", "va": "center", "ha": "right", "fontsize": 8}
+        ax.annotate(section, (-0.04, value), arrowprops={"arrowstyle": "-", "color": "0.75", "lw": 0.6}, **place)
+    ax.set_ylim(top=max(ax.get_ylim()[1], height + gap))
+
+
+_CHANCE = ("chance (median)", "black", "", (0, (2, 1)))
+_MEDIAN = ("median of sections", GREY, "", "-")
+
+
+def median_coupling(ax: Axes, summary: pd.DataFrame, what: str = "nuclei") -> Axes:
+    """Panel B: median over genes of |rho| with nuclei (or `depth`), per section; takes `scores.section_summary`."""
+    chance = f"chance_abs_rho_{what}"
+    n = _per_section(ax, _with(summary, chance), f"median_abs_rho_{what}", chance)
+    ax.set_ylabel(f"median |ρ(target, {what})|")
+    ax.set_title(f"Coupling to {what}\nmedian over genes, {_count(n, 'sections')}")
+    _legend(ax, [_handle(*_MEDIAN)] + ([_handle(*_CHANCE)] if chance in summary else []))
+    return ax
+
+
+def share_coupled(ax: Axes, summary: pd.DataFrame, what: str = "nuclei") -> Axes:
+    """Panel C: share of genes with |rho| above 0.3, per section; takes `scores.section_summary`."""
+    chance = f"chance_share_{what}"
+    n = _per_section(ax, _with(summary, chance), f"share_coupled_{what}", chance)
+    ax.set_ylim(-0.03, max(1.03, ax.get_ylim()[1]))
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.set_ylabel(f"genes with |ρ({what})| > 0.3")
+    ax.set_title(f"Genes coupled to {what}\n{_count(n, 'sections')}")
+    _legend(ax, [_handle(*_MEDIAN)] + ([_handle(*_CHANCE)] if chance in summary else []))
+    return ax
+
+
+def _with(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    return table if column in table else table.assign(**{column: np.nan})
+
+
+def _by_k(ax: Axes, table: pd.DataFrame, value: str) -> dict[tuple[str, int], float]:
+    """Sections as points over k, targets side by side, medians as bars; where each target stands, by target and k."""
+    look = looks(table["target"])
+    ks = sorted(table["k"].unique())
+    width = 0.8 / len(look)
+    places = {}
+    for i, (target, (_, colour, marker)) in enumerate(look.items()):
+        for j, k in enumerate(ks):
+            values = table.loc[(table["target"] == target) & (table["k"] == k), value].dropna()
+            x = places[target, k] = j + (i - (len(look) - 1) / 2) * width
+            around = x + _spread(len(values), 0.3 * width)
+            ax.scatter(around, values, s=16, color=colour, marker=marker, alpha=0.55, lw=0)
+            ax.hlines(values.median(), x - 0.4 * width, x + 0.4 * width, color=colour, lw=3)
+    ax.set_xticks(range(len(ks)), [str(k) for k in ks])
+    ax.set(xlim=(-0.5, len(ks) - 0.5), xlabel="k most predictable genes")
+    for j in range(1, len(ks)):
+        ax.axvline(j - 0.5, color="0.92", lw=1, zorder=0)
+    return places
+
+
+def _of(table: pd.DataFrame, backbone: str, split: str, ranking: str | None = None) -> pd.DataFrame:
+    part = table[(table["backbone"] == backbone) & (table["split"] == split)]
+    return part if ranking is None else part[part["ranking"] == ranking]
+
+
+def _fitted(table: pd.DataFrame, backbone: str, split: str, ranking: str | None = None) -> pd.DataFrame:
+    part = _of(table, backbone, split, ranking)
+    if part.empty:
+        held = ", ".join(sorted(set(table["backbone"] + " by " + table["split"]))) or "nothing"
+        raise ValueError(f"no predictions of {backbone} by {split} to draw: the table holds {held}")
+    return part
+
+
+RANKED = {"same": "ranked on the same section", "nested": "ranked on the other sections"}
+
+
+def predictability_top(
+    ax: Axes, top: pd.DataFrame, backbone: str, split: str = "section", ranking: str = "same"
+) -> Axes:
+    """Panel D: mean PCC of the k most predictable genes, under its noise ceiling and above the one-feature floors.
+
+    Takes `scores.top_genes`; floors are drawn for the backbones `nuclei` and `depth` that it holds (medians).
+    """
+    own = _fitted(top, backbone, split, ranking)
+    places = _by_k(ax, own, "pcc")
+    look = looks(own["target"])
+    width = 0.32 / len(look)
+    floors = [floor for floor in FLOORS if floor in set(top["backbone"])]
+    for (target, k), x in places.items():
+        ceiling = own.loc[(own["target"] == target) & (own["k"] == k), "ceiling"].median()
+        ax.hlines(ceiling, x - width, x + width, color=look[target][1], lw=1.5, ls=(0, (2, 1)))
+        for floor in floors:
+            part = _of(top, floor, split, ranking)
+            level = part.loc[(part["target"] == target) & (part["k"] == k), "pcc"].median()
+            ax.plot(x, level, FLOORS[floor][1], color="black", ms=6, mew=1.5, zorder=4)
+    ax.axhline(0, color=GREY, lw=0.8, zorder=0)
+    ax.set_ylim(min(0, *ax.get_ylim()), 1.02)
+    ax.set_ylabel("PCC, mean of the k genes")
+    ax.set_title(f"Predictability, {backbone}, {_count(own['section'].nunique(), 'sections')}\n{RANKED[ranking]}")
+    handles = [_handle(*parts) for parts in look.values()]
+    handles.append(_handle("noise ceiling", GREY, line=(0, (2, 1))))
+    _legend(ax, handles + [_handle(label, "black", marker) for label, marker in map(FLOORS.get, floors)])
+    return ax
+
+
+def predictability_by_rank(ax: Axes, ranked: pd.DataFrame, backbone: str, split: str = "section") -> Axes:
+    """Panel D over the whole panel: PCC against the gene's rank, median and quartiles over sections.
+
+    Takes `scores.pcc_by_rank`. Dashed: noise ceiling of the genes at that rank; dotted: the floor of nuclei alone.
+    """
+    own, floor = _fitted(ranked, backbone, split), _of(ranked, "nuclei", split)
+    look = looks(own["target"])
+    for target, (_, colour, _) in look.items():
+        part = own[own["target"] == target].sort_values("rank")
+        ax.plot(part["rank"], part["pcc"], color=colour, lw=2)
+        ax.fill_between(part["rank"], part["low"], part["high"], color=colour, alpha=0.18, lw=0)
+        smooth = part["ceiling"].rolling(max(1, len(part) // 15), center=True, min_periods=1).median()
+        ax.plot(part["rank"], smooth, color=colour, lw=1.2, ls=(0, (4, 2)))
+        below = floor[floor["target"] == target].sort_values("rank")
+        ax.plot(below["rank"], below["pcc"], color=colour, lw=1.4, ls=":")
+    ax.axhline(0, color=GREY, lw=0.8, zorder=0)
+    n_genes, n = own["rank"].max(), own["n_sections"].max()
+    ax.set(xlabel="rank of the gene in its section", ylabel="PCC", xlim=(1, n_genes))
+    ax.set_ylim(top=1.02)
+    ax.set_title(f"Predictability gene by gene, {backbone}\n{_count(n_genes, 'genes')}, {_count(n, 'sections')}")
+    handles = [_handle(label, colour, line="-") for label, colour, _ in look.values()]
+    handles.append(_handle("noise ceiling", GREY, line=(0, (4, 2))))
+    _legend(ax, handles + ([_handle("nuclei alone", GREY, line=":")] if len(floor) else []))
+    return ax
+
+
+def top_gene_coupling(
+    ax: Axes,
+    top: pd.DataFrame,
+    backbone: str,
+    split: str = "section",
+    ranking: str = "same",
+    summary: pd.DataFrame | None = None,
+) -> Axes:
+    """Panel E: mean |rho| with nuclei of the k most predictable genes; takes `scores.top_genes`.
+
+    With `scores.section_summary` as `summary` the chance level of each target is drawn.
+    """
+    own = _fitted(top, backbone, split, ranking).dropna(subset="abs_rho")
+    _by_k(ax, own, "abs_rho")
+    look = looks(own["target"])
+    handles = [_handle(*parts) for parts in look.values()]
+    if summary is not None:
+        for target, (_, colour, _) in look.items():
+            chance = summary.loc[summary["target"] == target, "chance_abs_rho_nuclei"].median()
+            ax.axhline(chance, color=colour, lw=1.2, ls=(0, (2, 1)), zorder=0)
+        handles.append(_handle("chance", GREY, line=(0, (2, 1))))
+    ax.set_ylim(bottom=0)
+    ax.set_ylabel("mean |ρ(target, nuclei)|")
+    n = _count(own["section"].nunique(), "sections")
+    ax.set_title(f"Coupling of the predictable genes, {backbone}\n{n}, {RANKED[ranking]}")
+    _legend(ax, handles)
+    return ax
+
+
+def predictability_and_coupling(
+    ax: Axes, couplings: pd.DataFrame, backbone: str, split: str = "section"
+) -> Axes:
+    """Panel F: per section, Spearman over genes of PCC and |rho| with nuclei, plain and given abundance.
+
+    Takes `scores.couplings`; a line joins the two values of a section.
+    """
+    own = _fitted(couplings, backbone, split)
+    look = looks(own["target"])
+    for i, (target, (_, colour, marker)) in enumerate(look.items()):
+        part = own[own["target"] == target]
+        plain, given = part["coupling"], part["coupling_given_abundance"]
+        ax.plot([i - 0.18, i + 0.18], [plain, given], color=GREY, lw=0.8, alpha=0.5, zorder=1)
+        for x, values, face in ((i - 0.18, plain, colour), (i + 0.18, given, "white")):
+            at = np.full(len(values), x)
+            ax.scatter(at, values, s=30, facecolor=face, edgecolor=colour, marker=marker, alpha=0.85, zorder=2)
+            ax.hlines(values.median(), x - 0.11, x + 0.11, color=colour, lw=3, zorder=3)
+    ax.axhline(0, color="black", lw=1.2, ls=(0, (2, 1)), zorder=0)
+    _targets_on_x(ax, look)
+    ax.set_ylabel("ρ over genes (PCC, |ρ nuclei|)")
+    n = _count(own["section"].nunique(), "sections")
+    ax.set_title(f"Are predictable genes the coupled ones?\n{backbone}, {n}, {_count(own['n_genes'].max(), 'genes')}")
+    hollow = Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="", label="given abundance")
+    _legend(ax, [_handle("plain", GREY, "o"), hollow, _handle("none expected", "black", line=(0, (2, 1)))])
+    return ax
+
+
+def coupling_example(ax: Axes, genes: pd.DataFrame) -> Axes:
+    """Panel F for one section: PCC against |rho| with nuclei, a point a gene.
+
+    `genes` has section (one), target, gene, pcc and rho_nuclei.
+    """
+    look = looks(genes["target"])
+    for target, (_, colour, marker) in look.items():
+        part = genes[genes["target"] == target]
+        ax.scatter(part["rho_nuclei"].abs(), part["pcc"], s=18, color=colour, marker=marker, alpha=0.55, lw=0)
+    ax.axhline(0, color=GREY, lw=0.8, zorder=0)
+    ax.set(xlabel="|ρ(target, nuclei)|", ylabel="PCC", xlim=(0, None))
+    names = ", ".join(map(str, genes["section"].unique()))
+    ax.set_title(f"Predictability and coupling\nsection {names}, {_count(genes['gene'].nunique(), 'genes')}")
+    _legend(ax, [_handle(*parts) for parts in look.values()])
+    return ax
+
+
+def figure1(
+    axes: Sequence[Axes],
+    spots: pd.DataFrame,
+    summary: pd.DataFrame,
+    top: pd.DataFrame,
+    couplings: pd.DataFrame,
+    backbone: str,
+    split: str = "section",
+    ranking: str = "same",
+) -> Sequence[Axes]:
+    """The paper's Figure 1 on six axes, labelled A to F; tables as the six panels take them."""
+    axes = np.asarray(axes).ravel()
+    nuclei_and_depth(axes[0], spots)
+    median_coupling(axes[1], summary)
+    share_coupled(axes[2], summary)
+    predictability_top(axes[3], top, backbone, split, ranking)
+    top_gene_coupling(axes[4], top, backbone, split, ranking, summary)
+    predictability_and_coupling(axes[5], couplings, backbone, split)
+    for letter, ax in zip("ABCDEF", axes, strict=True):
+        ax.annotate(letter, (0, 1), (-46, 12), "axes fraction", "offset points", fontsize=17, fontweight="bold")
+    return axes
+
+
+# Beside Figure 1 ------------------------------------------------------------------------------------------------
+
+
+def coupling_by_depth(ax: Axes, summary: pd.DataFrame, sections: pd.DataFrame, what: str = "depth") -> Axes:
+    """Median |rho| of each section against its median depth: a normalization that leaks depth falls with it.
+
+    Takes `scores.section_summary` and the sections' table with section and median_total_counts.
+    """
+    table = summary.merge(sections[["section", "median_total_counts"]], on="section")
+    table = table.dropna(subset=f"median_abs_rho_{what}")
+    look = looks(table["target"])
+    for target, (_, colour, marker) in look.items():
+        part = table[table["target"] == target]
+        ax.scatter(part["median_total_counts"], part[f"median_abs_rho_{what}"], s=34, color=colour, marker=marker, lw=0)
+    ax.set(xscale="log", xlabel="median total counts of the section", ylabel=f"median |ρ(target, {what})|")
+    _logarithmic(ax.xaxis)
+    ax.set_ylim(bottom=0)
+    ax.set_title(f"Coupling to {what} by the section's depth\n{_count(table['section'].nunique(), 'sections')}")
+    _legend(ax, [_handle(*parts) for parts in look.values()])
+    return ax
+
+
+def gene_by_gene(ax: Axes, predictability: pd.DataFrame, x: str = "log2", y: str = "pearson_residual") -> Axes:
+    """PCC of the same gene in two targets, medians over sections; `predictability` of one backbone and split."""
+    table = predictability.groupby(["gene", "target"])["pcc"].median().unstack()[[x, y]].dropna()
+    ends = [min(0, table.min(axis=None)) - 0.03, table.max(axis=None) + 0.03]
+    ax.plot(ends, ends, color=GREY, lw=1, ls="--", zorder=0)
+    ax.scatter(table[x], table[y], s=16, color="#444444", alpha=0.6, lw=0)
+    look = looks([x, y])
+    ax.set(xlim=ends, ylim=ends, aspect="equal", xlabel=f"PCC, {look[x][0]}", ylabel=f"PCC, {look[y][0]}")
+    above = (table[y] > table[x]).mean()
+    n = _count(predictability["section"].nunique(), "sections")
+    ax.set_title(f"The same genes, {above:.0%} above the diagonal\n{_count(len(table), 'genes')}, {n}")
+    return ax
+
+
+def mean_variance(ax: Axes, moments: pd.DataFrame) -> Axes:
+    """Variance of each target against the gene's mean count; a stabilized target lies flat.
+
+    `moments` has target, gene, mean_count and variance; the line is a running median over genes.
+    """
+    look = looks(moments["target"])
+    for target, (_, colour, marker) in look.items():
+        part = moments[(moments["target"] == target) & (moments["mean_count"] > 0) & (moments["variance"] > 0)]
+        part = part.sort_values("mean_count")
+        style = {"color": colour, "marker": marker, "lw": 0, "rasterized": True}
+        ax.scatter(part["mean_count"], part["variance"], s=12, alpha=0.4, **style)
+        window = max(5, len(part) // 12)
+        running = part[["mean_count", "variance"]].rolling(window, center=True).median()
+        ax.plot(running["mean_count"], running["variance"], color="white", lw=4)
+        ax.plot(running["mean_count"], running["variance"], color=colour, lw=2)
+    ax.axhline(1, color=GREY, lw=0.8, ls="--", zorder=0)
+    ax.set(xscale="log", yscale="log", xlabel="mean count of the gene", ylabel="variance of the target")
+    _logarithmic(ax.yaxis)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.set_title(f"Mean and variance\n{_count(moments['gene'].nunique(), 'genes')}")
+    _legend(ax, [_handle(*parts) for parts in look.values()])
+    return ax
+
+
+def loss_curve(ax: Axes, losses: pd.DataFrame) -> Axes:
+    """Training loss by step, a line per held-out section; `losses` has target, held_out, step and loss."""
+    look = looks(losses["target"])
+    for (target, _), part in losses.groupby(["target", "held_out"], sort=False):
+        part = part.sort_values("step")
+        ax.plot(part["step"], part["loss"], color=look[target][1], lw=1.2, alpha=0.7)
+    ax.set(yscale="log", xlabel="training step", ylabel="loss")
+    _logarithmic(ax.yaxis)
+    ax.set_title(f"Training loss, {_count(losses['held_out'].nunique(), 'folds')}")
+    _legend(ax, [_handle(label, colour, line="-") for label, colour, _ in look.values()])
+    return ax
+
+
+def agreement(ax: Axes, truth: np.ndarray, measured: np.ndarray, what: str) -> Axes:
+    """Measured against true values with the line of equality, e.g. nuclei per spot of the toy cohort."""
+    truth, measured = np.asarray(truth, float), np.asarray(measured, float)
+    end = 1.05 * max(truth.max(), measured.max())
+    ax.plot([0, end], [0, end], color=GREY, lw=1, ls="--", zorder=0)
+    ax.scatter(truth, measured, s=12, color="#444444", alpha=0.4, lw=0)
+    ax.set(xlim=(0, end), ylim=(0, end), aspect="equal", xlabel=f"true {what}", ylabel=f"measured {what}")
+    error = measured.sum() / truth.sum() - 1
+    r = np.corrcoef(truth, measured)[0, 1]
+    ax.set_title(f"Measured against true, {_count(len(truth), 'spots')}\nr = {r:.2f}, in total {error:+.1%}")
+    return ax
+
+
+# In space -------------------------------------------------------------------------------------------------------
+
+
+def scale_bar(ax: Axes, mpp: float, um: float) -> Axes:
+    """A bar of `um` micrometres in the lower right corner of an axis in pixels of `mpp` um."""
+    label = f"{um / 1000:g} mm" if um >= 1000 else f"{um:g} µm"
+    height = abs(np.subtract(*ax.get_ylim())) / 120
+    bar = AnchoredSizeBar(ax.transData, um / mpp, label, "lower right", pad=0.3, sep=3, size_vertical=height)
+    bar.patch.set(alpha=0.8, edgecolor="none")
+    ax.add_artist(bar)
+    return ax
+
+
+def _bare(ax: Axes) -> None:
+    ax.set(aspect="equal", xticks=[], yticks=[])
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def spot_map(
+    ax: Axes,
+    spatial: np.ndarray,
+    values: np.ndarray,
+    mpp: float,
+    label: str,
+    cmap: str = "viridis",
+    limits: tuple[float, float] | None = None,
+    diameter_um: float = 150.0,
+) -> Axes:
+    """Values at spots as they lie in the tissue, y downwards; NaN is grey.
+
+    `spatial` is n x 2 in pixels of `mpp` um. Discs are drawn larger than the spot's 100 um, to be seen, and smaller
+    than the lattice's 200 um. `limits` are those of the colours, else the 1st and 99th percentile.
+    """
+    values = np.asarray(values, float)
+    known = np.isfinite(values)
+    lowest, highest = limits or (np.percentile(values[known], [1, 99]) if known.any() else (0, 1))
+    size = np.full(len(values), diameter_um / mpp)
+    discs = EllipseCollection(size, size, np.zeros(len(values)), units="xy", offsets=spatial, cmap=cmap)
+    discs.set(array=np.ma.masked_invalid(values), offset_transform=ax.transData, clim=(lowest, highest), lw=0)
+    discs.cmap = discs.cmap.with_extremes(bad="0.85")
+    ax.add_collection(discs)
+    margin = 300 / mpp
+    (left, top), (right, bottom) = spatial.min(axis=0) - margin, spatial.max(axis=0) + margin
+    ax.set(xlim=(left, right), ylim=(bottom + 2 * margin, top))  # room for the scale bar below the tissue
+    _bare(ax)
+    ax.figure.colorbar(discs, cax=ax.inset_axes([1.02, 0.1, 0.035, 0.8]))
+    ax.set_title(f"{label}\n{_count(len(values), 'spots')}")
+    return scale_bar(ax, mpp, 1000)
+
+
+def outlines_on_tissue(
+    ax: Axes, image: np.ndarray, outlines: Sequence[np.ndarray], mpp: float, um: float = 50.0
+) -> Axes:
+    """Outlines of nuclei (each k x 2, x and y in the image's pixels) on an RGB image of `mpp` um/px."""
+    ax.imshow(image, interpolation="nearest")
+    closed = [np.vstack([outline, outline[:1]]) for outline in outlines]
+    ax.add_collection(LineCollection(closed, colors="#00E5FF", linewidths=1.1))
+    height, width = image.shape[:2]
+    ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    _bare(ax)
+    ax.set_title(_count(len(outlines), "outlines"))
+    return scale_bar(ax, mpp, um)
+
+
+def spots_on_tissue(
+    ax: Axes,
+    image: np.ndarray,
+    spatial: np.ndarray,
+    mpp: float,
+    crop_um: float | None = None,
+    diameter_um: float = 100.0,
+    um: float = 1000.0,
+) -> Axes:
+    """Spot discs, and the squares a model would see, on an image; `spatial` and `mpp` are in that image's pixels."""
+    ax.imshow(image)
+    size = np.full(len(spatial), diameter_um / mpp)
+    place = {"offsets": spatial, "offset_transform": ax.transData, "facecolors": "none"}
+    ax.add_collection(EllipseCollection(size, size, 0 * size, units="xy", edgecolors="#0033CC", lw=0.8, **place))
+    if crop_um is not None:
+        half = crop_um / mpp / 2
+        corners = half * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]])
+        squares = np.asarray(spatial)[:, None, :] + corners
+        ax.add_collection(LineCollection(squares, colors="black", linewidths=0.5, alpha=0.6))
+    # The spots and half a millimetre around them: the glass beside the tissue shows nothing.
+    edge = np.array(image.shape[1::-1]) - 0.5
+    left, top = np.maximum(np.min(spatial, axis=0) - 500 / mpp, -0.5)
+    right, bottom = np.minimum(np.max(spatial, axis=0) + 500 / mpp, edge)
+    ax.set(xlim=(left, right), ylim=(bottom, top))
+    _bare(ax)
+    ax.set_title(_count(len(spatial), "spots"))
+    return scale_bar(ax, mpp, um)

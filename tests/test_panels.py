@@ -1,0 +1,237 @@
+"""Panels: what is drawn is what the table holds, on the given axis, with n, chance and one colour per target."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import colors
+from matplotlib import pyplot as plt
+from matplotlib.text import Text
+from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
+
+from helpers import panels
+
+TARGETS = list(panels.TARGETS)
+N = 5
+
+
+def every(**keys):
+    """One row for each combination, as tidy tables are."""
+    table = pd.MultiIndex.from_product(keys.values(), names=keys.keys()).to_frame(index=False)
+    return table.assign(at=np.arange(len(table)))
+
+
+def wave(table):
+    return 0.5 + 0.4 * np.sin(table["at"])
+
+
+@pytest.fixture
+def tables():
+    sections = [f"{p}{i}" for i in (1, 2, 3) for p in "ABC"][:N]
+    spots = every(section=sections, spot=range(30))
+    spots = spots.assign(patient=spots["section"].str[0], n_nuclei=spots["spot"] % 7)
+    spots = spots.assign(total_counts=100 * spots["n_nuclei"] + spots["spot"])  # the first spot of each has no counts
+    summary = every(section=sections, target=TARGETS)
+    for name in ("nuclei", "depth"):
+        summary = summary.assign(**{f"median_abs_rho_{name}": wave, f"share_coupled_{name}": wave})
+    summary = summary.assign(chance_abs_rho_nuclei=0.05, chance_share_nuclei=0.01)
+    top = every(backbone=["ridge", "nuclei"], split=["section"], ranking=["same", "nested"], target=TARGETS,
+                k=[10, 20], section=sections).assign(pcc=wave, abs_rho=wave, ceiling=0.93)  # fmt: skip
+    ranked = every(backbone=["ridge", "nuclei"], split=["section"], target=TARGETS, rank=range(1, 21))
+    ranked = ranked.assign(pcc=lambda t: 1 / t["rank"], low=0, high=1, ceiling=0.9, n_sections=N)
+    couplings = every(backbone=["ridge"], split=["section"], target=TARGETS, section=sections)
+    couplings = couplings.assign(n_genes=300, coupling=wave, coupling_given_abundance=0.1)
+    genes = every(section=sections, target=TARGETS, gene=list("abcdefgh")).assign(pcc=wave, rho_nuclei=-0.3)
+    moments = every(target=TARGETS, gene=range(40)).assign(mean_count=lambda t: 1 + t["gene"], variance=wave)
+    losses = every(target=TARGETS[:2], held_out=sections, step=range(10)).assign(loss=wave)
+    depth = pd.DataFrame({"section": sections, "median_total_counts": np.arange(N) * 1000 + 600})
+    return {"spots": spots, "summary": summary, "top": top, "ranked": ranked, "couplings": couplings,
+            "genes": genes, "moments": moments, "losses": losses, "sections": depth}  # fmt: skip
+
+
+PANELS = {
+    "nuclei_and_depth": lambda ax, t: panels.nuclei_and_depth(ax, t["spots"]),
+    "median_coupling": lambda ax, t: panels.median_coupling(ax, t["summary"]),
+    "median_coupling_depth": lambda ax, t: panels.median_coupling(ax, t["summary"], "depth"),
+    "share_coupled": lambda ax, t: panels.share_coupled(ax, t["summary"]),
+    "predictability_top": lambda ax, t: panels.predictability_top(ax, t["top"], "ridge"),
+    "predictability_by_rank": lambda ax, t: panels.predictability_by_rank(ax, t["ranked"], "ridge"),
+    "top_gene_coupling": lambda ax, t: panels.top_gene_coupling(ax, t["top"], "ridge", summary=t["summary"]),
+    "predictability_and_coupling": lambda ax, t: panels.predictability_and_coupling(ax, t["couplings"], "ridge"),
+    "coupling_by_depth": lambda ax, t: panels.coupling_by_depth(ax, t["summary"], t["sections"]),
+    "gene_by_gene": lambda ax, t: panels.gene_by_gene(ax, t["genes"]),
+    "loss_curve": lambda ax, t: panels.loss_curve(ax, t["losses"]),
+}
+
+
+@pytest.fixture
+def ax():
+    panels.style()
+    figure, ax = plt.subplots()
+    yield ax
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_a_panel_draws_on_its_axis_and_says_n(name, ax, tables):
+    open_before = plt.get_fignums()
+    assert PANELS[name](ax, tables) is ax
+    assert plt.get_fignums() == open_before
+    ax.figure.canvas.draw()
+    assert f"{N} sections" in ax.get_title(loc="left") or f"{N} folds" in ax.get_title(loc="left")
+    assert ax.get_xlabel() or len(ax.get_xticklabels()) == len(TARGETS)
+    assert ax.get_ylabel()
+
+
+def points(ax, colour):
+    wanted = colors.to_rgb(colour)
+    parts = [c for c in ax.collections if isinstance(c, matplotlib.collections.PathCollection)]
+    return np.vstack([c.get_offsets() for c in parts if np.allclose(c.get_facecolor()[0, :3], wanted)])
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    ("name", "table", "value"),
+    [
+        ("median_coupling", "summary", "median_abs_rho_nuclei"),
+        ("share_coupled", "summary", "share_coupled_nuclei"),
+        ("predictability_and_coupling", "couplings", "coupling"),
+        ("coupling_by_depth", "summary", "median_abs_rho_depth"),
+    ],
+)
+def test_every_section_is_a_point_of_its_targets_colour(name, table, value, target, ax, tables):
+    PANELS[name](ax, tables)
+    rows = tables[table]
+    drawn = points(ax, panels.TARGETS[target][1])[:, 1]
+    np.testing.assert_allclose(sorted(drawn), sorted(rows.loc[rows["target"] == target, value]))
+
+
+def test_only_the_chosen_ranking_is_drawn(ax, tables):
+    panels.predictability_top(ax, tables["top"], "ridge", ranking="nested")
+    chosen = tables["top"].query("backbone == 'ridge' and ranking == 'nested' and target == 'log2'")["pcc"]
+    np.testing.assert_allclose(sorted(points(ax, panels.TARGETS["log2"][1])[:, 1]), sorted(chosen))
+    assert "other sections" in ax.get_title(loc="left")
+
+
+def legend(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_chance_ceiling_and_floors_are_named(ax, tables):
+    panels.median_coupling(ax, tables["summary"])
+    assert "chance (median)" in legend(ax)
+    ax.clear()
+    panels.predictability_top(ax, tables["top"], "ridge")
+    assert {"noise ceiling", "nuclei alone"} <= set(legend(ax))
+    assert "depth alone" not in legend(ax)  # no such backbone in the table
+
+
+def test_a_backbone_that_was_not_fitted_is_named(ax, tables):
+    with pytest.raises(ValueError, match="no predictions of stem by section.*nuclei by section, ridge by section"):
+        panels.predictability_by_rank(ax, tables["ranked"], "stem")
+
+
+def test_panel_a_gives_rho_by_section_or_by_patient(ax, tables):
+    spots = tables["spots"]
+    spots = spots[spots["total_counts"] > 0]
+    expected = spots[spots["section"] == "A1"][["n_nuclei", "total_counts"]].corr("spearman").iloc[0, 1]
+    panels.nuclei_and_depth(ax, tables["spots"])
+    assert legend(ax)[0] == f"A1  {expected:.2f}"
+    assert f"{len(spots)} spots" in ax.get_title(loc="left")
+    ax.clear()
+    many = [spots.assign(section=spots["section"] + str(i)) for i in range(4)]
+    panels.nuclei_and_depth(ax, pd.concat(many))
+    assert [text.split(")")[0] + ")" for text in legend(ax)] == ["A (8)", "B (8)", "C (4)"]
+
+
+def test_sections_without_nuclei_leave_an_empty_panel_not_an_error(ax, tables):
+    empty = tables["summary"].assign(median_abs_rho_nuclei=np.nan, chance_abs_rho_nuclei=np.nan)
+    panels.median_coupling(ax, empty)
+    assert "0 sections" in ax.get_title(loc="left")
+
+
+def test_names_of_close_sections_do_not_touch(ax, tables):
+    close = tables["summary"].assign(median_abs_rho_nuclei=0.3 + 1e-4 * np.arange(len(tables["summary"])))
+    panels.median_coupling(ax, close)
+    ax.figure.canvas.draw()
+    # As plain text: an annotation's extent includes its line.
+    boxes = sorted((Text.get_window_extent(text) for text in ax.texts), key=lambda box: box.y0)
+    assert len(boxes) == N
+    assert all(upper.y0 > lower.y0 + 0.8 * lower.height for lower, upper in zip(boxes, boxes[1:], strict=False))
+
+
+def test_a_new_target_gets_a_colour_of_its_own():
+    look = panels.looks(["tpm", "log2", "sqrt"])
+    assert list(look) == ["log2", "tpm", "sqrt"]
+    assert look["log2"] == panels.TARGETS["log2"]
+    assert len({colour for _, colour, _ in look.values()} | {panels.TARGETS["pearson_residual"][1]}) == 4
+
+
+def test_figure_1_is_six_labelled_panels(tables):
+    panels.style()
+    figure, axes = plt.subplots(2, 3, figsize=(14, 9))
+    args = [tables[name] for name in ("spots", "summary", "top", "couplings")]
+    assert len(panels.figure1(axes, *args, "ridge")) == 6
+    figure.canvas.draw()
+    assert [[t.get_text() for t in ax.texts][-1] for ax in axes.flat] == list("ABCDEF")
+    assert figure.get_facecolor() == (1, 1, 1, 1)
+    # No legend reaches into the row below.
+    for upper, lower in zip(axes[0], axes[1], strict=True):
+        assert upper.get_legend().get_window_extent().y0 > lower.get_tightbbox().y1 - 1
+    plt.close(figure)
+
+
+def test_a_flat_target_lies_flat_and_genes_without_counts_are_left_out(ax, tables):
+    moments = tables["moments"]
+    moments.loc[moments["gene"] == 0, "mean_count"] = 0
+    panels.mean_variance(ax, moments)
+    assert len(points(ax, panels.TARGETS["log2"][1])) == 39
+
+
+def bar_length(ax):
+    (bar,) = (artist for artist in ax.artists if isinstance(artist, AnchoredSizeBar))
+    return bar.size_bar.get_children()[0].get_width(), bar.txt_label.get_text()
+
+
+@pytest.mark.parametrize(("um", "label"), [(50, "50 µm"), (1000, "1 mm"), (2500, "2.5 mm")])
+def test_scale_bar_is_as_long_as_it_says(um, label, ax):
+    panels.scale_bar(ax, 0.5, um)
+    assert bar_length(ax) == (um / 0.5, label)
+
+
+def test_spot_map_lies_as_the_tissue_does(ax):
+    spatial = np.array([[0, 0], [290, 0], [0, 580]], float)
+    panels.spot_map(ax, spatial, np.array([1, np.nan, 3]), 0.688, "GNAS", limits=(0, 4))
+    discs = ax.collections[0]
+    assert ax.yaxis_inverted()
+    assert ax.get_aspect() == 1
+    assert bar_length(ax) == (1000 / 0.688, "1 mm")
+    assert discs.get_clim() == (0, 4)
+    assert discs.get_array().mask.tolist() == [False, True, False]
+    ax.figure.canvas.draw()
+    assert np.ptp(discs.get_offsets(), axis=0).tolist() == [290, 580]
+
+
+def test_outlines_and_discs_lie_on_the_image(ax):
+    image = np.full((80, 120, 3), 255, np.uint8)
+    outline = np.array([[10, 10], [20, 10], [20, 20.0]])
+    panels.outlines_on_tissue(ax, image, [outline], 0.5)
+    segments = ax.collections[0].get_segments()
+    np.testing.assert_array_equal(segments[0], np.vstack([outline, outline[:1]]))
+    assert ax.get_title(loc="left") == "1 outline"
+    ax.clear()
+    panels.spots_on_tissue(ax, image, np.array([[60, 40], [80, 40.0]]), 5.0, crop_um=154)
+    squares = ax.collections[1].get_segments()
+    np.testing.assert_allclose(np.ptp(squares[0], axis=0), 154 / 5)
+    np.testing.assert_allclose(squares[1][:4].mean(axis=0), [80, 40])
+    assert ax.yaxis_inverted()
+
+
+def test_agreement_says_how_many_and_how_far_off(ax):
+    truth = np.array([1, 2, 3, 4])
+    panels.agreement(ax, truth, 2 * truth, "nuclei per spot")
+    assert "4 spots" in ax.get_title(loc="left")
+    assert "r = 1.00, in total +100.0%" in ax.get_title(loc="left")
