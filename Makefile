@@ -7,14 +7,14 @@ export PYTHONPATH :=
 
 # Values given on the command line replace those of the config file.
 OVERRIDES := $(if $(BACKBONES),backbones=[$(BACKBONES)]) $(if $(PROFILE),profile=$(PROFILE))
-SNAKEMAKE = $(BIN)/snakemake --cores $(CORES) --configfile config/$(COHORT).yaml --rerun-incomplete --quiet rules \
-            $(if $(strip $(OVERRIDES)),--config $(OVERRIDES))
+FLAGS = --cores $(CORES) --configfile config/$(COHORT).yaml --rerun-incomplete --quiet rules \
+        $(if $(strip $(OVERRIDES)),--config $(OVERRIDES))
 
 .PHONY: book test test-full lab bench reference clean
 .DEFAULT_GOAL := book
 
 book: .venv/ready config/$(COHORT).yaml
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(SNAKEMAKE) book
+	@$(BIN)/snakemake book $(FLAGS)
 	@echo "The book: $(CURDIR)/build/$(COHORT)/html/index.html"
 
 test: .venv/ready
@@ -32,7 +32,7 @@ bench: .venv/ready
 
 # The tables behind every panel, with their provenance, from build/ into data/results/.
 reference: book
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(SNAKEMAKE) reference
+	@$(BIN)/snakemake reference $(FLAGS)
 
 clean:
 	rm -rf build .snakemake

@@ -36,7 +36,7 @@ FIGURE = [f"{RESULTS}/figure1.{kind}" for kind in ("png", "svg")]
 PAPERMILL = (
     "export JUPYTER_PREFER_ENV_PATH=1 OMP_NUM_THREADS={threads}; "
     f"{sys.executable} -m papermill {{input.notebook}} {{output.page}} --cwd notebooks --kernel python3 "
-    "--no-progress-bar --log-level WARNING -y {params.values:q}"
+    "--no-progress-bar -y {params.values:q} "
 )
 
 
@@ -196,7 +196,7 @@ checkpoint data:
             simulation=config.get("simulation"), mpp=config.get("mpp"), qc=config["qc"],
         ),  # fmt: skip
     shell:
-        PAPERMILL + " --log-output --log-level INFO"
+        PAPERMILL + "--log-output"
 
 
 rule segmentation:
@@ -211,10 +211,10 @@ rule segmentation:
         overview=f"{BUILD}/overview/{{section}}.jpg",
     params:
         values=lambda wildcards, input, output: values(
-            "2_segmentation", input, output, encoder=config["encoder"]
+            "2_segmentation", input, output, encoder=config["encoder"], scales_um=config["scales_um"]
         ),
     shell:
-        PAPERMILL
+        PAPERMILL + "--log-level WARNING"
 
 
 rule segmentation_check:
@@ -231,7 +231,7 @@ rule segmentation_check:
             "2b_segmentation_check", input, output, truth=f"../{ROOT}/truth" if "simulation" in config else None
         ),
     shell:
-        PAPERMILL
+        PAPERMILL + "--log-level WARNING"
 
 
 rule normalization:
@@ -258,7 +258,7 @@ rule normalization:
         ),  # fmt: skip
     threads: 2
     shell:
-        PAPERMILL
+        PAPERMILL + "--log-level WARNING"
 
 
 # --- targets -> predictions ---
@@ -280,14 +280,13 @@ rule training:
         values=lambda wildcards, input, output: values(
             "4_stem_training", input, output,
             held_out=wildcards.section, split=wildcards.split, seeds=config["seeds"], profile=config["profile"],
-            sections=sections(only_images=True),
             backbones=["ridge", "nuclei", "depth"] if wildcards.fit == "linear" else ["stem"],
             targets=config["targets"] if wildcards.fit == "linear" else [wildcards.fit.removeprefix("stem.")],
         ),  # fmt: skip
     resources:
         gpu=lambda wildcards: int(config["profile"] == "paper"),
     shell:
-        PAPERMILL + " --log-output --log-level INFO"
+        PAPERMILL + "--log-output"
 
 
 rule training_check:
@@ -309,7 +308,7 @@ rule training_check:
             "4b_training_check", input, output, profile=config["profile"]
         ),
     shell:
-        PAPERMILL
+        PAPERMILL + "--log-level WARNING"
 
 
 # --- the run of the example section is the page that the book shows ---
@@ -350,7 +349,7 @@ for panel, (takes, leaves) in PANELS.items():
         params:
             values=lambda wildcards, input, output, panel=panel: values(panel, input, output),
         shell:
-            PAPERMILL
+            PAPERMILL + "--log-level WARNING"
 
 
 rule tables:
@@ -369,7 +368,7 @@ rule tables:
     params:
         values=lambda wildcards, input, output: values("6_tables", input, output, qc=config["qc"]),
     shell:
-        PAPERMILL
+        PAPERMILL + "--log-level WARNING"
 
 
 rule figure1:
@@ -386,7 +385,7 @@ rule figure1:
     params:
         values=lambda wildcards, input, output: values("5g_figure1", input, output),
     shell:
-        PAPERMILL
+        PAPERMILL + "--log-level WARNING"
 
 
 rule ledger:
@@ -396,7 +395,6 @@ rule ledger:
         table1=f"{RESULTS}/table1.csv",
         table2=f"{RESULTS}/table2.csv",
         sections=f"{RESULTS}/sections.csv",
-        predictability=f"{RESULTS}/predictability.csv.gz",
         fractions=f"{RESULTS}/fraction_of_ridge.csv",
         paper="data/paper.csv",
     output:
@@ -407,7 +405,7 @@ rule ledger:
             "7_ledger", input, output, reference="../data/results/her2st"
         ),
     shell:
-        PAPERMILL
+        PAPERMILL + "--log-level WARNING"
 
 
 # --- the committed tables of a reference run ---

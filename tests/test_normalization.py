@@ -103,7 +103,3 @@ def test_refusals(random_section):
         normalization.get("tpm")
     with pytest.raises(ValueError, match="section S1: no gene ERBB2"):
         normalization.log2(random_section, ["g1", "ERBB2"])
-
-
-def test_every_method_has_a_label():
-    assert list(normalization.LABELS) == list(normalization.METHODS)

@@ -39,7 +39,6 @@ def pearson_residual(section: AnnData, genes: Sequence[str] | None = None, theta
 
 
 METHODS = {"log2": log2, "pearson_residual": pearson_residual, "log1p_cp10k": log1p_cp10k}
-LABELS = {"log2": "log2(x+1)", "pearson_residual": "Pearson residual", "log1p_cp10k": "log1p(CP10k)"}
 
 
 def residuals(counts: np.ndarray, library: np.ndarray, share: np.ndarray, theta: float = THETA) -> np.ndarray:

@@ -14,8 +14,8 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from scipy.spatial import cKDTree
 from skimage.color import rgb2hed
 from skimage.feature import peak_local_max
-from skimage.measure import regionprops_table
-from skimage.segmentation import find_boundaries, watershed
+from skimage.measure import find_contours, regionprops, regionprops_table
+from skimage.segmentation import watershed
 
 SCALE_UM = 2.4
 CONTRAST = 0.108
@@ -129,9 +129,14 @@ def haematoxylin(read: Callable, spatial: np.ndarray, mpp: float, diameter_um: f
         return np.array(list(pool.map(mean, spatial)), float)
 
 
-def outlines(labels: np.ndarray) -> np.ndarray:
-    """Mask of the nuclei's inner borders, bool (h, w), for drawing."""
-    return find_boundaries(labels, mode="inner")
+def outlines(labels: np.ndarray) -> list[np.ndarray]:
+    """Outline of each nucleus of a label image, k x 2 points x, y in its pixels, for drawing."""
+    found = []
+    for nucleus in regionprops(labels):
+        top, left = nucleus.bbox[:2]
+        contour = max(find_contours(np.pad(nucleus.image, 1).astype(float), 0.5), key=len)
+        found.append(contour[:, ::-1] + (left - 1, top - 1))
+    return found
 
 
 def match(found: np.ndarray, truth: np.ndarray, radius_um: float, mpp: float) -> dict[str, float]:

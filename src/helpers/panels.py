@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.collections import EllipseCollection, LineCollection
 from matplotlib.lines import Line2D
+from matplotlib.patches import Circle, Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 from matplotlib.transforms import ScaledTranslation
 from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
@@ -51,6 +52,11 @@ def style() -> None:
     sns.set_theme(style="ticks", font="DejaVu Sans", rc=rc)
 
 
+def label(target: str) -> str:
+    """How a target is called in sentences and figures."""
+    return TARGETS[target][0] if target in TARGETS else target
+
+
 def looks(targets: Sequence[str]) -> dict[str, tuple[str, str, str]]:
     """Label, colour and marker of each target, known ones first; a new one gets the next colour that is free."""
     new = [target for target in dict.fromkeys(targets) if target not in TARGETS]
@@ -87,6 +93,21 @@ def _targets_on_x(ax: Axes, look: dict[str, tuple[str, str, str]]) -> None:
 
 def _spread(n: int, width: float) -> np.ndarray:
     return np.linspace(-width, width, n) if n > 1 else np.zeros(n)
+
+
+def depth_by_section(ax: Axes, spots: pd.DataFrame) -> Axes:
+    """Total counts of the spots of each section, coloured by patient; `spots` has section, patient, total_counts."""
+    import seaborn as sns
+
+    patients = list(dict.fromkeys(spots["patient"]))
+    colours = {patient: SECTIONS[i % len(SECTIONS)] for i, patient in enumerate(patients)}
+    sns.boxplot(spots, x="section", y="total_counts", hue="patient", palette=colours, fliersize=1, linewidth=0.8, ax=ax)
+    ax.set(yscale="log", xlabel="", ylabel="total counts per spot")
+    _logarithmic(ax.yaxis)
+    ax.tick_params(axis="x", rotation=90 if spots["section"].nunique() > 12 else 0)
+    ax.set_title(f"Depth of {_count(spots['section'].nunique(), 'sections')}, {_count(len(spots), 'spots')}")
+    _legend(ax, [_handle(patient, colours[patient], "s") for patient in patients], columns=8)
+    return ax
 
 
 # Figure 1 -------------------------------------------------------------------------------------------------------
@@ -507,13 +528,28 @@ def spot_map(
 
 
 def outlines_on_tissue(
-    ax: Axes, image: np.ndarray, outlines: Sequence[np.ndarray], mpp: float, um: float = 50.0
+    ax: Axes,
+    image: np.ndarray,
+    outlines: Sequence[np.ndarray],
+    mpp: float,
+    um: float = 50.0,
+    disc_um: float | None = None,
+    crop_um: float | None = None,
 ) -> Axes:
-    """Outlines of nuclei (each k x 2, x and y in the image's pixels) on an RGB image of `mpp` um/px."""
+    """Outlines of nuclei (each k x 2, x and y in the image's pixels) on an RGB image of `mpp` um/px.
+
+    `disc_um` and `crop_um` draw the disc of a spot in the middle of the image, and the square that describes it.
+    """
     ax.imshow(image, interpolation="nearest")
     closed = [np.vstack([outline, outline[:1]]) for outline in outlines]
     ax.add_collection(LineCollection(closed, colors="#00E5FF", linewidths=1.1))
     height, width = image.shape[:2]
+    middle = np.array([width - 1, height - 1]) / 2
+    if disc_um is not None:
+        ax.add_patch(Circle(middle, disc_um / mpp / 2, fill=False, edgecolor="#0033CC", lw=1.6))
+    if crop_um is not None:
+        side = crop_um / mpp
+        ax.add_patch(Rectangle(middle - side / 2, side, side, fill=False, edgecolor="black", lw=1.0))
     ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     _bare(ax)
     ax.set_title(_count(len(outlines), "outlines"))
