@@ -7,10 +7,15 @@ arXiv 2102.09672; transformer with adaLN-Zero: Peebles & Xie 2023, arXiv 2212.09
 """
 
 import math
+from collections.abc import Iterator
+from functools import cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm.std import tqdm
 
 N_TIMES = 1000
 
@@ -23,16 +28,34 @@ PAPER = {
     "steps": 250_000,
     "batch_size": 256,
     "learning_rate": 1e-4,
+    "rate": "constant",  # "cosine": linear warm-up over 5 % of the steps, then a cosine to zero
     "weight_decay": 0.0,
-    "decay": "constant",  # "cosine": linear warm-up over 5 % of the steps, then a cosine to zero
     "stratified": False,  # True: the times of a batch are spread evenly over the schedule
     "ema": 0.9999,
     "sampler": "ancestral",  # "ddim", "dpm": few calls, by diffusers
-    "calls": 1000,  # of the network, for each sample
+    "calls": 1000,  # of the network for each sample; ancestral sampling always takes 1,000
     "n_samples": 20,
     "antithetic": False,  # True: samples come in pairs that start from opposite noise
 }
-PROFILES = {"paper": PAPER}
+# What lets a small network converge in minutes. With epsilon the condition matters least to the loss where it
+# matters most to the sample; opposite starts cancel most of the noise of a mean over few samples.
+SHORT = {
+    "standardize": True,
+    "prediction": "v",
+    "learning_rate": 2e-3,
+    "rate": "cosine",
+    "stratified": True,
+    "ema": 0.99,
+    "sampler": "ddim",
+    "calls": 10,
+    "n_samples": 8,
+    "antithetic": True,
+}
+PROFILES = {
+    "quick": PAPER | SHORT | {"hidden_size": 32, "depth": 2, "n_heads": 1, "steps": 200, "batch_size": 32},
+    "cpu": PAPER | SHORT | {"hidden_size": 64, "depth": 2, "n_heads": 2, "steps": 600, "batch_size": 32},
+    "paper": PAPER,
+}
 
 
 # --- network -------------------------------------------------------------------------------------------------
@@ -166,6 +189,7 @@ def modulated_norm(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) ->
 # --- diffusion: every tensor (B, 1, G), times (B,), schedule in float64 -----------------------------------------
 
 
+@cache
 def schedule() -> dict[str, torch.Tensor]:
     """The linear schedule and all that follows from it, each (1000,) float64.
 
@@ -190,12 +214,14 @@ def schedule() -> dict[str, torch.Tensor]:
     }
 
 
-SCHEDULE = schedule()
+@cache
+def table(name: str, device: torch.device) -> torch.Tensor:
+    return schedule()[name].float().to(device)
 
 
 def at(name: str, t: torch.Tensor) -> torch.Tensor:
     """An entry of the schedule at times (B,), as float32 (B, 1, 1) on their device."""
-    return SCHEDULE[name].to(t.device)[t].float()[:, None, None]
+    return table(name, t.device)[t][:, None, None]
 
 
 def noised(x0: torch.Tensor, t: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
@@ -272,3 +298,208 @@ def discretized_log_likelihood(x: torch.Tensor, mean: torch.Tensor, log_sd: torc
     upper, lower = below(x + 1 / 255), below(x - 1 / 255)
     mass = torch.where(x < -0.999, upper, torch.where(x > 0.999, 1 - lower, upper - lower))
     return mass.clamp(min=1e-12).log()
+
+
+# --- training and sampling: arrays in, arrays out ----------------------------------------------------------------
+
+
+def recipe(profile: str, **changes) -> dict:
+    """A profile's hyperparameters with some of them changed; ValueError for a profile or name that does not exist."""
+    if profile not in PROFILES:
+        raise ValueError(f"no profile {profile!r}: choose from {', '.join(PROFILES)}")
+    unknown = changes.keys() - PAPER.keys()
+    if unknown:
+        raise ValueError(f"no hyperparameter {', '.join(sorted(unknown))}: choose from {', '.join(PAPER)}")
+    return PROFILES[profile] | changes
+
+
+def fit(
+    conditions: np.ndarray,
+    targets: np.ndarray,
+    profile: str = "quick",
+    seed: int = 0,
+    progress: bool = False,
+    **changes,
+) -> dict:
+    """Train the network to turn noise into the targets of a spot, given its conditions.
+
+    `conditions` is spots x features, standardized; `targets` is spots x genes; `changes` are hyperparameters that
+    differ from the profile's. Returns what `sample` needs, tensors and plain values only: `hyper`, the EMA
+    `weights`, `centre` and `scale` of the genes, and `loss` with columns step, squared error, variational term
+    (bits), each row the mean over the steps since the row before.
+    The same seed gives the same batches, times and noise whatever the targets. ValueError for input that is not
+    finite or does not match, and when the loss is no longer finite.
+    """
+    hyper = recipe(profile, **changes)
+    x0, y = finite("targets", targets), finite("conditions", conditions)
+    if len(x0) != len(y):
+        raise ValueError(f"{len(y)} spots have conditions and {len(x0)} have targets: give both for the same spots")
+    centre, scale = torch.zeros(x0.shape[1]), torch.ones(x0.shape[1])
+    if hyper["standardize"]:
+        centre, scale = x0.mean(0), x0.std(0, correction=0)
+        scale[scale < 1e-6] = 1.0  # a gene that does not vary stays where it is
+    device = best_device()
+    x0, y = ((x0 - centre) / scale)[:, None].to(device), y.to(device)
+
+    model = build(hyper, x0.shape[2], y.shape[1], seed).to(device)
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(hyper["ema"]))
+    optimizer = torch.optim.AdamW(
+        model.parameters(), hyper["learning_rate"], weight_decay=hyper["weight_decay"], fused=True
+    )
+    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, hyper))
+
+    curve, since = [], []
+    draws = batches(len(x0), x0.shape[2], hyper, seed)
+    for step, draw in enumerate(tqdm(draws, "STEM", hyper["steps"], disable=not progress), 1):
+        rows, t, noise = (value.to(device) for value in draw)
+        output = evaluate(model, noised(x0[rows], t, noise), t, y[rows])
+        mse, vb = losses(output, x0[rows], t, noise, hyper["prediction"])
+        optimizer.zero_grad()
+        (mse + vb).mean().backward()
+        optimizer.step()
+        rate.step()
+        average.update_parameters(model)
+        since.append(torch.stack([mse, vb]).detach().mean(1))
+        if step % max(1, hyper["steps"] // 100) == 0 or step == hyper["steps"]:
+            curve.append([step, *torch.stack(since).mean(0).tolist()])
+            since = []
+            if not math.isfinite(sum(curve[-1])):
+                raise ValueError(
+                    f"the loss is not finite at step {step} of {hyper['steps']}: lower learning_rate (now "
+                    f"{hyper['learning_rate']:g}), or set standardize=True if some targets are very large"
+                )
+    weights = {name: value.cpu() for name, value in average.module.state_dict().items()}
+    return {"hyper": hyper, "weights": weights, "centre": centre, "scale": scale, "loss": torch.tensor(curve)}
+
+
+def batches(n_spots: int, n_genes: int, hyper: dict, seed: int) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Spots, times and noise of each step; every spot comes once before any comes again."""
+    generator = torch.Generator().manual_seed(seed)
+    size, order = hyper["batch_size"], torch.empty(0, dtype=torch.int64)
+    for _ in range(hyper["steps"]):
+        while len(order) < size:
+            order = torch.cat([order, torch.randperm(n_spots, generator=generator)])
+        rows, order = order[:size], order[size:]
+        if hyper["stratified"]:
+            t = ((torch.arange(size) + torch.rand(size, generator=generator)) / size * N_TIMES).long()
+        else:
+            t = torch.randint(N_TIMES, (size,), generator=generator)
+        yield rows, t, torch.randn(size, 1, n_genes, generator=generator)
+
+
+def rate_factor(step: int, hyper: dict) -> float:
+    if hyper["rate"] == "constant":
+        return 1.0
+    done = step / hyper["steps"]
+    return done / 0.05 if done < 0.05 else 0.5 * (1 + math.cos(math.pi * (done - 0.05) / 0.95))
+
+
+def sample(fitted: dict, conditions: np.ndarray, seed: int = 0, progress: bool = False, **changes) -> np.ndarray:
+    """Samples of the targets given conditions (spots x features): samples x spots x genes, float32.
+
+    The prediction is the mean over the first axis. `changes` may hold `sampler`, `calls`, `n_samples` and
+    `antithetic`. ValueError for conditions that are not finite or not as wide as those of the fit.
+    """
+    hyper = fitted["hyper"] | changes
+    y = finite("conditions", conditions)
+    n_genes, device = len(fitted["centre"]), best_device()
+    model = build(hyper, n_genes, y.shape[1], seed)
+    load(model, fitted["weights"])
+    model.to(device).eval()
+
+    reverse = {"ancestral": ancestral, "ddim": few_calls, "dpm": few_calls}[hyper["sampler"]]
+    generator = torch.Generator().manual_seed(seed)
+    start = starts(hyper["n_samples"], len(y), n_genes, hyper["antithetic"], generator)
+    chunks = list(zip(start.split(256), y.repeat(hyper["n_samples"], 1).split(256), strict=True))
+    with torch.inference_mode():
+        out = [
+            reverse(model, x.to(device), c.to(device), hyper, generator).cpu()
+            for x, c in tqdm(chunks, "samples", disable=not progress)
+        ]
+    return (torch.cat(out).view(hyper["n_samples"], len(y), n_genes) * fitted["scale"] + fitted["centre"]).numpy()
+
+
+def starts(n_samples: int, n_spots: int, n_genes: int, antithetic: bool, generator: torch.Generator) -> torch.Tensor:
+    """Pure noise for all samples of all spots, (samples * spots, 1, genes)."""
+    noise = torch.randn(n_samples, n_spots, n_genes, generator=generator)
+    if antithetic:
+        half = n_samples // 2
+        noise[half : 2 * half] = -noise[:half]
+    return noise.flatten(0, 1)[:, None]
+
+
+def ancestral(
+    model: Stem, x: torch.Tensor, y: torch.Tensor, hyper: dict, generator: torch.Generator
+) -> torch.Tensor:
+    """From noise to a sample through all 1,000 steps, as published, without clipping."""
+    for step in reversed(range(N_TIMES)):
+        t = torch.full((len(x),), step, device=x.device)
+        mean, log_variance, _ = posterior(x, t, evaluate(model, x, t, y), hyper["prediction"])
+        noise = torch.randn(x.shape, generator=generator).to(x.device)
+        x = mean + (0.5 * log_variance).exp() * noise if step else mean
+    return x
+
+
+def few_calls(
+    model: Stem, x: torch.Tensor, y: torch.Tensor, hyper: dict, generator: torch.Generator
+) -> torch.Tensor:
+    """From noise to a sample in few calls of the network; all chance is in the start, the path is deterministic."""
+    from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
+
+    settings = {
+        "num_train_timesteps": N_TIMES,
+        "beta_start": 1e-4,
+        "beta_end": 0.02,
+        "beta_schedule": "linear",
+        "prediction_type": "v_prediction" if hyper["prediction"] == "v" else "epsilon",
+        "timestep_spacing": "trailing",
+    }
+    if hyper["sampler"] == "ddim":
+        scheduler = DDIMScheduler(clip_sample=False, **settings)
+    else:
+        scheduler = DPMSolverMultistepScheduler(**settings)
+    scheduler.set_timesteps(hyper["calls"], device=x.device)
+    for t in scheduler.timesteps:
+        first = evaluate(model, x, t.expand(len(x)), y)[:, :1]
+        x = scheduler.step(first, t, x).prev_sample
+    return x
+
+
+def evaluate(model: Stem, x: torch.Tensor, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=x.device.type == "cuda"):
+        return model(x, t, y).float()
+
+
+def build(hyper: dict, n_genes: int, condition_size: int, seed: int) -> Stem:
+    """A network with initial weights that depend on the seed alone; leaves torch's random state as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return Stem(n_genes, hyper["hidden_size"], hyper["depth"], hyper["n_heads"], condition_size)
+
+
+def load(model: Stem, weights: dict[str, torch.Tensor]) -> None:
+    """Put weights into the network; ValueError names the first that is missing, unknown or of another shape."""
+    wanted = model.state_dict()
+    for name in sorted(wanted.keys() | weights.keys()):
+        theirs, ours = (tuple(d[name].shape) if name in d else "absent" for d in (weights, wanted))
+        if theirs != ours:
+            raise ValueError(
+                f"weights do not fit the network: {name} is {theirs} in the weights, {ours} in the network; "
+                "build it for the genes, conditions and sizes that the weights were trained with"
+            )
+    model.load_state_dict(weights)
+
+
+def best_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def finite(name: str, values: np.ndarray) -> torch.Tensor:
+    """Spots x columns as a float32 tensor; ValueError unless there are spots and all values are finite."""
+    values = torch.as_tensor(np.asarray(values, dtype=np.float32))
+    if values.ndim != 2 or not len(values):
+        raise ValueError(f"{name} have shape {tuple(values.shape)}: need spots x columns, at least one spot")
+    bad = ~values.isfinite().all(1)
+    if bad.any():
+        raise ValueError(f"{name} are not finite in {int(bad.sum())} of {len(bad)} spots: leave these spots out")
+    return values
