@@ -1,4 +1,4 @@
-"""Raw files of a section -> AnnData: the only reader of raw files. A layout is one function and one entry of LAYOUTS."""
+"""Raw files of a section -> AnnData: the only reader of raw files. A layout is one function and an entry of LAYOUTS."""
 
 import gzip
 import hashlib
@@ -61,7 +61,12 @@ def read_her2st(root: Path, name: str, mpp: float | None = None) -> AnnData:
         image=str(image or ""),
         n_spots_dropped=n_unpaired,
     )
-    sources = {"user": mpp, "lattice": mpp_from_lattice(section, spots_path), "estimated": _hest_mpp(root, name)}
+    sources = {"user": mpp, "lattice": None, "estimated": _hest_mpp(root, name)}
+    try:
+        sources["lattice"] = mpp_from_lattice(section, spots_path)
+    except ValueError:  # too few spots for a slope: the user's value is the way out that the error names
+        if mpp is None:
+            raise
     section.uns["mpp"], section.uns["mpp_source"] = choose_mpp(sources, name)
     return section
 
@@ -113,7 +118,8 @@ def drop_spots(section: AnnData, image_size: tuple[int, int] | None = None, min_
         if inside.mean() < 0.5:
             raise ValueError(
                 f"section {section.uns['section']}: {np.sum(~inside)} of {len(inside)} spots lie outside the image "
-                f"{section.uns['image']} of {image_size[0]} x {image_size[1]} px; is it this section's image, at full size?"
+                f"{section.uns['image']} of {image_size[0]} x {image_size[1]} px; "
+                f"is it this section's image, at full size?"
             )
         keep &= inside
     kept = section[keep].copy()
@@ -206,9 +212,12 @@ def _read_spots(path: Path) -> pd.DataFrame:
     if missing:
         raise ValueError(f"{path}: no column {', '.join(missing)}; a spot file has {', '.join(columns)}")
     numbers = table[columns].apply(pd.to_numeric, errors="coerce")
-    if numbers.isna().any(axis=None):
-        row = int(np.argmax(numbers.isna().any(axis=1)))
-        raise ValueError(f"{path}: line {row + 2} is cut off or not a number; fetch the file again")
+    # A number that lost its last digits is still a number: a column missing after it is what tells.
+    damaged = numbers.isna().any(axis=1) | table.isna().any(axis=1)
+    if damaged.any():
+        raise ValueError(f"{path}: line {np.argmax(damaged) + 2} is cut off or not a number; fetch the file again")
+    if (numbers[["x", "y"]] % 1 != 0).any(axis=None):
+        raise ValueError(f"{path}: x or y is not a whole number; they name the spot, new_x and new_y place it")
     numbers.index = table["x"].astype(int).astype(str) + "x" + table["y"].astype(int).astype(str)
     if numbers.index.has_duplicates:
         twice = numbers.index[numbers.index.duplicated()][0]
