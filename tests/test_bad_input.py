@@ -1,0 +1,374 @@
+"""Each bad input ends in one error that names the file or section and what to do, with nothing half-written."""
+
+import gzip
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from anndata import AnnData
+
+from helpers import backbones, genes, images, normalization, patches, sections, simulate, store
+
+ROOT = Path(__file__).parents[1]
+COUNT_FILE, SPOT_FILE = "data/ST-cnts/A1.tsv.gz", "data/ST-spotfiles/A1_selection.tsv"
+IMAGE = "data/ST-imgs/A/A1/toy_HE_A1.jpg"
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("good")
+    simulate.cohort(root, sections={"A1": 3000, "B1": 900}, lattice=(5, 4), n_genes=120)
+    return root
+
+
+@pytest.fixture
+def root(good, tmp_path) -> Path:
+    return shutil.copytree(good, tmp_path / "cohort")
+
+
+def read(root: Path, name: str = "A1") -> AnnData:
+    """The way of a section's files into the study."""
+    section = sections.read("her2st", root, name)
+    section = sections.drop_spots(section, images.size(section.uns["image"]) if section.uns["image"] else None)
+    if section.uns["image"]:
+        images.open(section.uns["image"], section.uns["mpp"])
+    return section
+
+
+# --- ways to spoil a file ---
+
+
+def gone(path: Path) -> None:
+    path.unlink()
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def halved(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def without_its_end(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def with_a_wrong_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+def not_packed(path: Path) -> None:
+    path.write_bytes(gzip.decompress(path.read_bytes()))
+
+
+def packed_short(path: Path) -> None:
+    """A whole gzip of a table that was cut in a line."""
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:-30]))
+
+
+def header_only(path: Path) -> None:
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).split(b"\n")[0]))
+
+
+def a_web_page(path: Path) -> None:
+    page = b"<html>404: Not Found</html>\n"
+    path.write_bytes(gzip.compress(page) if path.suffix == ".gz" else page)
+
+
+def cell(value):
+    def change(table):
+        table = table.astype(object)
+        table.iloc[4, 7] = value
+        return table
+
+    return change
+
+
+def change_counts(path: Path, change) -> None:
+    table = change(pd.read_csv(path, sep="\t", index_col=0))
+    table.to_csv(path, sep="\t", na_rep="NaN")
+
+
+def change_spots(path: Path, change) -> None:
+    change(pd.read_csv(path, sep="\t")).to_csv(path, sep="\t", index=False)
+
+
+def twice_the_gene(table):
+    return pd.concat([table, table[["ERBB2"]]], axis=1)
+
+
+def twice_the_spot(table):
+    return pd.concat([table, table.iloc[[2]]])
+
+
+def elsewhere(table):
+    return table.rename(index=lambda name: f"9{name}")
+
+
+# --- files that are missing or cut short ---
+
+
+@pytest.mark.parametrize(
+    ("file", "spoil", "says"),
+    [
+        (COUNT_FILE, gone, "no such count file"),
+        (COUNT_FILE, emptied, "fetch the file again"),
+        (COUNT_FILE, halved, "fetch the file again"),
+        (COUNT_FILE, without_its_end, "fetch the file again"),
+        (COUNT_FILE, with_a_wrong_byte, "fetch the file again"),
+        (COUNT_FILE, not_packed, "fetch the file again"),
+        (COUNT_FILE, packed_short, "missing|fetch the file again"),
+        (COUNT_FILE, header_only, "fetch the file again"),
+        (COUNT_FILE, a_web_page, "fetch the file again"),
+        (SPOT_FILE, gone, "no such spot file"),
+        (SPOT_FILE, emptied, "fetch the file again"),
+        (SPOT_FILE, halved, "fetch the file again"),
+        (SPOT_FILE, without_its_end, "fetch the file again"),
+        (SPOT_FILE, a_web_page, "no column"),
+        (IMAGE, emptied, "fetch"),
+        (IMAGE, halved, "cut short or damaged.*fetch"),
+        (IMAGE, a_web_page, "fetch"),
+    ],
+)
+def test_a_missing_or_damaged_file_is_named_with_the_fix(root, file, spoil, says):
+    spoil(root / file)
+    with pytest.raises((ValueError, FileNotFoundError), match=says) as error:
+        read(root)
+    assert Path(file).name in str(error.value)
+
+
+@pytest.mark.parametrize("end", ["1", "\t1", "00\t1", "5.00\t1"])
+def test_a_spot_file_cut_anywhere_in_its_last_line_is_refused(root, end):
+    """A number that lost its last digits is still a number: only the missing columns after it tell."""
+    path = root / SPOT_FILE
+    lines = path.read_text().splitlines()
+    x, y, new_x, new_y, pixel_x, _, _ = lines[-1].split("\t")
+    whole = "\t".join([x, y, new_x, new_y, pixel_x, "1995.00", "1"])
+    path.write_text("\n".join([*lines[:-1], whole.removesuffix(end)]))
+    with pytest.raises(ValueError, match=rf"A1_selection.tsv: line {len(lines)} is cut off"):
+        read(root)
+
+
+def test_an_image_that_has_gone_since_it_was_found_is_named(root):
+    section = sections.read("her2st", root, "A1")
+    (root / IMAGE).unlink()
+    for look in (images.size, lambda path: images.open(path, 0.688)):
+        with pytest.raises(FileNotFoundError, match="toy_HE_A1.jpg: no such image"):
+            look(section.uns["image"])
+
+
+def test_two_images_in_a_sections_folder_are_not_chosen_between(root):
+    shutil.copy(root / IMAGE, root / "data/ST-imgs/A/A1/again.jpg")
+    with pytest.raises(ValueError, match="A1: 2 images, one is wanted: again.jpg, toy_HE_A1.jpg"):
+        read(root)
+
+
+# --- counts that are no counts ---
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (cell(1.5), "not whole numbers; raw counts"),
+        (cell(-1), "negative; raw counts"),
+        (cell(np.nan), "NaN.*write 0"),
+        (cell("inf"), "infinite"),
+        (cell("many"), "holds text.*raw counts"),
+        (np.log1p, "not whole numbers; raw counts"),
+        (twice_the_gene, "gene 'ERBB2' occurs twice"),
+        (twice_the_spot, "spot '.*' occurs twice"),
+        (elsewhere, "no spot in common"),
+        (lambda table: table.T, "no spot in common"),
+        (lambda table: table * 0, "every count is zero; leave the section out"),
+        (lambda table: table.iloc[:1], "1 spots span.*set mpp"),
+        (lambda table: table.iloc[:0], "fetch the file again"),
+    ],
+    ids=[
+        *("fraction", "negative", "NaN", "infinite", "text", "log", "gene-twice", "spot-twice"),
+        *("elsewhere", "transposed", "zero", "one-spot", "none"),
+    ],
+)
+def test_counts_that_are_no_counts_are_refused(root, change, says):
+    change_counts(root / COUNT_FILE, change)
+    with pytest.raises(ValueError, match=says) as error:
+        read(root)
+    assert re.search(r"A1(_selection)?\.tsv", str(error.value))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (twice_the_spot, "spot '.*' occurs twice"),
+        (lambda table: table.drop(columns="pixel_x"), "no column pixel_x"),
+        (lambda table: table.assign(new_x=np.nan), "line 2 is cut off or not a number"),
+        (lambda table: table.assign(pixel_y="here"), "line 2 is cut off or not a number"),
+        (lambda table: table.assign(x=table["x"] + 0.5), "not a whole number"),
+        (lambda table: table.assign(pixel_x=-table["pixel_x"], pixel_y=-table["pixel_y"]), "swapped"),
+        (lambda table: table.assign(x=table["x"] + 100), "no spot in common"),
+    ],
+    ids=["spot-twice", "column", "NaN", "text", "half", "mirrored", "elsewhere"],
+)
+def test_positions_that_are_no_positions_are_refused(root, change, says):
+    change_spots(root / SPOT_FILE, change)
+    with pytest.raises(ValueError, match=says) as error:
+        read(root)
+    assert "A1_selection.tsv" in str(error.value)
+
+
+def test_one_spot_is_read_where_the_user_gives_the_pixel_size(root):
+    """The error says `set mpp`, so that has to help; the rule for sections then says why it is not kept."""
+    change_counts(root / COUNT_FILE, lambda table: table.iloc[:1])
+    section = sections.read("her2st", root, "A1", mpp=0.688)
+    assert (section.n_obs, section.uns["mpp"]) == (1, 0.688)
+    assert sections.quality(section, min_spots=50, min_median_counts=300) == (False, "1 spots, fewer than 50")
+
+
+# --- spots and image ---
+
+
+def test_spots_outside_the_image_are_dropped_and_counted(root):
+    whole = read(root)
+
+    def move(table):
+        table.loc[table.index[:2], "pixel_x"] += 50_000
+        return table
+
+    change_spots(root / SPOT_FILE, move)
+    with pytest.warns(UserWarning, match=r"0\.688 um \(user\) but"):  # they spoil the lattice's slope as well
+        section = sections.read("her2st", root, "A1", mpp=0.688)
+    section = sections.drop_spots(section, images.size(root / IMAGE))
+    assert section.n_obs == whole.n_obs - 2
+    assert section.uns["n_spots_dropped"] == whole.uns["n_spots_dropped"] + 2
+
+
+def test_an_image_that_holds_few_of_the_spots_is_refused(root):
+    change_spots(root / SPOT_FILE, lambda table: table.assign(pixel_x=table["pixel_x"] + 1500))
+    with pytest.raises(ValueError, match="section A1: .* spots lie outside the image .*toy_HE_A1.jpg.* full size"):
+        read(root)
+
+
+# --- names ---
+
+
+@pytest.mark.parametrize("name", ["../A1", "A/A1", "/etc/passwd", "..", "", "A1\n", "A\\1", "~"])
+def test_a_section_name_with_a_path_in_it_is_refused(root, name):
+    with pytest.raises(ValueError, match="is not a section's name"):
+        sections.read("her2st", root, name)
+
+
+def test_unknown_names_are_refused_with_the_known_ones(root):
+    section = read(root)
+    with pytest.raises(ValueError, match="unknown layout 'visium2'; known: .*her2st"):
+        sections.read("visium2", root, "A1")
+    with pytest.raises(ValueError, match="unknown method 'tpm'; known: log2"):
+        normalization.get("tpm")
+    with pytest.raises(ValueError, match="unknown backbone 'transformer': choose one of .*ridge"):
+        backbones.predict({"A1": section, "B1": section}, "A1", "log2", backbone="transformer")
+    with pytest.raises(ValueError, match="unknown encoder 'uni3': choose one of morphology"):
+        patches.embed(None, section.obsm["spatial"], encoder="uni3", mpp=0.688)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"bakcbones": ["ridge"]}, "bakcbones"),
+        ({"targets": ["tpm"]}, "tpm"),
+        ({"backbones": ["transformer"]}, "transformer"),
+        ({"sections": ["../A1", "B1"]}, "../A1"),
+        ({"cohort": "../toy"}, "../toy"),
+    ],
+    ids=["key", "method", "backbone", "section", "cohort"],
+)
+def test_the_schema_refuses_what_a_config_cannot_mean(change, says):
+    toy, schema = (yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()) for name in ("toy", "schema"))
+    jsonschema.validate(toy, schema)
+    with pytest.raises(jsonschema.ValidationError, match=re.escape(says)):
+        jsonschema.validate(toy | change, schema)
+
+
+@pytest.mark.parametrize(("change", "says"), [({"bakcbones": []}, "bakcbones"), ({"example": "Z9"}, "Z9")])
+def test_the_workflow_names_the_config_and_its_fault_before_anything_runs(tmp_path, change, says):
+    config = yaml.safe_load((ROOT / "config/toy.yaml").read_text()) | {"cohort": "bad-input"} | change
+    (tmp_path / "bad.yaml").write_text(yaml.safe_dump(config))
+    snakemake = [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1", "--nolock", "--configfile"]
+    ran = subprocess.run([*snakemake, tmp_path / "bad.yaml"], cwd=ROOT, capture_output=True, text=True, check=False)
+    said = ran.stdout + ran.stderr
+    assert ran.returncode != 0
+    assert says in said and "bad.yaml" in said
+    assert len(said.splitlines()) < 15, "the fault drowns in the schema"
+    assert not (ROOT / "build/bad-input").exists()
+
+
+def test_an_unknown_cohort_is_refused_with_the_known_ones():
+    ran = subprocess.run(["make", "config/nowhere.yaml"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode != 0
+    assert "no cohort 'nowhere'" in ran.stderr and "toy" in ran.stderr and "schema" not in ran.stderr
+
+
+def test_a_panel_gene_absent_from_a_section_is_named_with_the_section(root):
+    section = read(root)
+    for method in normalization.METHODS.values():
+        with pytest.raises(ValueError, match="section A1: no gene ATLANTIS1; choose the panel"):
+            method(section, ["ERBB2", "ATLANTIS1"])
+    statistics = {"A1": genes.statistics(section), "B1": genes.statistics(section[:, 10:].copy())}
+    assert "ERBB2" not in genes.panel(statistics, 10)
+    with pytest.raises(ValueError, match="a panel of 5000 genes is wanted"):
+        genes.panel(statistics, 5000)
+
+
+# --- a full disk ---
+
+
+@contextmanager
+def room_for(n_bytes: int):
+    """Writes fail once a file reaches this size, as they do on a full disk: in the middle of a file."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # HDF5 tries again as it closes
+@pytest.mark.parametrize("name", ["table.csv", "table.csv.gz", "table.parquet", "section.h5ad", "notes.json"])
+def test_a_full_disk_leaves_the_old_file_and_nothing_half_written(root, tmp_path, name):
+    section = read(root)
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(20_000, 4)), columns=list("abcd"))
+    write = {
+        ".h5ad": lambda path: store.write_section(section, path),
+        ".json": lambda path: store.write_json({"numbers": list(range(20_000))}, path),
+    }.get(Path(name).suffix, lambda path: store.write_table(table, path))
+    out = tmp_path / "out" / name
+    write(out)
+    before = out.read_bytes()
+    assert len(before) > 8192
+    with room_for(8192), pytest.raises(OSError) as error:
+        write(out)
+    assert "File too large" in str(error.value)
+    assert out.read_bytes() == before
+    assert [path.name for path in out.parent.iterdir()] == [name]
+
+
+def test_a_full_disk_leaves_no_half_cohort_file(good, tmp_path):
+    with room_for(4096), pytest.raises(OSError, match="File too large"):
+        simulate.cohort(tmp_path / "toy", sections={"A1": 3000, "B1": 900}, lattice=(5, 4), n_genes=120)
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            assert path.read_bytes() == (good / path.relative_to(tmp_path / "toy")).read_bytes()
