@@ -1,0 +1,248 @@
+"""The book hangs together, and reads offline in a real browser: light, dark and on a phone.
+
+The first tests need no build. The browser ones take a built book from BOOK_HTML (default build/toy/html).
+"""
+
+import functools
+import json
+import os
+import re
+import shutil
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+BOOK, NOTEBOOKS = ROOT / "book", ROOT / "notebooks"
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+CHROMIUM = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+# Words, names and references: no build needed -------------------------------------------------------------------
+
+
+def toc() -> list[str]:
+    table = yaml.safe_load((BOOK / "_toc.yml").read_text())
+    return [table["root"]] + [page["file"] for part in table["parts"] for page in part["chapters"]]
+
+
+def texts() -> dict[str, str]:
+    """The words of each page: Markdown files, and the Markdown cells of notebooks."""
+    words = {path.name: path.read_text() for path in BOOK.glob("*.md")}
+    for path in NOTEBOOKS.glob("*.ipynb"):
+        cells = json.loads(path.read_text())["cells"]
+        words[path.name] = "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    return words
+
+
+def used(role: str) -> set[tuple[str, str]]:
+    """(page, what it names) for each use of a role; `{term}`word <name>`` names what stands in the brackets."""
+    found = set()
+    for page, text in texts().items():
+        for content in re.findall(rf"\{{{role}\}}`([^`]+)`", text):
+            inside = re.search(r"<(.+)>$", content)
+            found.add((page, inside.group(1) if inside else content))
+    return found
+
+
+def missing_files(pages: list[str], book: Path, notebooks: Path) -> list[str]:
+    return [p for p in pages if not (book / f"{p}.md").exists() and not (notebooks / f"{p}.ipynb").exists()]
+
+
+def test_every_entry_of_the_contents_is_a_page_and_appears_once():
+    assert missing_files(toc(), BOOK, NOTEBOOKS) == []
+    assert len(toc()) == len(set(toc()))
+
+
+def test_every_page_is_in_the_contents():
+    pages = {path.stem for path in [*BOOK.glob("*.md"), *NOTEBOOKS.glob("*.ipynb")]}
+    assert pages - set(toc()) == set()
+
+
+def test_every_citation_has_a_reference_and_every_reference_a_title_and_a_year():
+    entries = re.split(r"^@", (BOOK / "references.bib").read_text(), flags=re.M)[1:]
+    keys = {re.match(r"\w+\{([^,]+),", entry).group(1) for entry in entries}
+    assert len(keys) == len(entries)
+    assert all(re.search(r"^\s*title\s*=", e, re.M) and re.search(r"^\s*year\s*=", e, re.M) for e in entries)
+    cited = {(page, key.strip()) for page, named in used(r"cite(?::\w+)?") for key in named.split(",")}
+    assert {(page, key) for page, key in cited if key not in keys} == set()
+
+
+def test_every_term_that_a_page_links_is_in_the_glossary():
+    block = re.search(r"```\{glossary\}\n(.*?)```", (BOOK / "glossary.md").read_text(), re.S).group(1)
+    terms = [line.strip().lower() for line in block.splitlines() if line and not line.startswith(" ")]
+    assert len(terms) == len(set(terms))
+    assert {(page, term) for page, term in used("term") if term.lower() not in terms} == set()
+
+
+def test_nothing_that_the_configuration_names_is_missing_or_remote():
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())
+    sphinx = config["sphinx"]["config"]
+    assert (BOOK / config["logo"]).is_file()
+    assert [f for f in config["bibtex_bibfiles"] if not (BOOK / f).is_file()] == []
+    assert [d for d in sphinx["html_extra_path"] if not (BOOK / d).is_dir()] == []
+    assert "://" not in sphinx["mathjax_path"] and sphinx["nb_ipywidgets_js"] == {}
+    assert (BOOK / "vendor" / sphinx["mathjax_path"].removeprefix("../")).is_file()
+
+
+# In a browser ---------------------------------------------------------------------------------------------------
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def serve(folder: Path) -> tuple[ThreadingHTTPServer, str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server, f"http://127.0.0.1:{server.server_port}"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    executable = shutil.which("chromium")
+    if executable is None:
+        pytest.skip("no chromium on the path: the book is not looked at in a browser")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=executable, args=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def book_html() -> Path:
+    folder = Path(os.environ.get("BOOK_HTML", ROOT / "build/toy/html"))
+    if not (folder / "index.html").exists():
+        pytest.skip(f"no built book in {folder}: run `make book`, or set BOOK_HTML")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(book_html):
+    server, address = serve(book_html)
+    yield address
+    server.shutdown()
+
+
+# What a reader would see as broken on a page; each entry is a line of a report.
+FAULTS_ON_PAGE = """() => {
+  const faults = [];
+  for (const image of document.images) {
+    const alt = (image.getAttribute("alt") || "").trim();
+    if (!(image.complete && image.naturalWidth > 0)) faults.push("image not loaded: " + image.src);
+    // Sphinx writes the file's name where no alternative text is given.
+    if (!alt || alt.includes("_images/")) faults.push("image without alternative text: " + image.src);
+  }
+  const formulas = document.querySelectorAll(".math");
+  const raw = [...formulas].filter(formula => !formula.querySelector("mjx-container"));
+  if (raw.length) faults.push(raw.length + " formulas not rendered, first: " + raw[0].textContent);
+  if (document.querySelector("[data-mjx-error], mjx-merror")) faults.push("a formula that MathJax rejects");
+  const width = document.documentElement.scrollWidth;
+  if (width > window.innerWidth) faults.push("the page is " + width + " px wide in a window of " + window.innerWidth);
+  return faults;
+}"""
+
+
+def faults(browser, address: str, names: list[str], viewport: dict[str, int]) -> list[str]:
+    """What is wrong with the pages; nothing leaves this machine, as every other host is cut off and reported."""
+    found = []
+    host = urlsplit(address).netloc
+    page = browser.new_page(viewport=viewport)
+
+    def gate(route):
+        if urlsplit(route.request.url).netloc in (host, ""):
+            return route.continue_()
+        found.append(f"request to another host: {route.request.url}")
+        return route.abort()
+
+    page.route("**/*", gate)
+    page.on("console", lambda line: found.append(f"console: {line.text}") if line.type == "error" else None)
+    page.on("pageerror", lambda error: found.append(f"script error: {error}"))
+    page.on("requestfailed", lambda request: found.append(f"request failed: {request.url}"))
+    report = []
+    for name in names:
+        page.goto(f"{address}/{name}", wait_until="networkidle")
+        page.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise; }")
+        found += page.evaluate(FAULTS_ON_PAGE)
+        report += [f"{name}: {fault}" for fault in found]
+        found.clear()
+    page.close()
+    return report
+
+
+# What is wrong, and the words by which the report must name it.
+BROKEN = {
+    "nothing": ("<p>text</p>", None),
+    "script of another host": ('<script src="https://example.org/a.js"></script>', "another host"),
+    "broken image": ('<img src="absent.png" alt="a plot">', "image not loaded"),
+    "no alternative text": ('<img src="dot.svg">', "alternative text"),
+    "file name as alternative text": ('<img src="dot.svg" alt="_images/dot.svg">', "alternative text"),
+    "formula left as it is": (r'<span class="math">\(x\)</span>', "not rendered"),
+    "script error": ("<script>nothing.there()</script>", "script error"),
+    "console error": ("<script>console.error('no')</script>", "console"),
+    "too wide": ('<div style="width: 3000px">x</div>', "px wide"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_each_fault_is_seen_and_named(browser, tmp_path, case):
+    body, words = BROKEN[case]
+    (tmp_path / "dot.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
+    (tmp_path / "page.html").write_text(
+        f'<!doctype html><title>t</title><link rel="icon" href="dot.svg">{body}'
+    )
+    server, address = serve(tmp_path)
+    try:
+        found = faults(browser, address, ["page.html"], PHONE)
+    finally:
+        server.shutdown()
+    assert any(words in fault for fault in found) if words else found == []
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_every_page_reads_offline_without_a_fault(browser, book_html, address, viewport):
+    pages = sorted(path.name for path in book_html.glob("*.html"))
+    assert {f"{page}.html" for page in toc()} <= set(pages)
+    assert faults(browser, address, pages, viewport) == []
+
+
+def test_search_finds_pearson_residual(browser, address):
+    page = browser.new_page(viewport=DESKTOP)
+    page.goto(f"{address}/intro.html")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("Pearson residual")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search.html?q=*")
+    page.wait_for_selector("#search-results ul.search li")
+    assert "methods.html" in page.locator("#search-results ul.search").inner_html()
+    page.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_page_turns_light_and_dark(browser, address, theme):
+    page = browser.new_page(viewport=DESKTOP)
+    page.goto(f"{address}/methods.html", wait_until="networkidle")
+    for _ in range(3):  # the switch goes round light, dark and the system's choice
+        if page.locator("html").get_attribute("data-mode") == theme:
+            break
+        page.locator(".theme-switch-button").first.click()
+    colours = "element => [getComputedStyle(element).backgroundColor, getComputedStyle(element).color]"
+    back, text = (
+        sum(map(int, re.findall(r"\d+", colour)[:3])) / 3 for colour in page.locator("body").evaluate(colours)
+    )
+    assert (back - text > 100) if theme == "light" else (text - back > 100)
+    page.close()
