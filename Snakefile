@@ -21,9 +21,15 @@ from snakemake.utils import validate
 
 if not config:
     raise WorkflowError("no cohort: give one, snakemake --configfile config/toy.yaml, or use make book COHORT=toy")
-validate(config, "config/schema.yaml")
+FILES = ", ".join(map(str, workflow.configfiles))
+try:
+    validate(config, "config/schema.yaml")
+except WorkflowError as error:
+    # Snakemake would print the whole schema; one line says what is wrong.
+    reason = str(error).split("ValidationError: ")[-1].splitlines()[0]
+    raise WorkflowError(f"{FILES}: {reason}; config/schema.yaml says what a config may hold") from None
 if config["example"] not in config["sections"]:
-    raise WorkflowError(f"example {config['example']!r} is not among the sections of the config")
+    raise WorkflowError(f"{FILES}: example {config['example']!r} is not among the sections")
 
 BUILD = f"build/{config['cohort']}"
 ROOT = os.environ.get(config.get("root_setting", ""), "") or config["root"]

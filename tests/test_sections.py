@@ -45,6 +45,12 @@ def test_pixel_size_comes_from_the_lattice(cohort):
     assert section.uns["mpp_source"] == "lattice"
 
 
+def test_a_few_displaced_spots_do_not_move_the_pixel_size(cohort):
+    section = sections.read("her2st", cohort, "A1")
+    section.obsm[schema.SPATIAL][:2] += 50_000
+    assert sections.mpp_from_lattice(section) == pytest.approx(section.uns["mpp"], rel=0.005)
+
+
 def test_the_users_pixel_size_wins_and_a_difference_is_told(cohort):
     with pytest.warns(UserWarning, match=r"0\.500 um \(user\) but 0\.68\d um \(lattice\)"):
         section = sections.read("her2st", cohort, "A1", mpp=0.5)

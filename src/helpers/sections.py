@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from scipy import sparse
+from scipy.stats import theilslopes
 
 from helpers import schema
 from helpers.schema import COUNTS, LATTICE, SPATIAL
@@ -75,7 +76,10 @@ LAYOUTS = {"her2st": read_her2st}
 
 
 def mpp_from_lattice(section: AnnData, where: str | Path = "") -> float:
-    """Pixel size in um: 200 um over the slope of pixel on lattice position, mean of x and y."""
+    """Pixel size in um: 200 um over the slope of pixel on lattice position, mean of x and y.
+
+    The slope is the median over pairs of spots (Theil and Sen), so a few displaced spots do not move it.
+    """
     pixel, lattice = section.obsm[SPATIAL], section.obsm[LATTICE]
     slopes = []
     for axis in (0, 1):
@@ -83,7 +87,7 @@ def mpp_from_lattice(section: AnnData, where: str | Path = "") -> float:
             raise ValueError(
                 f"{where}: {len(pixel)} spots span no two lattice positions; no pixel size can be derived, set mpp"
             )
-        slopes.append(np.polyfit(lattice[:, axis], pixel[:, axis], 1)[0])
+        slopes.append(theilslopes(pixel[:, axis], lattice[:, axis]).slope)
     mpp = float(np.mean(schema.SPOT_PITCH_UM / np.array(slopes)))
     if not 0 < mpp < 20:
         raise ValueError(f"{where}: the lattice gives {mpp:.3g} um per pixel; are pixel_x and pixel_y swapped?")
