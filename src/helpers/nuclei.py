@@ -8,22 +8,24 @@ from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import gaussian_laplace
+from scipy.ndimage import gaussian_filter, gaussian_laplace
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from scipy.spatial import cKDTree
 from skimage.color import rgb2hed
 from skimage.feature import peak_local_max
-from skimage.measure import find_contours, regionprops, regionprops_table
+from skimage.filters import threshold_otsu
+from skimage.measure import find_contours, regionprops
 from skimage.segmentation import watershed
 
-SCALE_UM = 2.4
-CONTRAST = 0.108
-APART_UM = 2.0
-SMALLEST_UM2 = 4.0
-MARGIN_UM = 20.0
+SCALE_UM = 2.4  # of the Laplacian: answers most to discs of radius 3.4 um
+CONTRAST = 0.135  # least answer of a seed, in units of the stain's strength
+EDGE = 0.25  # a nucleus ends where the answer falls below this share of its seed's
+FAINT = 0.25  # and where the density, smoothed over 1 um, falls below this share of the strength
+APART_UM = 2.0  # two seeds are at least this far apart
+SMALLEST_UM2 = 10.0
+UNSTAINED = 0.15  # a strength below this is glass and noise
 MAX_MPP = 2.0
-
 
 def density(image: np.ndarray) -> np.ndarray:
     """Haematoxylin optical density (log10) of each pixel, float32 (h, w), at least 0.
@@ -32,38 +34,55 @@ def density(image: np.ndarray) -> np.ndarray:
     """
     _check_image(image)
     # scikit-image divides optical densities by that of its darkest value, 1e-6.
-    return rgb2hed(image.astype(np.float32) / 255)[..., 0] * 6
+    return rgb2hed(image.astype(np.float32) / 255)[..., 0].astype(np.float32) * 6
 
 
 def strength(image: np.ndarray) -> float:
-    """How dark the nuclei of `image` are: 98th percentile of haematoxylin density over tissue; 0 on glass."""
-    with _tiatoolbox_kept_quiet():
+    """How dark the nuclei of `image` are: the haematoxylin density that thresholds are relative to; 0 on glass.
+
+    `image` is RGB uint8 (h, w, 3), or several regions of a section one above the other. The larger of two values
+    over tiatoolbox's tissue mask: the 95th percentile, and the mean above Otsu's threshold, which holds where
+    fewer than one pixel in twenty is nuclear.
+    """
+    with _root_logger_kept():
         from tiatoolbox.utils.misc import get_luminosity_tissue_mask
     haematoxylin = density(image)
     try:
-        tissue = get_luminosity_tissue_mask(image, threshold=0.8).reshape(image.shape[:2])
+        stained = haematoxylin[get_luminosity_tissue_mask(image, threshold=0.8)]
     except ValueError:  # its way of saying that there is no tissue
         return 0.0
-    return float(np.percentile(haematoxylin[tissue], 98))
+    if stained.min() == stained.max():
+        return 0.0
+    return float(max(np.percentile(stained, 95), stained[stained > threshold_otsu(stained)].mean()))
 
 
 def segment(image: np.ndarray, mpp: float, stain: float | None = None) -> np.ndarray:
-    """Label image of nuclei, int32 (h, w), 0 between them."""
+    """Label image of nuclei, int32 (h, w), numbered from 1, 0 between them.
+
+    `image` is RGB uint8 (h, w, 3) at `mpp` um per pixel, `stain` the `strength` to judge it by: the image's own
+    unless given, as it should be for regions of one section. Seeds are maxima of the Laplacian of Gaussian of
+    the haematoxylin density, grown by watershed down to `EDGE` and `FAINT`. An image paler than `UNSTAINED` has
+    no nuclei. ValueError for another kind of image, mpp not above 0 or above 2.
+    """
     _check_mpp(mpp)
+    haematoxylin = density(image)
     stain = strength(image) if stain is None else stain
-    if stain < 0.05:
-        return np.zeros(image.shape[:2], np.int32)
+    if stain < UNSTAINED:
+        return np.zeros(haematoxylin.shape, np.int32)
+    haematoxylin /= stain
     scale = SCALE_UM / mpp
-    blob = -gaussian_laplace(density(image) / stain, scale) * scale**2
+    blob = -gaussian_laplace(haematoxylin, scale) * scale**2
     peaks = peak_local_max(
         blob, min_distance=max(1, round(APART_UM / mpp)), threshold_abs=CONTRAST, exclude_border=False
     )
     seeds = np.zeros(blob.shape, np.int32)
     seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-    labels = watershed(-blob, seeds, mask=blob > 0)
-    small = np.bincount(labels.ravel(), minlength=len(peaks) + 1) < SMALLEST_UM2 / mpp**2
-    labels[small[labels]] = 0
-    return labels
+    labels = watershed(-blob, seeds, mask=(blob > 0) & (gaussian_filter(haematoxylin, 1 / mpp) > FAINT))
+    edge = np.concatenate([[0], EDGE * blob[tuple(peaks.T)]])
+    labels[blob < edge[labels]] = 0
+    large = np.bincount(labels.ravel(), minlength=len(edge)) >= SMALLEST_UM2 / mpp**2
+    large[0] = False
+    return (np.cumsum(large) * large).astype(np.int32)[labels]
 
 
 def detect(image: np.ndarray, mpp: float, stain: float | None = None) -> pd.DataFrame:
@@ -75,7 +94,7 @@ def detect_section(read: Callable, spatial: np.ndarray, mpp: float, size_um: flo
     """Nuclei under the spots of a section: x, y in full-resolution pixels, area_um2; each nucleus once."""
     _check_mpp(mpp)
     side = round(400 / mpp)
-    margin = round(MARGIN_UM / mpp)
+    margin = round(20.0 / mpp)
     corners = _tiles(np.asarray(spatial, float), side, size_um / mpp / 2)
 
     def window(corner):
@@ -157,9 +176,17 @@ def match(found: np.ndarray, truth: np.ndarray, radius_um: float, mpp: float) ->
     }
 
 
-def _table(labels, mpp):
-    props = regionprops_table(labels, properties=("centroid", "area"))
-    return pd.DataFrame({"x": props["centroid-1"], "y": props["centroid-0"], "area_um2": props["area"] * mpp**2})
+def _table(labels: np.ndarray, mpp: float) -> pd.DataFrame:
+    row, column = np.nonzero(labels)
+    label = labels[row, column] - 1
+    area = np.bincount(label)  # labels are numbered without gaps, so none is 0
+    return pd.DataFrame(
+        {
+            "x": np.bincount(label, column) / area,
+            "y": np.bincount(label, row) / area,
+            "area_um2": area * mpp**2,
+        }
+    )
 
 
 def _check_image(image) -> None:
@@ -174,7 +201,7 @@ def _check_mpp(mpp: float) -> None:
 
 
 @contextmanager
-def _tiatoolbox_kept_quiet() -> Iterator[None]:
+def _root_logger_kept() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level, show = root.handlers[:], root.level, warnings.showwarning
     try:
