@@ -28,6 +28,7 @@ def section(name, n=60, seed=0, noise=0.1, shift=0.0):
     )
     adata = AnnData(obs=obs, var=pd.DataFrame(index=GENES))
     adata.layers["log2"] = np.column_stack([values, np.ones(n)])
+    adata.obsm["spatial"] = rng.uniform(0, 1000, (n, 2))
     adata.obsm["patch"] = np.column_stack([features, nuclei]).astype(np.float32)
     return adata
 
@@ -166,6 +167,7 @@ def test_a_prediction_says_what_it_is_and_survives_a_file(cohort, tiny, backbone
     assert (read.uns["backbone"], read.uns["target"], read.uns["held_out"]) == (backbone, "log2", "B1")
     assert (read.uns["split"], read.uns["seed"], list(read.obs_names)) == ("section", 3, list(cohort["B1"].obs_names))
     assert np.isfinite(read.layers["predicted"]).all()
+    assert list(read.obsm) == ["spatial"]
 
 
 def test_training_spots_too_few_to_choose_a_penalty_still_give_numbers(cohort):

@@ -57,7 +57,7 @@ def predict(
 
     held = sections[held_out]
     prediction = AnnData(obs=held.obs.copy(), var=held.var.loc[genes].copy())
-    prediction.obsm = held.obsm.copy()
+    prediction.obsm = {slot: values.copy() for slot, values in held.obsm.items() if slot != PATCH}
     prediction.layers[MEASURED] = measured[held_out].astype(np.float32)
     prediction.layers[PREDICTED] = predicted.astype(np.float32)
     prediction.uns = {
@@ -96,14 +96,17 @@ def training_sections(sections: Mapping[str, AnnData], held_out: str, split: str
 
 
 def patch(section: AnnData) -> np.ndarray:
+    """The features of the patch around each spot."""
     return section.obsm[PATCH]
 
 
 def nuclei_count(section: AnnData) -> np.ndarray:
+    """The number of nuclei in each spot's disc, one column."""
     return section.obs[["n_nuclei"]].to_numpy()
 
 
 def log_depth(section: AnnData) -> np.ndarray:
+    """The logarithm of each spot's total counts, one column: measured, not predicted."""
     return np.log1p(section.obs[["total_counts"]].to_numpy())
 
 
