@@ -187,6 +187,12 @@ def delta_k(
 # Tidy tables: `associations` with a section column; `predictability` with section, split, backbone, seed, target ------
 
 
+def _median(values: pd.Series) -> float:
+    """Median of what is known; NaN, without a warning, where nothing is."""
+    known = values.dropna()
+    return float(known.median()) if len(known) else np.nan
+
+
 def section_summary(associations: pd.DataFrame) -> pd.DataFrame:
     """Per section and target, over genes: what panels B and C draw.
 
@@ -199,9 +205,9 @@ def section_summary(associations: pd.DataFrame) -> pd.DataFrame:
         row["n_undefined"] = len(part) - row["n_genes"]
         for what in ("nuclei", "depth"):
             rho = part[f"rho_{what}"].abs().dropna()
-            row[f"median_abs_rho_{what}"] = rho.median()
+            row[f"median_abs_rho_{what}"] = _median(rho)
             row[f"share_coupled_{what}"] = (rho > COUPLED).mean() if len(rho) else np.nan
-        row["chance_abs_rho_nuclei"] = part["chance_nuclei"].median()
+        row["chance_abs_rho_nuclei"] = _median(part["chance_nuclei"])
         row["chance_share_nuclei"] = part["chance_share"].mean()
         rows.append(row)
     return pd.DataFrame(rows)
@@ -224,8 +230,8 @@ def table1(associations: pd.DataFrame, sections: pd.DataFrame, cohort: str) -> p
     rows = []
     for metric, chance in chances.items():
         for target, part in summary.groupby("target", sort=False):
-            level = part[chance].median() if chance else np.nan
-            rows.append((metric, target, part[metric].median(), level, part[metric].notna().sum()))
+            level = _median(part[chance]) if chance else np.nan
+            rows.append((metric, target, _median(part[metric]), level, part[metric].notna().sum()))
     rho = kept["rho_nuclei_depth"]
     rows.append(("rho_nuclei_depth", "", rho.median(), 0.0, rho.notna().sum()))
     table = pd.DataFrame(rows, columns=["metric", "target", "value", "chance", "n_sections"])
