@@ -76,7 +76,7 @@ def morphology(patches: np.ndarray, mpp: float) -> Features:
     rows = []
     for patch in patches:
         density = _optical_density(patch)
-        stains = np.maximum(density @ hed_from_rgb.astype(np.float32), 0)
+        stains = density @ hed_from_rgb.astype(np.float32)
         haematoxylin, eosin = (_scale_space(stains[..., i], mpp) for i in (0, 1))
         rows.append(
             _stain(density, haematoxylin[0], eosin[0])
