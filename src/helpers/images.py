@@ -94,7 +94,7 @@ def _header(path: str | Path) -> Iterator[Image.Image]:
 
 
 def _check_whole(path: Path) -> None:
-    with _header(path) as image, warnings.catch_warnings():
+    with _header(path) as image:
         if path.suffix.lower() not in PLAIN:
             return
         try:
