@@ -408,7 +408,7 @@ rule ledger:
         ledger=f"{RESULTS}/ledger.csv",
     params:
         values=lambda wildcards, input, output: values(
-            "7_ledger", input, output, reference="../data/results/her2st"
+            "7_ledger", input, output, reference="../data/results/her2st", differs=config["differs"]
         ),
     shell:
         PAPERMILL + "--log-level WARNING"
@@ -428,6 +428,7 @@ rule reference:
         packages = ["anndata", "numpy", "pandas", "scanpy", "scikit-image", "scikit-learn", "scipy", "tiatoolbox", "torch"]
         provenance = {
             "cohort": config["title"],
+            "differs": config["differs"],
             "commit": next(shell("git describe --always --dirty --abbrev=40", iterable=True)),
             "config_sha256": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest(),
             "date": date.today().isoformat(),

@@ -1,4 +1,4 @@
-"""Where the real data lie: the same settings a user has, else the copies beside the repository; skipped where missing."""
+"""Where the real data lie: a user's own settings, else beside the repository; skipped where missing."""
 
 import os
 from pathlib import Path

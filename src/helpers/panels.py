@@ -22,6 +22,17 @@ TARGETS = {  # label, colour (Okabe & Ito 2008), marker
     "pearson_residual": ("Pearson residual", "#0072B2", "s"),
     "log1p_cp10k": ("log1p(CP10k)", "#009E73", "^"),
 }
+METRICS = {
+    "median_abs_rho_nuclei": "median over genes of |ρ(target, nuclei)|",
+    "share_coupled_nuclei": "share of genes with |ρ(target, nuclei)| > 0.3",
+    "median_abs_rho_depth": "median over genes of |ρ(target, depth)|",
+    "share_coupled_depth": "share of genes with |ρ(target, depth)| > 0.3",
+    "rho_nuclei_depth": "ρ(nuclei, depth)",
+    "median_delta": "Δ of the top k genes",
+    "wilcoxon_p_one_sided": "one-sided Wilcoxon p",
+    "wilcoxon_p_two_sided": "two-sided Wilcoxon p",
+    "permutation_p": "sign-flip p",
+}
 OTHER_TARGETS = (("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"))
 FLOORS = {"nuclei": ("nuclei alone", "x"), "depth": ("depth alone", "+")}
 SECTIONS = ("#332288", "#44AA99", "#DDCC77", "#CC6677", "#88CCEE", "#117733", "#AA4499", "#999933", "#882255")  # Tol
@@ -52,9 +63,9 @@ def style() -> None:
     sns.set_theme(style="ticks", font="DejaVu Sans", rc=rc)
 
 
-def label(target: str) -> str:
-    """How a target is called in sentences and figures."""
-    return TARGETS[target][0] if target in TARGETS else target
+def label(name: str) -> str:
+    """How a target or a metric is called in sentences, tables and figures; what is unknown keeps its name."""
+    return TARGETS[name][0] if name in TARGETS else METRICS.get(name, name)
 
 
 def looks(targets: Sequence[str]) -> dict[str, tuple[str, str, str]]:
