@@ -30,7 +30,8 @@ def log1p_cp10k(section: AnnData, genes: Sequence[str] | None = None, size: floa
 def pearson_residual(section: AnnData, genes: Sequence[str] | None = None, theta: float = THETA) -> np.ndarray:
     """Analytic Pearson residuals, not clipped. Spots x genes.
 
-    Paper, Eq. 2; Lause 2021, doi 10.1186/s13059-021-02451-7. mu_ij = n_i p_j, with n_i the spot's total over all genes and p_j the gene's share of the section's counts.
+    mu_ij = n_i p_j, with n_i the spot's total over all genes and p_j the gene's share of the section's counts.
+    Source: paper, Eq. 2; Lause 2021, doi 10.1186/s13059-021-02451-7.
     """
     counts = section.layers[COUNTS]
     share = np.asarray(counts.sum(0), float).ravel() / counts.sum()
