@@ -240,6 +240,8 @@ def test_refusals_say_what_to_do(linear, fitted):
         stem.fit(y, x, profile="big")
     with pytest.raises(ValueError, match="no hyperparameter stepz"):
         stem.fit(y, x, stepz=3)
+    with pytest.raises(ValueError, match="sampler is 'euler': choose from ancestral, ddim, dpm"):
+        stem.sample(fitted, y, sampler="euler")
     with pytest.raises(ValueError, match="hidden_size 10 is not a multiple of n_heads 4"):
         stem.Stem(3, 10, 1, 4, 2)
     with pytest.raises(ValueError, match=r"label_embed.0.bias is \(16,\) in the weights, \(3,\) in the network"):

@@ -38,6 +38,12 @@ PAPER = {
     "n_samples": 20,
     "antithetic": False,  # True: samples come in pairs that start from opposite noise
 }
+CHOICES = {
+    "condition_init": ("0.02", "xavier"),
+    "prediction": ("epsilon", "v"),
+    "rate": ("constant", "cosine"),
+    "sampler": ("ancestral", "ddim", "dpm"),
+}
 # What lets a small network converge in minutes. With epsilon the condition matters least to the loss where it
 # matters most to the sample; weights of 0.02 suit 1,536 conditions and leave fewer too faint to learn from;
 # opposite starts cancel most of the noise of a mean over few samples.
@@ -310,10 +316,17 @@ def recipe(profile: str, **changes) -> dict:
     """A profile's hyperparameters with some of them changed; ValueError for a profile or name that does not exist."""
     if profile not in PROFILES:
         raise ValueError(f"no profile {profile!r}: choose from {', '.join(PROFILES)}")
-    unknown = changes.keys() - PAPER.keys()
-    if unknown:
+    return changed(PROFILES[profile], changes)
+
+
+def changed(hyper: dict, changes: dict) -> dict:
+    hyper = hyper | changes
+    if unknown := hyper.keys() - PAPER.keys():
         raise ValueError(f"no hyperparameter {', '.join(sorted(unknown))}: choose from {', '.join(PAPER)}")
-    return PROFILES[profile] | changes
+    for name, values in CHOICES.items():
+        if hyper[name] not in values:
+            raise ValueError(f"{name} is {hyper[name]!r}: choose from {', '.join(values)}")
+    return hyper
 
 
 def fit(
@@ -403,18 +416,18 @@ def sample(fitted: dict, conditions: np.ndarray, seed: int = 0, progress: bool =
     The prediction is the mean over the first axis. `changes` may hold `sampler`, `calls`, `n_samples` and
     `antithetic`. ValueError for conditions that are not finite or not as wide as those of the fit.
     """
-    hyper = fitted["hyper"] | changes
+    hyper = changed(fitted["hyper"], changes)
     y = finite("conditions", conditions)
     n_genes, device = len(fitted["centre"]), best_device()
     model = build(hyper, n_genes, y.shape[1], seed)
     load(model, fitted["weights"])
     model.to(device).eval()
 
-    reverse = {"ancestral": ancestral, "ddim": few_calls, "dpm": few_calls}[hyper["sampler"]]
+    reverse = ancestral if hyper["sampler"] == "ancestral" else few_calls
     generator = torch.Generator().manual_seed(seed)
     start = starts(hyper["n_samples"], len(y), n_genes, hyper["antithetic"], generator)
     chunks = list(zip(start.split(256), y.repeat(hyper["n_samples"], 1).split(256), strict=True))
-    with torch.inference_mode():
+    with torch.no_grad():
         out = [
             reverse(model, x.to(device), c.to(device), hyper, generator).cpu()
             for x, c in tqdm(chunks, "samples", disable=not progress)
