@@ -79,3 +79,25 @@ def test_figures_names_are_unique():
         if "mystnb" in cell["metadata"]
     ]
     assert len(names) == len(set(names)) > 8
+
+
+def assigned(cell):
+    """What a cell of assignments leaves behind."""
+    names = {}
+    exec(text(cell), names)
+    return {name: value for name, value in names.items() if name != "__builtins__"}
+
+
+@pytest.mark.parametrize("folder", ["pages", "runs/2_segmentation", "runs/4_stem_training"])
+def test_defaults_are_those_of_the_toy_book(folder):
+    """A notebook run by hand, with the parameters it declares, is the page of the toy book or one of its runs."""
+    pages = sorted((ROOT / "build/toy" / folder).glob("*.ipynb"))
+    if not pages:
+        pytest.skip("build/toy is not there: run make book first")
+    found = {}
+    for page in pages:
+        cells = json.loads(page.read_text())["cells"]
+        injected = next(cell for cell in cells if "injected-parameters" in cell["metadata"].get("tags", []))
+        found.setdefault(folder.partition("/")[2] or page.stem, []).append(assigned(injected))
+    for notebook, runs in found.items():
+        assert assigned(NOTEBOOKS[notebook]["cells"][1]) in runs, notebook
