@@ -193,13 +193,13 @@ def test_training_leaves_the_global_random_state_alone(linear):
 
 def test_every_spot_comes_once_before_any_comes_again():
     hyper = stem.recipe("quick", steps=5, batch_size=4)
-    rows = torch.cat([rows for rows, _, _ in stem.batches(10, 3, hyper, seed=0)])
+    rows = torch.cat([rows for rows, *_ in stem.batches(10, 3, 2, hyper, seed=0)])
     assert sorted(rows[:10].tolist()) == sorted(rows[10:].tolist()) == list(range(10))
 
 
 def test_stratified_times_fall_one_in_each_part_of_the_schedule():
     hyper = stem.recipe("quick", steps=1, batch_size=10, stratified=True)
-    _, t, _ = next(stem.batches(10, 3, hyper, seed=0))
+    _, t, *_ = next(stem.batches(10, 3, 2, hyper, seed=0))
     assert (t // 100).tolist() == list(range(10))
 
 
