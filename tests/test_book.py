@@ -202,9 +202,7 @@ BROKEN = {
 def test_each_fault_is_seen_and_named(browser, tmp_path, case):
     body, words = BROKEN[case]
     (tmp_path / "dot.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
-    (tmp_path / "page.html").write_text(
-        f'<!doctype html><title>t</title><link rel="icon" href="dot.svg">{body}'
-    )
+    (tmp_path / "page.html").write_text(f'<!doctype html><title>t</title><link rel="icon" href="dot.svg">{body}')
     server, address = serve(tmp_path)
     try:
         found = faults(browser, address, ["page.html"], PHONE)

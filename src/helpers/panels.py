@@ -334,9 +334,7 @@ def top_gene_coupling(
     return ax
 
 
-def predictability_and_coupling(
-    ax: Axes, couplings: pd.DataFrame, backbone: str, split: str = "section"
-) -> Axes:
+def predictability_and_coupling(ax: Axes, couplings: pd.DataFrame, backbone: str, split: str = "section") -> Axes:
     """Panel F: per section, Spearman over genes of PCC and |rho| with nuclei, plain and given abundance.
 
     Takes `scores.couplings`; a line joins the two values of a section.

@@ -354,9 +354,7 @@ def coupling(pcc: np.ndarray, abs_rho: np.ndarray, given: np.ndarray | None = No
     return float(pearson(residuals[:, :1], residuals[:, 1:])[0])
 
 
-def couplings(
-    associations: pd.DataFrame, predictability: pd.DataFrame, abundance: pd.DataFrame
-) -> pd.DataFrame:
+def couplings(associations: pd.DataFrame, predictability: pd.DataFrame, abundance: pd.DataFrame) -> pd.DataFrame:
     """Panel F: per section and target, whether the predictable genes are the nuclei-dependent ones.
 
     `abundance` has section, gene and log_mean_count. Columns backbone, split, target, section, n_genes, coupling,

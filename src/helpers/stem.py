@@ -187,14 +187,17 @@ class Stem(nn.Module):
 
 
 def two_layers(n_in: int, n_hidden: int, n_out: int) -> nn.Sequential:
+    """Linear, SiLU, linear."""
     return nn.Sequential(nn.Linear(n_in, n_hidden), nn.SiLU(), nn.Linear(n_hidden, n_out))
 
 
 def modulation(hidden_size: int, n: int) -> nn.Sequential:
+    """What a condition says of a block: SiLU and a linear layer to `n` vectors of the hidden size."""
     return nn.Sequential(nn.SiLU(), nn.Linear(hidden_size, n * hidden_size))
 
 
 def modulated_norm(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Layer norm without parameters of its own, scaled and shifted by the condition."""
     return torch.addcmul(shift[:, None], F.layer_norm(x, x.shape[-1:], eps=1e-6), 1 + scale[:, None])
 
 
@@ -228,6 +231,7 @@ def schedule() -> dict[str, torch.Tensor]:
 
 @cache
 def table(name: str, device: torch.device) -> torch.Tensor:
+    """A column of the schedule, float32 on the device."""
     return schedule()[name].float().to(device)
 
 
@@ -251,6 +255,7 @@ def velocity(x0: torch.Tensor, t: torch.Tensor, noise: torch.Tensor) -> torch.Te
 
 
 def estimate_x0(x_t: torch.Tensor, t: torch.Tensor, output: torch.Tensor, prediction: str) -> torch.Tensor:
+    """x_0 that the network's first output stands for, at x_t."""
     first = output[:, :1]
     if prediction == "v":
         return at("signal", t) * x_t - at("noise", t) * first
@@ -287,7 +292,9 @@ def losses(
     true_mean = at("x0_weight", t) * x0 + at("xt_weight", t) * x_t
     true_log = at("min_log", t)
     kl = 0.5 * (
-        log_variance - true_log - 1
+        log_variance
+        - true_log
+        - 1
         + (true_log - log_variance).exp()
         + (true_mean - mean).square() * (-log_variance).exp()
     )
@@ -323,6 +330,7 @@ def recipe(profile: str, **changes) -> dict:
 
 
 def changed(hyper: dict, changes: dict) -> dict:
+    """Hyperparameters with some replaced; ValueError for a name or value that does not exist."""
     hyper = hyper | changes
     if unknown := hyper.keys() - PAPER.keys():
         raise ValueError(f"no hyperparameter {', '.join(sorted(unknown))}: choose from {', '.join(PAPER)}")
@@ -410,6 +418,7 @@ def batches(
 
 
 def rate_factor(step: int, hyper: dict) -> float:
+    """Learning rate at a step, as a fraction of its highest."""
     if hyper["rate"] == "constant":
         return 1.0
     done = step / hyper["steps"]
@@ -450,9 +459,7 @@ def starts(n_samples: int, n_spots: int, n_genes: int, antithetic: bool, generat
     return noise.flatten(0, 1)[:, None]
 
 
-def ancestral(
-    model: Stem, x: torch.Tensor, y: torch.Tensor, hyper: dict, generator: torch.Generator
-) -> torch.Tensor:
+def ancestral(model: Stem, x: torch.Tensor, y: torch.Tensor, hyper: dict, generator: torch.Generator) -> torch.Tensor:
     """From noise to a sample through all 1,000 steps, as published, without clipping."""
     for step in reversed(range(N_TIMES)):
         t = torch.full((len(x),), step, device=x.device)
@@ -462,9 +469,7 @@ def ancestral(
     return x
 
 
-def few_calls(
-    model: Stem, x: torch.Tensor, y: torch.Tensor, hyper: dict, generator: torch.Generator
-) -> torch.Tensor:
+def few_calls(model: Stem, x: torch.Tensor, y: torch.Tensor, hyper: dict, generator: torch.Generator) -> torch.Tensor:
     """From noise to a sample in few calls of the network; all chance is in the start, the path is deterministic."""
     from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 
@@ -488,6 +493,7 @@ def few_calls(
 
 
 def evaluate(model: Stem, x: torch.Tensor, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """The network's answer as float32; on CUDA it computes in bfloat16."""
     with torch.autocast(x.device.type, torch.bfloat16, enabled=x.device.type == "cuda"):
         return model(x, t, y).float()
 
@@ -517,6 +523,7 @@ def load(model: Stem, weights: dict[str, torch.Tensor]) -> None:
 
 
 def best_device() -> torch.device:
+    """CUDA where there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
