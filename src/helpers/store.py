@@ -71,8 +71,9 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
 
 
 def read_tables(paths: Iterable[str | Path], columns: Iterable[str] = ()) -> pd.DataFrame:
-    """Read tables of the same columns and stack them."""
-    return pd.concat([read_table(path, columns) for path in paths], ignore_index=True)
+    """Read tables of the same columns and stack them; empty ones only lend their columns."""
+    tables = [read_table(path, columns) for path in paths]
+    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
 
 
 def write_json(content: dict, path: str | Path) -> None:
