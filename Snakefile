@@ -39,10 +39,11 @@ EXAMPLE_FIT = FITS[min(1, len(FITS) - 1)]
 RESULTS = f"{BUILD}/results"
 FIGURE = [f"{RESULTS}/figure1.{kind}" for kind in ("png", "svg")]
 
+# Progress bars of a notebook go to the terminal, which is descriptor 3; a kernel's remarks on itself go nowhere.
 PAPERMILL = (
-    "export JUPYTER_PREFER_ENV_PATH=1 OMP_NUM_THREADS={threads}; "
+    "export JUPYTER_PREFER_ENV_PATH=1 OMP_NUM_THREADS={threads}; exec 3>&2; "
     f"{sys.executable} -m papermill {{input.notebook}} {{output.page}} --cwd notebooks --kernel python3 "
-    "--no-progress-bar -y {params.values:q} "
+    "--no-progress-bar --log-level WARNING --stderr-file /dev/fd/3 -y {params.values:q} 2> >(grep -v IPKernelApp >&2)"
 )
 
 
@@ -202,7 +203,7 @@ checkpoint data:
             simulation=config.get("simulation"), mpp=config.get("mpp"), qc=config["qc"],
         ),  # fmt: skip
     shell:
-        PAPERMILL + "--log-output"
+        PAPERMILL
 
 
 rule segmentation:
@@ -220,7 +221,7 @@ rule segmentation:
             "2_segmentation", input, output, encoder=config["encoder"], scales_um=config["scales_um"]
         ),
     shell:
-        PAPERMILL + "--log-level WARNING"
+        PAPERMILL
 
 
 rule segmentation_check:
@@ -237,7 +238,7 @@ rule segmentation_check:
             "2b_segmentation_check", input, output, truth=f"../{ROOT}/truth" if "simulation" in config else None
         ),
     shell:
-        PAPERMILL + "--log-level WARNING"
+        PAPERMILL
 
 
 rule normalization:
@@ -264,7 +265,7 @@ rule normalization:
         ),  # fmt: skip
     threads: 2
     shell:
-        PAPERMILL + "--log-level WARNING"
+        PAPERMILL
 
 
 # --- targets -> predictions ---
@@ -292,7 +293,7 @@ rule training:
     resources:
         gpu=lambda wildcards: int(config["profile"] == "paper"),
     shell:
-        PAPERMILL + "--log-output"
+        PAPERMILL
 
 
 rule training_check:
@@ -314,7 +315,7 @@ rule training_check:
             "4b_training_check", input, output, profile=config["profile"]
         ),
     shell:
-        PAPERMILL + "--log-level WARNING"
+        PAPERMILL
 
 
 # --- the run of the example section is the page that the book shows ---
@@ -355,7 +356,7 @@ for panel, (takes, leaves) in PANELS.items():
         params:
             values=lambda wildcards, input, output, panel=panel: values(panel, input, output),
         shell:
-            PAPERMILL + "--log-level WARNING"
+            PAPERMILL
 
 
 rule tables:
@@ -374,7 +375,7 @@ rule tables:
     params:
         values=lambda wildcards, input, output: values("6_tables", input, output, qc=config["qc"]),
     shell:
-        PAPERMILL + "--log-level WARNING"
+        PAPERMILL
 
 
 rule figure1:
@@ -391,7 +392,7 @@ rule figure1:
     params:
         values=lambda wildcards, input, output: values("5g_figure1", input, output),
     shell:
-        PAPERMILL + "--log-level WARNING"
+        PAPERMILL
 
 
 rule ledger:
@@ -411,7 +412,7 @@ rule ledger:
             "7_ledger", input, output, reference="../data/results/her2st", differs=config["differs"]
         ),
     shell:
-        PAPERMILL + "--log-level WARNING"
+        PAPERMILL
 
 
 # --- the committed tables of a reference run ---
