@@ -63,6 +63,14 @@ def test_statistics_pool_to_mean_and_variance():
     assert found["highly_variable"].sum() == 20
 
 
+def test_a_section_has_its_own_panel_or_that_of_all():
+    folds = pd.DataFrame({"panel": ["S1", "S1", "S2"], "gene": ["A", "B", "C"]})
+    assert genes.panel_of("S1", folds) == ["A", "B"]
+    assert genes.panel_of("S1", folds.assign(panel="all")) == ["A", "B", "C"]
+    with pytest.raises(ValueError, match="section S3: no panel"):
+        genes.panel_of("S3", folds)
+
+
 def test_the_hash_names_the_set():
     assert genes.panel_hash(["A", "B"]) == genes.panel_hash(["B", "A"]) != genes.panel_hash(["A", "C"])
 

@@ -61,6 +61,17 @@ def panel(statistics: Mapping[str, pd.DataFrame], size: int, exclude: Sequence[s
     return order[:size]
 
 
+def panel_of(section: str, panels: pd.DataFrame) -> list[str]:
+    """The genes of a section's panel: its own, chosen without it, or the one of all sections.
+
+    `panels` has panel (a section's name, or `all`) and gene, as 3_normalization writes it.
+    """
+    own = panels.loc[panels["panel"].isin(["all", section]), "gene"]
+    if own.empty:
+        raise ValueError(f"section {section}: no panel of its own and none of all sections; run 3_normalization again")
+    return list(own)
+
+
 def panel_hash(genes: Sequence[str]) -> str:
     """Twelve hexadecimal digits that name a panel, whatever the order of its genes."""
     return hashlib.sha256("\n".join(sorted(genes)).encode()).hexdigest()[:12]
