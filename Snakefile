@@ -28,6 +28,8 @@ except WorkflowError as error:
     # Snakemake would print the whole schema; one line says what is wrong.
     reason = str(error).split("ValidationError: ")[-1].splitlines()[0]
     raise WorkflowError(f"{FILES}: {reason}; config/schema.yaml says what a config may hold") from None
+if unknown := set(config["stem_targets"]) - set(config["targets"]):
+    raise WorkflowError(f"{FILES}: stem_targets {', '.join(sorted(unknown))} are not among the targets")
 if config["example"] not in config["sections"]:
     raise WorkflowError(f"{FILES}: example {config['example']!r} is not among the sections")
 
@@ -39,9 +41,10 @@ EXAMPLE_FIT = FITS[min(1, len(FITS) - 1)]
 RESULTS = f"{BUILD}/results"
 FIGURE = [f"{RESULTS}/figure1.{kind}" for kind in ("png", "svg")]
 
-# Progress bars of a notebook go to the terminal, which is descriptor 3; a kernel's remarks on itself go nowhere.
+# Progress bars of a notebook go to the terminal, through descriptor 3 (a pipe: papermill would empty a log file);
+# a kernel's remarks on itself go nowhere.
 PAPERMILL = (
-    "export JUPYTER_PREFER_ENV_PATH=1 OMP_NUM_THREADS={threads}; exec 3>&2; "
+    "export JUPYTER_PREFER_ENV_PATH=1 OMP_NUM_THREADS={threads}; exec 3> >(cat >&2); "
     f"{sys.executable} -m papermill {{input.notebook}} {{output.page}} --cwd notebooks --kernel python3 "
     "--no-progress-bar --log-level WARNING --stderr-file /dev/fd/3 -y {params.values:q} 2> >(grep -v IPKernelApp >&2)"
 )
@@ -70,15 +73,18 @@ def imported(code):
 
 
 def code(name):
-    """The notebook's helpers, and the helpers these import: an edit re-runs what depends on it and nothing else."""
+    """The notebook's helpers, and the helpers these import: an edit re-runs what depends on it and nothing else.
+
+    One exception: what feeds training does not run again for the look of its figures, as a new colour would then cost
+    every fit.
+    """
     found, ahead = set(), set().union(*(imported(cell) for cell, _ in source(name)))
     while ahead:
         found |= ahead
         ahead = {m for n in ahead for m in imported(Path(f"src/helpers/{n}.py").read_text())} - found
     files = [f"src/helpers/{module}.py" for module in sorted(found)]
-    # A new colour must not cost a new fit: what leads up to training does not run again for the look of its figures.
-    upstream = name.startswith(("1_", "2_", "3_"))
-    return [ancient(path) if upstream and path.endswith("panels.py") else path for path in files]
+    feeds_training = name in {"1_data", "2_segmentation", "3_normalization"}
+    return [ancient(path) if feeds_training and path.endswith("panels.py") else path for path in files]
 
 
 @functools.cache
@@ -94,7 +100,7 @@ def values(name, input, output, **config_values):
     def here(paths):
         return f"../{paths}" if isinstance(paths, str) else [f"../{path}" for path in paths]
 
-    skip = {"notebook", "code", "page"}
+    skip = {"notebook", "code", "page", "tracked"}
     paths = {key: here(path) for key, path in [*input.items(), *output.items()] if key not in skip}
     given = {"cohort": config["title"]} | paths | config_values
     if unknown := set(given) - declared(name):
@@ -134,11 +140,15 @@ PANELS = {  # notebook: the tables it reads, besides cohort; what it leaves
     "5b_median_coupling": ({"associations": "associations.csv.gz"}, {}),
     "5c_share_coupled": ({"associations": "associations.csv.gz"}, {}),
     "5d_predictability": (
-        {"predictability": "predictability.csv.gz", "associations": "associations.csv.gz"},
+        {"predictability": "predictability.csv.gz", "associations": "associations.csv.gz", "fractions": "fraction_of_ridge.csv"},
         {},
     ),
     "5e_top_gene_coupling": (
-        {"predictability": "predictability.csv.gz", "associations": "associations.csv.gz"},
+        {
+            "predictability": "predictability.csv.gz",
+            "associations": "associations.csv.gz",
+            "fractions": "fraction_of_ridge.csv",
+        },
         {"top_genes": "top_genes.csv"},
     ),
     "5f_predictability_and_coupling": (
@@ -146,10 +156,12 @@ PANELS = {  # notebook: the tables it reads, besides cohort; what it leaves
             "predictability": "predictability.csv.gz",
             "associations": "associations.csv.gz",
             "moments": "mean_variance.csv.gz",
+            "fractions": "fraction_of_ridge.csv",
         },
         {"couplings": "couplings.csv"},
     ),
 }
+BY_SPLIT = [panel for panel, (takes, _) in PANELS.items() if "predictability" in takes]
 PAGES = [
     "1_data", "2_segmentation", "2b_segmentation_check", "3_normalization", "3b_dependence", "4_stem_training", "4b_training_check",
     *PANELS, "5g_figure1", "6_tables", "7_ledger",
@@ -302,7 +314,8 @@ rule training:
     params:
         values=lambda wildcards, input, output: values(
             "4_stem_training", input, output,
-            held_out=wildcards.section, split=wildcards.split, seeds=config["seeds"], profile=config["profile"],
+            held_out=wildcards.section, split=wildcards.split, seeds=config["seeds"],
+            profile="none" if wildcards.fit == "linear" else config["profile"],
             backbones=["ridge", "nuclei", "depth"] if wildcards.fit == "linear" else ["stem"],
             targets=config["targets"] if wildcards.fit == "linear" else [wildcards.fit.removeprefix("stem.")],
         ),  # fmt: skip
@@ -367,7 +380,9 @@ for panel, (takes, leaves) in PANELS.items():
             page=f"{BUILD}/pages/{panel}.ipynb",
             **{key: f"{RESULTS}/{table}" for key, table in leaves.items()},
         params:
-            values=lambda wildcards, input, output, panel=panel: values(panel, input, output),
+            values=lambda wildcards, input, output, panel=panel: values(
+                panel, input, output, **({"split": config["splits"][0]} if panel in BY_SPLIT else {})
+            ),
         shell:
             PAPERMILL
 
@@ -399,11 +414,14 @@ rule figure1:
         associations=f"{RESULTS}/associations.csv.gz",
         predictability=f"{RESULTS}/predictability.csv.gz",
         couplings=f"{RESULTS}/couplings.csv",
+        fractions=f"{RESULTS}/fraction_of_ridge.csv",
     output:
         page=f"{BUILD}/pages/5g_figure1.ipynb",
         figure=FIGURE,
     params:
-        values=lambda wildcards, input, output: values("5g_figure1", input, output),
+        values=lambda wildcards, input, output: values(
+            "5g_figure1", input, output, split=config["splits"][0]
+        ),
     shell:
         PAPERMILL
 
@@ -415,8 +433,10 @@ rule ledger:
         table1=f"{RESULTS}/table1.csv",
         table2=f"{RESULTS}/table2.csv",
         sections=f"{RESULTS}/sections.csv",
+        associations=f"{RESULTS}/associations.csv.gz",
         fractions=f"{RESULTS}/fraction_of_ridge.csv",
         paper="data/paper.csv",
+        tracked=[str(path) for path in sorted(Path("data/results/her2st").glob("*.[cj]s*"))],
     output:
         page=f"{BUILD}/pages/7_ledger.ipynb",
         ledger=f"{RESULTS}/ledger.csv",

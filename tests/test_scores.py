@@ -72,7 +72,8 @@ def test_associations_by_hand():
     table = scores.associations({"log2": X}, GENES, depth=nuclei[::-1], nuclei=nuclei, nuclei_draws=draws)
     np.testing.assert_allclose(table["rho_nuclei"], [1, -1, np.nan, 0.8])
     np.testing.assert_allclose(table["rho_depth"], [-1, 1, np.nan, -0.8])
-    np.testing.assert_allclose(table["chance_nuclei"][:3], [2 / 3, 2 / 3, np.nan], atol=1e-12)
+    np.testing.assert_allclose(table["chance_nuclei"][:3], [1, 1, np.nan], atol=1e-12)
+    np.testing.assert_allclose(table["chance_mean"][:3], [2 / 3, 2 / 3, np.nan], atol=1e-12)
     np.testing.assert_allclose(table["chance_share"][:3], [2 / 3, 2 / 3, np.nan])
 
 
@@ -94,6 +95,12 @@ def test_predictability_keeps_sign_and_units(rng):
     assert np.isnan(table["rmse_over_sd"][3])
     assert table["n_spots"].eq(50).all()
     assert table["ceiling"].eq(0.9).all()
+
+
+def test_training_gap_is_that_of_the_worst_split():
+    table = pd.DataFrame({"split": ["section"] * 2 + ["patient"] * 2, "fraction": [0.9, 0.85, 1.0, 0.7]})
+    assert scores.training_gap(table) == pytest.approx(0.3)
+    assert scores.training_gap(table.iloc[:0]) == 0
 
 
 def test_the_mean_as_prediction_has_rmse_over_sd_of_one_and_no_r(rng):
@@ -180,7 +187,7 @@ def tidy(rng, sections=("s1", "s2", "s3"), n_genes=12, seeds=(0,)):
         for target, size in (("log2", 0.6), ("pearson_residual", 0.2)):
             rho = size * rng.uniform(0, 1, n_genes)
             table = pd.DataFrame({"section": section, "target": target, "gene": genes, "rho_nuclei": rho})
-            links.append(table.assign(rho_depth=-rho, chance_nuclei=0.05, chance_share=0.01))
+            links.append(table.assign(rho_depth=-rho, chance_nuclei=0.05, chance_mean=0.06, chance_share=0.01))
             for seed in seeds:
                 fit = pd.DataFrame({"section": section, "target": target, "gene": genes, "pcc": rho + 0.1 * seed})
                 fits.append(fit.assign(backbone="ridge", split="section", seed=seed, ceiling=0.8))

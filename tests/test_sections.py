@@ -133,6 +133,13 @@ def test_a_wrong_file_is_refused_and_named(server, tmp_path):
     assert not [path for path in (tmp_path / "root").rglob("*") if path.is_file()]
 
 
+def test_a_changed_file_on_disk_is_refused_and_named(server, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.txt").write_bytes(b"changed")
+    with pytest.raises(ValueError, match=r"data/a\.txt: not the file of the public repository; remove it"):
+        sections.fetch_her2st(tmp_path, manifest(("a.txt", b"alpha")), server[1])
+
+
 def test_an_interrupted_download_is_restarted(server, tmp_path):
     folder, url = server
     (folder / "a.txt").write_bytes(b"alpha")

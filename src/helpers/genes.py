@@ -41,12 +41,13 @@ def panel(statistics: Mapping[str, pd.DataFrame], size: int, exclude: Sequence[s
     """The `size` genes that are both abundant and variable, over all sections of `statistics` but `exclude`.
 
     Candidates are present in every section, highly variable in at least one, and no mitochondrial or ribosomal
-    protein genes. Of these the smallest rank(mean) + rank(sd) of raw counts pooled over spots, ties by name.
+    protein genes. Only the presence of a gene is asked of the excluded sections too: what was not measured there cannot
+    be predicted. Of these the smallest rank(mean) + rank(sd) of raw counts pooled over spots, ties by name.
     """
     used = [table for name, table in statistics.items() if name not in exclude]
     if not used:
         raise ValueError("no section is left to choose a panel from; keep at least one section in training")
-    common = sorted(set.intersection(*(set(table.index) for table in used)))
+    common = sorted(set.intersection(*(set(table.index) for table in statistics.values())))
     used = [table.loc[common] for table in used]
     n_spots = sum(table["n_spots"] for table in used)
     mean = sum(table["total"] for table in used) / n_spots

@@ -306,26 +306,17 @@ def predictability_by_rank(ax: Axes, ranked: pd.DataFrame, backbone: str, split:
 
 
 def top_gene_coupling(
-    ax: Axes,
-    top: pd.DataFrame,
-    backbone: str,
-    split: str = "section",
-    ranking: str = "same",
-    summary: pd.DataFrame | None = None,
+    ax: Axes, top: pd.DataFrame, backbone: str, split: str = "section", ranking: str = "same"
 ) -> Axes:
-    """Panel E: mean |rho| with nuclei of the k most predictable genes; takes `scores.top_genes`.
-
-    With `scores.section_summary` as `summary` the chance level of each target is drawn.
-    """
+    """Panel E: mean |rho| with nuclei of the k most predictable genes, with its chance; takes `scores.top_genes`."""
     own = _fitted(top, backbone, split, ranking).dropna(subset="abs_rho")
-    _by_k(ax, own, "abs_rho")
+    places = _by_k(ax, own, "abs_rho")
     look = looks(own["target"])
-    handles = [_handle(*parts) for parts in look.values()]
-    if summary is not None:
-        for target, (_, colour, _) in look.items():
-            chance = summary.loc[summary["target"] == target, "chance_abs_rho_nuclei"].median()
-            ax.axhline(chance, color=colour, lw=1.2, ls=(0, (2, 1)), zorder=0)
-        handles.append(_handle("chance", GREY, line=(0, (2, 1))))
+    width = 0.4 / len(look)
+    for (target, k), x in places.items():
+        chance = own.loc[(own["target"] == target) & (own["k"] == k), "chance"].median()
+        ax.hlines(chance, x - width, x + width, color=look[target][1], lw=1.4, ls=(0, (2, 1)), zorder=1)
+    handles = [_handle(*parts) for parts in look.values()] + [_handle("chance, same genes", GREY, line=(0, (2, 1)))]
     ax.set_ylim(bottom=0)
     ax.set_ylabel("mean |ρ(target, nuclei)|")
     n = _count(own["section"].nunique(), "sections")
@@ -359,23 +350,6 @@ def predictability_and_coupling(ax: Axes, couplings: pd.DataFrame, backbone: str
     return ax
 
 
-def coupling_example(ax: Axes, genes: pd.DataFrame) -> Axes:
-    """Panel F for one section: PCC against |rho| with nuclei, a point a gene.
-
-    `genes` has section (one), target, gene, pcc and rho_nuclei.
-    """
-    look = looks(genes["target"])
-    for target, (_, colour, marker) in look.items():
-        part = genes[genes["target"] == target]
-        ax.scatter(part["rho_nuclei"].abs(), part["pcc"], s=18, color=colour, marker=marker, alpha=0.55, lw=0)
-    ax.axhline(0, color=GREY, lw=0.8, zorder=0)
-    ax.set(xlabel="|ρ(target, nuclei)|", ylabel="PCC", xlim=(0, None))
-    names = ", ".join(map(str, genes["section"].unique()))
-    ax.set_title(f"Predictability and coupling\nsection {names}, {_count(genes['gene'].nunique(), 'genes')}")
-    _legend(ax, [_handle(*parts) for parts in look.values()])
-    return ax
-
-
 def figure1(
     axes: Sequence[Axes],
     spots: pd.DataFrame,
@@ -392,7 +366,7 @@ def figure1(
     median_coupling(axes[1], summary)
     share_coupled(axes[2], summary)
     predictability_top(axes[3], top, backbone, split, ranking)
-    top_gene_coupling(axes[4], top, backbone, split, ranking, summary)
+    top_gene_coupling(axes[4], top, backbone, split, ranking)
     predictability_and_coupling(axes[5], couplings, backbone, split)
     for letter, ax in zip("ABCDEF", axes, strict=True):
         ax.annotate(letter, (0, 1), (-46, 12), "axes fraction", "offset points", fontsize=17, fontweight="bold")
@@ -460,9 +434,9 @@ def mean_variance(ax: Axes, moments: pd.DataFrame) -> Axes:
 
 
 def loss_curve(ax: Axes, losses: pd.DataFrame) -> Axes:
-    """Training loss by step, a line per held-out section; `losses` has target, held_out, step and loss."""
+    """Training loss by step, a line per held-out section; `losses` has target, held_out, seed, step and loss."""
     look = looks(losses["target"])
-    for (target, _), part in losses.groupby(["target", "held_out"], sort=False):
+    for (target, *_), part in losses.groupby(["target", "held_out", "seed"], sort=False):
         part = part.sort_values("step")
         ax.plot(part["step"], part["loss"], color=look[target][1], lw=1.2, alpha=0.7)
     ax.set(yscale="log", xlabel="training step", ylabel="loss")

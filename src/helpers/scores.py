@@ -13,6 +13,7 @@ from scipy.stats import rankdata
 LOG, RESIDUAL = "log2", "pearson_residual"
 KS = (10, 20, 50, 200)
 COUPLED = 0.3  # |rho| above which the paper calls a gene coupled to nuclei
+TRAINING_GAP = 0.1
 DEFINITIONS = ("own_top_k", "log_top_k", "residual_top_k")
 RANKINGS = ("same", "nested")
 FIT = ["backbone", "split"]  # what identifies a fitted predictor once its seeds are averaged
@@ -72,8 +73,9 @@ def associations(
     """How each gene of each target follows nuclei and depth within one section.
 
     `targets` maps names to spots x genes; `depth` and `nuclei` are per spot (no nuclei: NaN); `nuclei_draws` is
-    spots x draws of spatially randomized nuclei. Returns target, gene, rho_nuclei, rho_depth, chance_nuclei (mean
-    |rho| over draws) and chance_share (share of draws with |rho| above 0.3; NaN, like rho, for a constant gene).
+    spots x draws of spatially randomized nuclei. Returns target, gene, rho_nuclei, rho_depth, chance_nuclei (median
+    |rho| over draws), chance_mean (the mean, for panels that average over genes) and chance_share (share of draws with
+    |rho| above 0.3); NaN, like rho, for a constant gene.
     """
     tables = []
     for target, X in targets.items():
@@ -84,7 +86,8 @@ def associations(
         table["rho_nuclei"] = undefined if nuclei is None else spearman(X, nuclei)
         table["rho_depth"] = spearman(X, depth)
         chance = undefined[:, None] if nuclei_draws is None else np.abs(spearman(X, nuclei_draws))
-        table["chance_nuclei"] = chance.mean(axis=1)
+        table["chance_nuclei"] = np.median(chance, axis=1)
+        table["chance_mean"] = chance.mean(axis=1)
         table["chance_share"] = np.where(np.isnan(chance), np.nan, chance > COUPLED).mean(axis=1)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
@@ -251,7 +254,8 @@ def _ranking_pcc(pcc: pd.DataFrame, ranking: str) -> pd.DataFrame:
         return pcc
     if ranking != "nested":
         raise ValueError(f"ranking {ranking!r} is not one of {', '.join(RANKINGS)}")
-    others = [pcc.drop(columns=section).mean(axis=1) for section in pcc.columns]
+    # A gene that has no PCC in the section, constant or outside its panel, cannot be one of its best.
+    others = [pcc.drop(columns=section).mean(axis=1).where(pcc[section].notna()) for section in pcc.columns]
     return pd.concat(others, axis=1, keys=pcc.columns)
 
 
@@ -267,22 +271,25 @@ def top_genes(
 ) -> pd.DataFrame:
     """The k best genes of each section and target: what panels D and E draw.
 
-    Columns backbone, split, target, ranking, k, section, pcc (with ranking `same`: PCC-k), ceiling and abs_rho (NaN
-    without nuclei), each the mean over the k genes. k above the panel's size are left out.
+    Columns backbone, split, target, ranking, k, section, pcc (with ranking `same`: PCC-k), ceiling, abs_rho (NaN
+    without nuclei) and its chance level, each the mean over the k genes. k above the panel's size are left out.
     """
     rows = []
     for (backbone, split, target), part in over_seeds(predictability).groupby([*FIT, "target"], sort=False):
         pcc, ceiling = _genes_by_section(part, "pcc"), _genes_by_section(part, "ceiling")
-        rho = _genes_by_section(associations[associations["target"] == target], "rho_nuclei").abs()
-        rho = rho.reindex(index=pcc.index, columns=pcc.columns)
+        known = associations[associations["target"] == target]
+        rho, chance = (
+            _genes_by_section(known, column).abs().reindex(index=pcc.index, columns=pcc.columns)
+            for column in ("rho_nuclei", "chance_mean")
+        )
         for ranking in rankings:
             by = _ranking_pcc(pcc, ranking)
             for k in [k for k in ks if k <= len(pcc)]:
                 for section in pcc:
                     best = top_k(by[section], k)
-                    means = [_mean_at(table[section], best, k) for table in (pcc, ceiling, rho)]
+                    means = [_mean_at(table[section], best, k) for table in (pcc, ceiling, rho, chance)]
                     rows.append((backbone, split, target, ranking, k, section, *means))
-    columns = [*FIT, "target", "ranking", "k", "section", "pcc", "ceiling", "abs_rho"]
+    columns = [*FIT, "target", "ranking", "k", "section", "pcc", "ceiling", "abs_rho", "chance"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -370,6 +377,16 @@ def couplings(associations: pd.DataFrame, predictability: pd.DataFrame, abundanc
         rows.append((*keys, n, coupling(pcc, rho), coupling(pcc, rho, given[:, :1]), coupling(pcc, rho, given)))
     values = ["n_genes", "coupling", "coupling_given_abundance", "coupling_given_both"]
     return pd.DataFrame(rows, columns=[*FIT, "target", "section", *values])
+
+
+def training_gap(fractions: pd.DataFrame) -> float:
+    """How far the fractions of ridge's score that STEM reached differ between targets.
+
+    `fractions` has split and fraction; 0 where there is nothing to compare. Above `TRAINING_GAP` a difference between
+    targets may be one of training.
+    """
+    by_split = fractions.groupby("split")["fraction"]
+    return float((by_split.max() - by_split.min()).max()) if len(fractions) else 0.0
 
 
 def drop_one(values: pd.Series) -> pd.DataFrame:

@@ -142,7 +142,7 @@ def quality(section: AnnData, min_spots: int, min_median_counts: float) -> tuple
 
 
 def fetch_her2st(root: str | Path, manifest: pd.DataFrame, url: str = HER2ST_URL) -> None:
-    """Download every file of `manifest` (path, git_blob_sha1) that is not yet below `root`, each verified.
+    """Download every file of `manifest` (path, git_blob_sha1) that is not yet below `root`; each is verified.
 
     Files come from the public repository at the pinned commit. A file appears under its name only once its git blob id
     is right, so an interrupted download is simply started again.
@@ -162,6 +162,8 @@ def fetch_her2st(root: str | Path, manifest: pd.DataFrame, url: str = HER2ST_URL
     for row in tqdm(list(manifest.itertuples()), desc="almaan/her2st", unit="file"):
         path = Path(root) / row.path
         if path.exists():
+            if git_blob_id(path.read_bytes()) != row.git_blob_sha1:
+                raise ValueError(f"{path}: not the file of the public repository; remove it and it is fetched again")
             continue
         address = url.format(commit=HER2ST_COMMIT, path=row.path)
         blobs[address] = row.git_blob_sha1
