@@ -436,7 +436,7 @@ rule ledger:
         associations=f"{RESULTS}/associations.csv.gz",
         fractions=f"{RESULTS}/fraction_of_ridge.csv",
         paper="data/paper.csv",
-        tracked=[str(path) for path in sorted(Path("data/results/her2st").glob("*.[cj]s*"))],
+        tracked=[str(path) for path in sorted(Path("data/results/her2st").glob("*.csv*"))],
     output:
         page=f"{BUILD}/pages/7_ledger.ipynb",
         ledger=f"{RESULTS}/ledger.csv",
