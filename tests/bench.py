@@ -22,7 +22,9 @@ GENES, SPOTS = 15_000, 700
 @functools.cache
 def counts():
     rng = np.random.default_rng(0)
-    return rng.poisson(np.outer(rng.lognormal(0, 1, SPOTS), rng.lognormal(-2, 2, GENES))).astype(np.float32)
+    drawn = rng.poisson(np.outer(rng.lognormal(0, 1, SPOTS), rng.lognormal(-2, 2, GENES))).astype(np.float32)
+    drawn[0] += 1  # no gene without a count
+    return drawn
 
 
 @functools.cache
