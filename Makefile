@@ -32,7 +32,7 @@ bench: .venv/ready
 
 # The tables behind every panel, with their provenance, from build/ into data/results/.
 reference: book
-	@$(BIN)/snakemake reference $(FLAGS)
+	@$(BIN)/snakemake reference --forcerun reference $(FLAGS)
 
 clean:
 	rm -rf build .snakemake
