@@ -30,3 +30,12 @@ def test_ridge_rows_of_table2_are_found_again():
     committed, computed = (table[table["backbone"] == "ridge"].reset_index(drop=True) for table in both("table2.csv"))
     assert len(committed) > 10
     pd.testing.assert_frame_equal(committed, computed, rtol=1e-2)
+
+
+def test_the_readme_prints_the_committed_numbers():
+    table = pd.read_csv(COMMITTED / "table1.csv").dropna(subset="target")
+    shown = table[table["metric"].isin(["median_abs_rho_nuclei", "share_coupled_nuclei", "median_abs_rho_depth"])]
+    fractions = pd.read_csv(COMMITTED / "fraction_of_ridge.csv")
+    readme = (ROOT / "README.md").read_text()
+    for number in [*shown["value"], *shown["chance"].dropna().head(3), *fractions["ridge"], *fractions["stem"]]:
+        assert f" {number:.3f} " in readme
