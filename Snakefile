@@ -127,9 +127,14 @@ def fits(pattern):
     return images(pattern, split=config["splits"], fit=FITS)
 
 
-def sections_so_far(wildcards):
-    with_image = set(sections(only_images=True))
-    return [f"{BUILD}/{'segmented' if s in with_image else 'sections'}/{s}.h5ad" for s in sections()]
+def sections_as(stage):
+    """Every kept section: with an image as it left `stage`, without one as it was read."""
+
+    def paths(wildcards):
+        with_image = set(sections(only_images=True))
+        return [f"{BUILD}/{stage if s in with_image else 'sections'}/{s}.h5ad" for s in sections()]
+
+    return paths
 
 
 # --- the book ---
@@ -163,7 +168,7 @@ PANELS = {  # notebook: the tables it reads, besides cohort; what it leaves
 }
 BY_SPLIT = [panel for panel, (takes, _) in PANELS.items() if "predictability" in takes]
 PAGES = [
-    "1_data", "2_segmentation", "2b_segmentation_check", "3_normalization", "3b_dependence", "4_stem_training", "4b_training_check",
+    "1_data", "2_segmentation", "2b_segmentation_check", "2d_patches", "3_normalization", "3b_dependence", "4_stem_training", "4b_training_check",
     *PANELS, "5g_figure1", "6_tables", "7_ledger",
 ]  # fmt: skip
 
@@ -233,7 +238,23 @@ rule segmentation:
         overview=f"{BUILD}/overview/{{section}}.jpg",
     params:
         values=lambda wildcards, input, output: values(
-            "2_segmentation", input, output, encoder=config["encoder"], scales_um=config["scales_um"]
+            "2_segmentation", input, output, scales_um=config["scales_um"]
+        ),
+    shell:
+        PAPERMILL
+
+
+rule patches:
+    input:
+        notebook="notebooks/2d_patches.ipynb",
+        code=code("2d_patches"),
+        segmented=f"{BUILD}/segmented/{{section}}.h5ad",
+    output:
+        page=f"{BUILD}/runs/2d_patches/{{section}}.ipynb",
+        encoded=f"{BUILD}/encoded/{{section}}.h5ad",
+    params:
+        values=lambda wildcards, input, output: values(
+            "2d_patches", input, output, encoder=config["encoder"], scales_um=config["scales_um"]
         ),
     shell:
         PAPERMILL
@@ -260,7 +281,7 @@ rule normalization:
     input:
         notebook="notebooks/3_normalization.ipynb",
         code=code("3_normalization"),
-        section_files=sections_so_far,
+        section_files=sections_as("encoded"),
     output:
         page=f"{BUILD}/pages/3_normalization.ipynb",
         targets_folder=directory(f"{BUILD}/targets"),
@@ -279,7 +300,7 @@ rule dependence:
     input:
         notebook="notebooks/3b_dependence.ipynb",
         code=code("3b_dependence"),
-        section_files=sections_so_far,
+        section_files=sections_as("segmented"),
         section_table=f"{BUILD}/sections.csv",
         targets_folder=f"{BUILD}/targets",
         panel_table=f"{RESULTS}/panel.csv",
@@ -352,6 +373,15 @@ rule example_segmentation:
         f"{BUILD}/runs/2_segmentation/{config['example']}.ipynb",
     output:
         f"{BUILD}/pages/2_segmentation.ipynb",
+    shell:
+        "cp {input} {output}"
+
+
+rule example_patches:
+    input:
+        f"{BUILD}/runs/2d_patches/{config['example']}.ipynb",
+    output:
+        f"{BUILD}/pages/2d_patches.ipynb",
     shell:
         "cp {input} {output}"
 
