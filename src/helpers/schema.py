@@ -15,6 +15,8 @@ SPATIAL = "spatial"  # obsm: x, y of the spot centre, full-resolution pixels
 LATTICE = "lattice"  # obsm: x, y of the spot centre, lattice units
 PATCH = "patch"  # obsm: features of the patch around the spot
 MEASURED, PREDICTED = "measured", "predicted"  # layers of a prediction
+# A row per nucleus: centroid in full-resolution pixels; type and probability are missing where a back end gives none.
+NUCLEI_COLUMNS = ("section", "x", "y", "area_um2", "type", "probability", "back_end")
 SPOT_DIAMETER_UM = 100.0
 SPOT_PITCH_UM = 200.0
 
