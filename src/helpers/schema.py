@@ -14,6 +14,7 @@ COUNTS = "counts"  # layers: raw integer counts, spots x genes, CSR
 SPATIAL = "spatial"  # obsm: x, y of the spot centre, full-resolution pixels
 LATTICE = "lattice"  # obsm: x, y of the spot centre, lattice units
 PATCH = "patch"  # obsm: features of the patch around the spot
+PATCH_AUGMENTED = "patch_augmented"  # obsm: spots x 8 x features, the patch turned and mirrored; the first as it is
 MEASURED, PREDICTED = "measured", "predicted"  # layers of a prediction
 # A row per nucleus: centroid in full-resolution pixels; type and probability are missing where a back end gives none.
 NUCLEI_COLUMNS = ("section", "x", "y", "area_um2", "type", "probability", "back_end")
