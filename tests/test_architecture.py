@@ -12,7 +12,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 HELPERS = {path.stem: path for path in (ROOT / "src/helpers").glob("*.py") if path.stem != "__init__"}
 BASE = {"schema", "store"}
-ALLOWED = {"store": set(), "schema": set(), "backbones": BASE | {"stem"}, "stem": set()}
+ALLOWED = {"store": set(), "schema": set(), "backbones": BASE | {"stem"}, "stem": set(), "spaces": {"normalization"}}
 
 
 def imports(path):

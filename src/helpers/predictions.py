@@ -1,0 +1,161 @@
+"""Anyone's predictions: read from a file, matched to a section by the names of spots and genes."""
+
+import csv
+import difflib
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers import store
+
+MIN_SPOTS = 20  # fewer give a correlation whose standard error exceeds 0.22
+
+
+def read(path: str | Path) -> pd.DataFrame:
+    """Read predictions, spots x genes, both by name.
+
+    `.csv`, `.tsv` (also `.gz`) and `.parquet`: the first column, or the index, holds the spots; `.h5ad`: X; `.npz`:
+    one two-dimensional array beside `spots` and `genes`. ValueError for a file of another kind, one that would run
+    code when loaded, and values that are not finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file of predictions; check the pattern and the section's name")
+    kind = next((ending for ending in READERS if path.name.endswith(ending)), None)
+    if kind is None:
+        raise ValueError(
+            f"{path}: predictions are read from {', '.join(READERS)}; pickles, .pt and .npy run code or lack names"
+        )
+    table = READERS[kind](path)
+    for names, what in ((table.index, "spot"), (table.columns, "gene")):
+        if names.has_duplicates:
+            raise ValueError(f"{path}: {what} {names[names.duplicated()][0]!r} occurs twice; keep one")
+    try:
+        table = table.astype(float)
+    except ValueError as error:
+        raise ValueError(f"{path}: some predictions are text ({error}); the first column alone holds names") from error
+    bad = ~np.isfinite(table.to_numpy())
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise ValueError(
+            f"{path}: {bad.sum()} predictions are missing or infinite, first spot {table.index[row]}, gene "
+            f"{table.columns[column]}; a failed fit is not scored, leave these genes out"
+        )
+    return table
+
+
+def _read_text(path: Path) -> pd.DataFrame:
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rt") as file:
+            header = file.readline()
+            separator = max(",;\t", key=header.count)
+            # "NA" and the like may be names; only an empty cell or "nan" is missing.
+            table = pd.read_csv(
+                file, sep=separator, header=None, index_col=0, keep_default_na=False, na_values=["", "nan"]
+            )
+        names = next(csv.reader([header.rstrip("\r\n")], delimiter=separator))
+        return _named(table.set_axis(names[-table.shape[1] :], axis=1))
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path}: not a readable table ({error}); write spots x genes with names") from error
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    table = store.read_table(path)
+    if isinstance(table.index, pd.RangeIndex):
+        table = table.set_index(table.columns[0])
+    return _named(table)
+
+
+def _read_h5ad(path: Path) -> pd.DataFrame:
+    return _named(store.read_section(path).to_df())
+
+
+def _read_npz(path: Path) -> pd.DataFrame:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"{path}: not an archive of plain arrays ({error}); save names as str arrays, not as objects"
+        ) from error
+    tables = [name for name, array in arrays.items() if array.ndim == 2]
+    if len(tables) != 1 or not {"spots", "genes"} <= set(arrays):
+        raise ValueError(f"{path}: holds {', '.join(arrays)}; one table of two dimensions, spots and genes are wanted")
+    values = arrays[tables[0]]
+    if values.shape != (len(arrays["spots"]), len(arrays["genes"])):
+        raise ValueError(
+            f"{path}: {tables[0]} is {values.shape} for {len(arrays['spots'])} spots and {len(arrays['genes'])} genes; "
+            f"write spots x genes"
+        )
+    return _named(pd.DataFrame(values, arrays["spots"], arrays["genes"]))
+
+
+def _named(table: pd.DataFrame) -> pd.DataFrame:
+    return table.set_axis(table.index.astype(str), axis=0).set_axis(table.columns.astype(str), axis=1)
+
+
+READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    ".csv": _read_text,
+    ".csv.gz": _read_text,
+    ".tsv": _read_text,
+    ".tsv.gz": _read_text,
+    ".parquet": _read_parquet,
+    ".h5ad": _read_h5ad,
+    ".npz": _read_npz,
+}
+
+
+# Names ----------------------------------------------------------------------------------------------------------
+
+
+def match(table: pd.DataFrame, spots: pd.Index, genes: pd.Index, where: str | Path) -> tuple[pd.DataFrame, list[str]]:
+    """The predictions of the section's own spots and genes, in the section's order, and remarks on what was left out.
+
+    ValueError with the first names of both sides, and a guess at the reason, when too few match.
+    """
+    for ours, theirs, what in ((spots, table.index, "spot"), (genes, table.columns, "gene")):
+        least = MIN_SPOTS if what == "spot" else 1
+        n_common = len(ours.intersection(theirs))
+        if n_common < min(least, max(len(ours), 1)) or n_common < least <= len(theirs):
+            raise ValueError(
+                f"{where}: {n_common} {what}s match; predicted: {_first(theirs)}; counts: {_first(ours)}. "
+                f"{_guess(table, spots, genes, what)}"
+            )
+    kept_spots, kept_genes = spots[spots.isin(table.index)], genes[genes.isin(table.columns)]
+    if len(kept_spots) < MIN_SPOTS:
+        raise ValueError(f"{where}: {len(kept_spots)} spots; at least {MIN_SPOTS} are needed for a correlation")
+    remarks = [
+        f"{n} of {len(names)} {what} have no partner and are left out"
+        for n, names, what in (
+            (len(table.index) - len(kept_spots), table.index, "predicted spots"),
+            (len(spots) - len(kept_spots), spots, "measured spots"),
+            (len(table.columns) - len(kept_genes), table.columns, "predicted genes"),
+        )
+        if n
+    ]
+    return table.loc[kept_spots, kept_genes], remarks
+
+
+def _first(names: pd.Index) -> str:
+    return ", ".join(map(repr, names[:5]))
+
+
+def _guess(table: pd.DataFrame, spots: pd.Index, genes: pd.Index, what: str) -> str:
+    """What most likely keeps names from matching, in words that say what to do."""
+    ours, theirs = (spots, table.index) if what == "spot" else (genes, table.columns)
+    if len(genes.intersection(table.index)) or len(spots.intersection(table.columns)):
+        return "Rows look like genes: transpose the table, spots x genes is wanted"
+    if what == "gene" and theirs.str.match(r"ENS[A-Z]*G\d+").mean() > 0.5 > ours.str.match(r"ENS[A-Z]*G\d+").mean():
+        return "The predictions name genes by Ensembl id: use symbols, as the counts do"
+    if what == "gene" and len(ours.str.upper().intersection(theirs.str.upper())):
+        return "Names differ in upper and lower case: use the spelling of the counts"
+    if what == "spot" and pd.to_numeric(theirs, errors="coerce").notna().all():
+        return "The predictions number their spots: write the spots' names in the first column"
+    for name in theirs[:5]:
+        close = [own for own in ours if own in name or name in own] or difflib.get_close_matches(name, ours, 1)
+        if close:
+            return f"{name!r} may be {close[0]!r}: take off what was put before or behind the names"
+    return "Is it this section's file?"

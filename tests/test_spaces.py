@@ -1,0 +1,76 @@
+"""A prediction moves between spaces without gaining what the model did not know."""
+
+import numpy as np
+import pytest
+from anndata import AnnData
+from scipy.sparse import csr_matrix
+
+from helpers import normalization, spaces
+
+COUNTS = np.random.default_rng(0).poisson(np.outer(np.linspace(1, 9, 30), [0.5, 2, 4, 8, 20])).astype(float)
+DEPTH, SHARE = COUNTS.sum(1), COUNTS.sum(0) / COUNTS.sum()
+
+
+def section():
+    made = AnnData(np.zeros((30, 5)))
+    made.layers["counts"] = csr_matrix(COUNTS)
+    return made
+
+
+@pytest.mark.parametrize("space", normalization.METHODS)
+def test_a_space_is_the_target_of_that_name(space):
+    expected = normalization.METHODS[space](section())
+    np.testing.assert_allclose(spaces.SPACES[space][0](COUNTS, DEPTH, SHARE), expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("space", spaces.SPACES)
+def test_values_to_counts_undoes_counts_to_values(space):
+    to, back = spaces.SPACES[space]
+    np.testing.assert_allclose(back(to(COUNTS, DEPTH, SHARE), DEPTH, SHARE), COUNTS, atol=1e-9)
+
+
+@pytest.mark.parametrize("source", spaces.HOLD_DEPTH)
+@pytest.mark.parametrize("target", normalization.METHODS)
+def test_a_perfect_prediction_of_all_genes_is_perfect_in_every_space(source, target):
+    perfect = spaces.SPACES[source][0](COUNTS, DEPTH, SHARE)
+    measured = spaces.SPACES[target][0](COUNTS, DEPTH, SHARE)
+    np.testing.assert_allclose(spaces.convert(perfect, source, target, SHARE, np.median(DEPTH)), measured, atol=1e-9)
+
+
+@pytest.mark.parametrize("source", ["log1p_cp10k", "pearson_residual"])
+def test_a_prediction_without_depth_gains_none(source):
+    made = AnnData(np.zeros((30, 5)))
+    values = np.zeros((30, 5)) if source == "pearson_residual" else np.log1p(1e4 * np.tile(SHARE, (30, 1)))
+    log = spaces.convert(values, source, "log2", SHARE, 50.0)
+    assert made.n_obs == len(log) and np.ptp(log, axis=0).max() < 1e-9
+
+
+def test_only_the_library_of_a_log_prediction_is_lost_among_residuals():
+    """Twice the molecules of each gene: twice the library, the same composition."""
+    once = spaces.convert(np.log2(COUNTS + 1), "log2", "log1p_cp10k", SHARE, 50.0)
+    twice = spaces.convert(np.log2(2 * COUNTS + 1), "log2", "log1p_cp10k", SHARE, 50.0)
+    np.testing.assert_allclose(once, twice, rtol=1e-9)
+
+
+def test_an_unknown_space_is_refused():
+    with pytest.raises(ValueError, match="unknown space 'tpm'; known: counts, log2"):
+        spaces.convert(COUNTS, "tpm", "log2", SHARE, 50.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "space", "words"),
+    [
+        (COUNTS, "log2", "are they counts"),
+        (np.log2(COUNTS + 1) - 2, "log2", "negative: residuals or z-scores"),
+        (np.log2(COUNTS + 1), "pearson_residual", "are they logs or counts"),
+        (COUNTS + 0.5, "log1p", "far above what log1p reaches"),
+    ],
+)
+def test_a_space_that_the_values_belie_is_doubted(values, space, words):
+    assert any(words in doubt for doubt in spaces.doubts(values, space, COUNTS))
+
+
+@pytest.mark.parametrize("space", spaces.SPACES)
+def test_a_space_that_the_values_bear_out_is_not_doubted(space):
+    values = spaces.SPACES[space][0](COUNTS, DEPTH, SHARE)
+    assert spaces.doubts(values, space, COUNTS) == []
