@@ -1,0 +1,73 @@
+"""Samples against what was measured: do they cover it, and do they vary as it does?
+
+Arrays in, tidy tables out. `measured` is spots x genes, `samples` samples x spots x genes, drawn independently.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+SHARES = (0.5, 0.9)  # central intervals whose coverage is told
+
+
+def pit(measured: np.ndarray, samples: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Where each measured value falls among its samples, spots x genes in (0, 1): the probability integral transform.
+
+    A rank, with chance deciding within a gap and among ties, so that values drawn as the samples were are exactly
+    uniform however few the samples. Low: the samples lie above. Gneiting et al. 2007,
+    doi 10.1111/j.1467-9868.2007.00587.x; for ties Czado et al. 2009, doi 10.1111/j.1541-0420.2009.01191.x.
+    ValueError for shapes that do not match and values that are not finite.
+    """
+    measured, samples = np.asarray(measured), np.asarray(samples)
+    if samples.ndim != 3 or not len(samples) or samples.shape[1:] != measured.shape:
+        raise ValueError(f"samples of shape {samples.shape} for values of shape {measured.shape}: give samples of each")
+    if not (np.isfinite(measured).all() and np.isfinite(samples).all()):
+        raise ValueError("measured values or samples are not finite: drop these spots, or fit again")
+    below, ties = (samples < measured).sum(axis=0), (samples == measured).sum(axis=0)
+    chance = np.random.default_rng(seed).uniform(size=measured.shape)
+    return (below + chance * (ties + 1)) / (len(samples) + 1)
+
+
+def covered(pit: np.ndarray, share: float) -> np.ndarray:
+    """Whether each value lies in the central interval that should hold this share of them."""
+    return np.abs(np.asarray(pit) - 0.5) <= share / 2
+
+
+def pit_histogram(pit: np.ndarray, bins: int = 10) -> pd.DataFrame:
+    """Columns low, high, density: 1 everywhere where samples are drawn from the truth.
+
+    U-shaped: samples too close together; a hump: too far apart; a slope: too high or too low.
+    """
+    density, edges = np.histogram(pit, bins, (0, 1), density=True)
+    return pd.DataFrame({"low": edges[:-1], "high": edges[1:], "density": density})
+
+
+def by_gene(
+    genes: Sequence[str], measured: np.ndarray, predicted: np.ndarray, spread: np.ndarray, pit: np.ndarray
+) -> pd.DataFrame:
+    """Per gene of one section, over its spots: what the gene variation curves draw, and coverage.
+
+    All arrays are spots x genes; `spread` is the standard deviation of a spot's samples. Columns gene,
+    mean_measured, mean_predicted, variance_measured, variance_predicted (of the prediction, which is a mean),
+    variance_sampled (of one sample: of the prediction plus within spots) and covered_<percent> for each of `SHARES`.
+    """
+    table = pd.DataFrame({"gene": list(genes)})
+    for name, values in (("measured", measured), ("predicted", predicted)):
+        table[f"mean_{name}"] = np.mean(values, axis=0, dtype=float)
+        table[f"variance_{name}"] = np.var(values, axis=0, dtype=float)
+    table["variance_sampled"] = table["variance_predicted"] + np.mean(np.square(spread), axis=0, dtype=float)
+    for share in SHARES:
+        table[f"covered_{share:.0%}".removesuffix("%")] = covered(pit, share).mean(axis=0)
+    return table
+
+
+def rvd(variance_measured: np.ndarray, variance_predicted: np.ndarray) -> float:
+    """Relative variation distance: mean over genes of (predicted - measured)^2 / measured^2, both variances over spots.
+
+    0 is best, 1 is what a constant gives. Genes that do not vary are left out; NaN where none does. Zhu et al. 2025,
+    arXiv 2501.15598, whose code takes the variance of the mean over samples.
+    """
+    measured, predicted = np.asarray(variance_measured, float), np.asarray(variance_predicted, float)
+    varies = measured > 0
+    return float(np.mean((predicted[varies] / measured[varies] - 1) ** 2)) if varies.any() else np.nan
