@@ -139,6 +139,31 @@ def test_a_patient_held_out_takes_its_other_sections_along(cohort):
     assert backbones.predict(cohort, "A1", "log2", split="patient").uns["trained_on"] == ["B1"]
 
 
+def test_samples_are_kept_beside_their_mean(cohort, tiny):
+    """In pairs from opposite noise their mean is good and their scatter is not: those kept are independent."""
+    prediction = backbones.predict(cohort, "B1", "log2", "stem", profile=tiny)
+    samples = prediction.uns["info"]["samples"]
+    assert samples.shape == (backbones.N_SAMPLES, *prediction.shape)
+    apart = (samples - samples.mean(0))[:, :, 0]
+    assert abs(np.corrcoef(apart[:10].ravel(), apart[10:].ravel())[0, 1]) < 0.2
+    alike = backbones.predict(cohort, "B1", "log2", "stem", profile=tiny, antithetic=False)
+    np.testing.assert_allclose(alike.uns["info"]["samples"].mean(0), alike.layers["predicted"], rtol=1e-5)
+
+
+def test_a_kept_model_gives_the_samples_of_its_fit(cohort, tiny, tmp_path):
+    path = tmp_path / "weights.pt"
+    prediction = backbones.predict(cohort, "B1", "log2", "stem", profile=tiny, weights=path, n_samples=4)
+    fitted = backbones.read_fitted(path)
+    cohort["B1"].uns["section"], cohort["A2"].uns["section"] = "B1", "A2"
+    again = stem.sample(fitted, backbones.conditions(fitted, cohort["B1"]))
+    np.testing.assert_allclose(again.mean(0), prediction.layers["predicted"], rtol=1e-5)
+    with pytest.raises(ValueError, match="section A2 was trained on"):
+        backbones.conditions(fitted, cohort["A2"])
+    cohort["B1"].obsm["patch"] = cohort["B1"].obsm["patch"][:, :3]
+    with pytest.raises(ValueError, match="section B1 has 3 features, the model 6"):
+        backbones.conditions(fitted, cohort["B1"])
+
+
 def test_targets_are_prepared_section_by_section(cohort):
     sizes = []
 
@@ -192,6 +217,12 @@ def refused(cohort, says, **choices):
 )
 def test_unknown_names_are_refused(cohort, choices, says):
     refused(cohort, says, **choices)
+
+
+def test_a_held_out_section_that_is_in_training_is_refused(cohort):
+    refused({**cohort, "A3": cohort["B1"].copy()}, "section B1 is held out and yet in training, as A3")
+    part = cohort["B1"][:20].copy()
+    refused({**cohort, "A3": part}, "section B1 is held out and yet in training, as A3")
 
 
 def test_sections_that_cannot_be_used_are_named(cohort):

@@ -5,16 +5,19 @@ sections and the inputs of the held-out spots, never their target, so nothing me
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from anndata import AnnData
 from sklearn.model_selection import KFold, LeaveOneGroupOut
 from sklearn.preprocessing import StandardScaler
 
+from helpers import store
 from helpers.schema import MEASURED, PATCH, PREDICTED
 
 SPLITS = ("section", "patient")
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(0, 5, 11))
+N_SAMPLES = 20  # of each spot, drawn to be judged as samples
 
 
 def predict(
@@ -28,16 +31,19 @@ def predict(
     seed: int = 0,
     profile: str = "quick",
     progress: bool = False,
+    weights: str | Path | None = None,
+    **changes,
 ) -> AnnData:
     """One fold: fit `backbone` without `held_out`, predict it.
 
     `sections` maps names to AnnData with `layers[target]` and what the backbone looks at; `genes` is the panel, by
     default the genes of the held-out section. `prepare(values, target)` is applied to each section's target before
-    anything else (`normalization.clip`: models see clipped residuals). `seed` and `profile` matter to stem only.
+    anything else (`normalization.clip`: models see clipped residuals). `seed`, `profile`, `weights` (a file to keep
+    the fitted network in) and `changes` (hyperparameters that differ from the profile's) matter to stem only.
     Returns the held-out spots x genes with `layers["measured"]` and `layers["predicted"]`; in `uns` the choices
-    above and `info`, what the fit left behind (loss curve, alpha, slopes).
-    ValueError, naming the section, for an unknown name, no section left to train on, and for genes, features or
-    targets that are absent, not finite or of unlike width.
+    above and `info`, what the fit left behind (loss curve and samples, alpha, slopes).
+    ValueError, naming the section, for an unknown name, no section left to train on, a held-out section that is also
+    in training, and for genes, features or targets that are absent, not finite or of unlike width.
     """
     if backbone not in BACKBONES:
         raise ValueError(f"unknown backbone {backbone!r}: choose one of {', '.join(BACKBONES)}")
@@ -51,9 +57,15 @@ def predict(
     measured = {name: _target(sections[name], name, target, genes, prepare) for name in names}
 
     training = names[:-1]
+    for name in training:
+        # A copy under another name is a leak too.
+        same = np.array_equal(measured[name], measured[held_out])
+        if same or held_out in set(sections[name].obs.get("section", ())):
+            raise ValueError(f"section {held_out} is held out and yet in training, as {name}: leave {name} out")
     labels = np.repeat(training, [len(inputs[name]) for name in training])
     x, y = (np.vstack([values[name] for name in training]) for values in (inputs, measured))
-    predicted, info = fit_predict(x, y, labels, inputs[held_out], seed=seed, profile=profile, progress=progress)
+    settings = {"seed": seed, "profile": profile, "progress": progress, "weights": weights} | changes
+    predicted, info = fit_predict(x, y, labels, inputs[held_out], **settings)
 
     held = sections[held_out]
     prediction = AnnData(obs=held.obs.copy(), var=held.var.loc[genes].copy())
@@ -146,15 +158,48 @@ def stem(
     seed: int = 0,
     profile: str = "quick",
     progress: bool = False,
+    weights: str | Path | None = None,
+    **changes,
 ) -> tuple[np.ndarray, dict]:
-    """STEM conditioned on standardized features; the prediction is the mean of its samples."""
+    """STEM conditioned on standardized features; the prediction is the mean of its samples.
+
+    Kept beside it are `N_SAMPLES` independent samples (samples x spots x genes): those behind the prediction may come
+    in pairs, which is good for a mean and no fair picture of their scatter.
+    """
+    import torch
+
     from helpers.stem import fit, sample
 
     scaler = StandardScaler().fit(x)
     condition, condition_new = (scaler.transform(values).astype(np.float32) for values in (x, x_new))
-    fitted = fit(condition, y.astype(np.float32), profile=profile, seed=seed, progress=progress)
+    fitted = fit(condition, y.astype(np.float32), profile=profile, seed=seed, progress=progress, **changes)
+    if weights is not None:
+        features = {"mean": scaler.mean_.tolist(), "scale": scaler.scale_.tolist()}
+        with store.atomic(weights) as partial:
+            torch.save(fitted | {"features": features, "trained_on": np.unique(sections).tolist()}, partial)
     samples = sample(fitted, condition_new, seed=seed, progress=progress)
-    return samples.mean(0), {"loss": np.asarray(fitted["loss"]), "hyper": dict(fitted["hyper"])}
+    predicted = samples.mean(0)
+    if fitted["hyper"]["antithetic"]:
+        samples = sample(fitted, condition_new, seed=seed, progress=progress, n_samples=N_SAMPLES, antithetic=False)
+    return predicted, {"loss": np.asarray(fitted["loss"]), "hyper": dict(fitted["hyper"]), "samples": samples}
+
+
+def read_fitted(path: str | Path) -> dict:
+    """A stem kept by `predict(weights=path)`, as `stem.sample` takes it; reading runs no code of the file."""
+    import torch
+
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def conditions(fitted: dict, section: AnnData) -> np.ndarray:
+    """What a fitted stem is shown of a section, spots x features; ValueError for a section that it was trained on."""
+    if (name := section.uns["section"]) in fitted["trained_on"]:
+        raise ValueError(f"section {name} was trained on: judge the model on one that was held out")
+    features, values = fitted["features"], _inputs(section, name, "stem", patch)
+    if values.shape[1] != len(features["mean"]):
+        wanted = len(features["mean"])
+        raise ValueError(f"section {name} has {values.shape[1]} features, the model {wanted}: encode it the same way")
+    return ((values - features["mean"]) / features["scale"]).astype(np.float32)
 
 
 BACKBONES: dict[str, tuple[Callable, Callable]] = {
@@ -203,11 +248,12 @@ def _inputs(section: AnnData, name: str, backbone: str, look: Callable) -> np.nd
     try:
         values = np.asarray(look(section), float)
     except KeyError as error:
-        raise ValueError(f"section {name}: {backbone} needs {error.args[0]}; run 2_segmentation on it first") from error
+        before = "2d_patches" if look is patch else "2_segmentation"
+        raise ValueError(f"section {name}: {backbone} needs {error.args[0]}; run {before} on it first") from error
     if not np.isfinite(values).all():
         raise ValueError(
             f"section {name}: what {backbone} looks at is missing or infinite for "
-            f"{(~np.isfinite(values).all(1)).sum()} spots; run 2_segmentation again or drop them"
+            f"{(~np.isfinite(values).all(1)).sum()} spots; encode or segment it again, or drop them"
         )
     return values
 

@@ -16,6 +16,7 @@ LATTICE = "lattice"  # obsm: x, y of the spot centre, lattice units
 PATCH = "patch"  # obsm: features of the patch around the spot
 PATCH_AUGMENTED = "patch_augmented"  # obsm: spots x 8 x features, the patch turned and mirrored; the first as it is
 MEASURED, PREDICTED = "measured", "predicted"  # layers of a prediction
+PIT, SPREAD = "pit", "spread"  # and, if it drew samples: where the measured value falls among them, their sd
 # A row per nucleus: centroid in full-resolution pixels; type and probability are missing where a back end gives none.
 NUCLEI_COLUMNS = ("section", "x", "y", "area_um2", "type", "probability", "back_end")
 SPOT_DIAMETER_UM = 100.0
