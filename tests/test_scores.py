@@ -84,6 +84,52 @@ def test_a_section_without_image_keeps_depth_only():
     assert table.groupby("target")["rho_depth"].mean().to_dict() == pytest.approx({"log2": 1, "pearson_residual": -1})
 
 
+@pytest.mark.parametrize("correlate", [scores.pearson, scores.spearman])
+@pytest.mark.parametrize(("reliability_x", "reliability_y"), [(1, 0.5), (0.7, 1), (0.8, 0.4)])
+def test_disattenuation_finds_the_correlation_without_error(correlate, reliability_x, reliability_y, rng):
+    true = np.array([-0.6, 0.0, 0.3, 0.8])
+    x = rng.normal(size=(40_000, 1))
+    y = true * x + np.sqrt(1 - true**2) * rng.normal(size=(40_000, 4))
+    # Reliability is the share of variance that is not error: variance 1 of 1 / reliability.
+    x = x + np.sqrt(1 / reliability_x - 1) * rng.normal(size=x.shape)
+    y = y + np.sqrt(1 / reliability_y - 1) * rng.normal(size=y.shape)
+    rho = correlate(y, x[:, 0]) if correlate is scores.spearman else correlate(y, np.tile(x, 4))
+    np.testing.assert_allclose(scores.disattenuate(rho, reliability_x, reliability_y), true, atol=0.03)
+
+
+def test_ranks_of_split_counts_tell_how_far_noisy_genes_hide_a_known_correlation(rng):
+    # Genes whose rate follows the nuclei, seen as few molecules each; a count that misses some nuclei.
+    nuclei = rng.poisson(rng.gamma(6, 5, 20_000)).astype(float)
+    counted = nuclei + rng.normal(0, 8, len(nuclei))
+    rate = (nuclei[:, None] / nuclei.mean()) ** [0.3, 0.6, 1.0] * rng.lognormal(0, 0.4, (len(nuclei), 3)) * [2, 0.5, 8]
+    counts = csr_matrix(rng.poisson(rate).astype(np.float32))
+    expected, observed = scores.spearman(rate, nuclei), scores.spearman(counts.toarray(), counted)
+    ceiling = scores.noise_ceiling(counts, lambda half: scores.ranks(half.toarray()), n_splits=3)
+    corrected = scores.disattenuate(observed, scores.spearman(counted[:, None], nuclei)[0] ** 2, ceiling**2)
+    assert (expected - observed > 0.15).all()
+    np.testing.assert_allclose(corrected, expected, atol=0.04)
+
+
+def test_disattenuation_gives_up_on_noise_stops_at_one_and_refuses_what_is_no_share():
+    rho = scores.disattenuate(np.array([0.3, 0.3, 0.3, 0.9, -0.9]), 0.5, np.array([1, 0.04, np.nan, 0.5, 0.5]))
+    np.testing.assert_allclose(rho, [0.3 / np.sqrt(0.5), np.nan, np.nan, 1, -1])
+    with pytest.raises(ValueError, match="0.2 to 1.3"):
+        scores.disattenuate(0.5, np.array([0.2, 1.3]))
+
+
+def test_associations_are_corrected_with_their_chance(rng):
+    X, nuclei = rng.normal(size=(30, 4)), rng.normal(size=30)
+    given = {"depth": nuclei, "nuclei": nuclei, "nuclei_draws": rng.normal(size=(30, 9))}
+    plain = scores.associations({"log2": X}, GENES, **given)
+    noisy = {"log2": np.array([1, 0.5, 0.25, 0.01])}
+    corrected = scores.associations({"log2": X}, GENES, **given, reliability_nuclei=0.81, reliability_genes=noisy)
+    factor = 1 / (0.9 * np.sqrt([1, 0.5, 0.25, np.nan]))
+    for column in ("rho_nuclei", "chance_nuclei", "chance_mean"):
+        np.testing.assert_allclose(corrected[column], plain[column] * factor)
+    assert corrected["chance_share"][2] > plain["chance_share"][2]
+    np.testing.assert_array_equal(corrected["rho_depth"], plain["rho_depth"])
+
+
 def test_predictability_keeps_sign_and_units(rng):
     measured = rng.normal(size=(50, 4))
     measured[:, 3] = 2.0

@@ -14,6 +14,7 @@ LOG, RESIDUAL = "log2", "pearson_residual"
 KS = (10, 20, 50, 200)
 COUPLED = 0.3  # |rho| above which the paper calls a gene coupled to nuclei
 TRAINING_GAP = 0.1
+LEAST_RELIABLE = 0.05  # below, a correlation is divided by next to nothing
 DEFINITIONS = ("own_top_k", "log_top_k", "residual_top_k")
 RANKINGS = ("same", "nested")
 FIT = ["backbone", "split"]  # what identifies a fitted predictor once its seeds are averaged
@@ -60,6 +61,24 @@ def pearson(A: np.ndarray, B: np.ndarray) -> np.ndarray:
     return np.einsum("ij,ij->j", _standardized(_columns(A)), _standardized(_columns(B)))
 
 
+def disattenuate(
+    rho: np.ndarray, reliability_x: np.ndarray | float, reliability_y: np.ndarray | float = 1.0
+) -> np.ndarray:
+    """The correlation without measurement error: rho / sqrt(reliability_x * reliability_y); arrays broadcast.
+
+    A reliability is the share of a variable's variance that is not error. NaN where one is unknown or below
+    `LEAST_RELIABLE`; what sampling takes beyond 1 is set to 1; ValueError for a reliability outside 0 to 1. Holds
+    where errors depend neither on each other nor on what is measured, and for ranks as an approximation.
+    Spearman 1904, doi 10.2307/1412159.
+    """
+    reliabilities = [np.asarray(value, float) for value in (reliability_x, reliability_y)]
+    for values in reliabilities:
+        if ((values < 0) | (values > 1 + 1e-9)).any():
+            raise ValueError(f"reliabilities span {np.nanmin(values):.3g} to {np.nanmax(values):.3g}: give 0 to 1")
+    x, y = (np.where(values >= LEAST_RELIABLE, values, np.nan) for values in reliabilities)
+    return np.clip(np.asarray(rho, float) / np.sqrt(x * y), -1, 1)
+
+
 # One section ----------------------------------------------------------------------------------------------------
 
 
@@ -69,13 +88,16 @@ def associations(
     depth: np.ndarray,
     nuclei: np.ndarray | None = None,
     nuclei_draws: np.ndarray | None = None,
+    reliability_nuclei: float = 1.0,
+    reliability_genes: Mapping[str, np.ndarray] | None = None,
 ) -> pd.DataFrame:
     """How each gene of each target follows nuclei and depth within one section.
 
     `targets` maps names to spots x genes; `depth` and `nuclei` are per spot (no nuclei: NaN); `nuclei_draws` is
     spots x draws of spatially randomized nuclei. Returns target, gene, rho_nuclei, rho_depth, chance_nuclei (median
     |rho| over draws), chance_mean (the mean, for panels that average over genes) and chance_share (share of draws with
-    |rho| above 0.3); NaN, like rho, for a constant gene.
+    |rho| above 0.3); NaN, like rho, for a constant gene. Given reliabilities (those of the genes by target), rho with
+    nuclei and its chance are corrected by `disattenuate`.
     """
     tables = []
     for target, X in targets.items():
@@ -83,9 +105,12 @@ def associations(
             raise ValueError(f"target {target} has {X.shape[1]} columns for {len(genes)} genes")
         undefined = np.full(len(genes), np.nan)
         table = pd.DataFrame({"target": target, "gene": list(genes)})
-        table["rho_nuclei"] = undefined if nuclei is None else spearman(X, nuclei)
+        reliability = reliability_nuclei, 1.0 if reliability_genes is None else _columns(reliability_genes[target])
+        rho = undefined if nuclei is None else spearman(X, nuclei)
+        table["rho_nuclei"] = disattenuate(_columns(rho), *reliability)[:, 0]
         table["rho_depth"] = spearman(X, depth)
         chance = undefined[:, None] if nuclei_draws is None else np.abs(spearman(X, nuclei_draws))
+        chance = disattenuate(chance, *reliability)
         table["chance_nuclei"] = np.median(chance, axis=1)
         table["chance_mean"] = chance.mean(axis=1)
         table["chance_share"] = np.where(np.isnan(chance), np.nan, chance > COUPLED).mean(axis=1)
