@@ -47,9 +47,16 @@ def tables():
     genes = every(section=sections, target=TARGETS, gene=list("abcdefgh")).assign(pcc=wave, rho_nuclei=-0.3)
     moments = every(target=TARGETS, gene=range(40)).assign(mean_count=lambda t: 1 + t["gene"], variance=wave)
     losses = every(target=TARGETS[:2], held_out=sections, seed=[0], step=range(10)).assign(loss=wave)
+    pits = every(target=TARGETS[:2], held_out=sections, seed=[0], low=[0.0, 0.25, 0.5, 0.75]).assign(density=1.0)
+    coverage = every(target=TARGETS[:2], section=sections, share=[0.5, 0.9]).assign(covered=wave)
+    curves = every(gene=list("abcdefgh")).assign(variance_measured=wave, variance_predicted=0.2, variance_sampled=0.4)
+    ladder = every(sampler=["ancestral", "ddim"], network_calls=[10, 1000]).assign(pcc=wave, rvd=wave, seconds=wave)
+    readings = every(reading=["disc", "crop", "hovernet"], section=sections, target=TARGETS)
+    readings = readings.assign(median_abs_rho_nuclei=wave, chance_abs_rho_nuclei=0.05)
     depth = pd.DataFrame({"section": sections, "median_total_counts": np.arange(N) * 1000 + 600})
     return {"spots": spots, "summary": summary, "top": top, "ranked": ranked, "couplings": couplings,
-            "genes": genes, "moments": moments, "losses": losses, "sections": depth}  # fmt: skip
+            "genes": genes, "moments": moments, "losses": losses, "sections": depth, "pits": pits,
+            "coverage": coverage, "curves": curves, "ladder": ladder}  # fmt: skip
 
 
 PANELS = {
@@ -62,8 +69,11 @@ PANELS = {
     "top_gene_coupling": lambda ax, t: panels.top_gene_coupling(ax, t["top"], "ridge"),
     "predictability_and_coupling": lambda ax, t: panels.predictability_and_coupling(ax, t["couplings"], "ridge"),
     "coupling_by_depth": lambda ax, t: panels.coupling_by_depth(ax, t["summary"], t["sections"]),
+    "coupling_by_reading": lambda ax, t: panels.coupling_by_reading(ax, t["readings"]),
     "gene_by_gene": lambda ax, t: panels.gene_by_gene(ax, t["genes"]),
     "loss_curve": lambda ax, t: panels.loss_curve(ax, t["losses"]),
+    "pit_histogram": lambda ax, t: panels.pit_histogram(ax, t["pits"]),
+    "interval_coverage": lambda ax, t: panels.interval_coverage(ax, t["coverage"]),
 }
 
 
@@ -107,6 +117,20 @@ def test_every_section_is_a_point_of_its_targets_colour(name, table, value, targ
     rows = tables[table]
     drawn = points(ax, panels.TARGETS[target][1])[:, 1]
     np.testing.assert_allclose(sorted(drawn), sorted(rows.loc[rows["target"] == target, value]))
+
+
+def test_readings_stand_from_the_top_in_their_order_each_with_its_sections(ax, tables):
+    rows = tables["readings"]
+    rows.loc[(rows["reading"] == "hovernet") & (rows["section"] == "A1"), "median_abs_rho_nuclei"] = np.nan
+    panels.coupling_by_reading(ax, rows)
+    names = [text.get_text() for text in ax.get_yticklabels()]
+    assert names == ["count in the spot's disc", "count in STEM's crop", "hovernet"]
+    assert ax.yaxis_inverted()
+    drawn = points(ax, panels.TARGETS["log2"][1])
+    for i, reading in enumerate(("disc", "crop", "hovernet")):
+        expected = rows.query("reading == @reading and target == 'log2'")["median_abs_rho_nuclei"].dropna()
+        np.testing.assert_allclose(sorted(drawn[np.abs(drawn[:, 1] - i) < 0.5, 0]), sorted(expected))
+    assert "chance (median)" in legend(ax)
 
 
 def test_only_the_chosen_ranking_is_drawn(ax, tables):
@@ -189,6 +213,26 @@ def test_a_flat_target_lies_flat_and_genes_without_counts_are_left_out(ax, table
     moments.loc[moments["gene"] == 0, "mean_count"] = 0
     panels.mean_variance(ax, moments)
     assert len(points(ax, panels.TARGETS["log2"][1])) == 39
+
+
+def test_genes_stand_in_the_order_of_their_measured_variance(ax, tables):
+    curves = tables["curves"]
+    panels.gene_variation(ax, curves, "log2")
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), np.sort(curves["variance_measured"]))
+    np.testing.assert_allclose(points(ax, panels.TARGETS["log2"][1])[:, 1], curves["variance_predicted"])
+    assert legend(ax) == ["measured", "predicted", "one sample"]
+
+
+def test_each_sampler_is_a_line_over_its_calls(ax, tables):
+    panels.sampling_ladder(ax, tables["ladder"][::-1], "rvd")
+    assert [list(line.get_xdata()) for line in ax.lines] == [[10, 1000]] * 2
+    assert set(legend(ax)) == {"ancestral", "ddim"}
+
+
+def test_the_network_is_drawn_at_its_size(ax):
+    panels.stem_network(ax, 300, 1536, 384, 12, 6)
+    drawn = " ".join(text.get_text() for text in ax.texts)
+    assert all(size in drawn for size in ("300 genes", "6 heads", "12 blocks", "1,536 features", "384 → 1536"))
 
 
 def bar_length(ax):

@@ -33,6 +33,14 @@ METRICS = {
     "wilcoxon_p_two_sided": "two-sided Wilcoxon p",
     "permutation_p": "sign-flip p",
 }
+READINGS = {  # of the nuclei under a spot; another one is a back end, which keeps its name
+    "disc": "count in the spot's disc",
+    "crop": "count in STEM's crop",
+    "threshold_low": "threshold −20 %",
+    "threshold_high": "threshold +20 %",
+    "area": "nuclear area in the disc",
+    "haematoxylin": "mean haematoxylin in the disc",
+}
 OTHER_TARGETS = (("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"))
 FLOORS = {"nuclei": ("nuclei alone", "x"), "depth": ("depth alone", "+")}
 SECTIONS = ("#332288", "#44AA99", "#DDCC77", "#CC6677", "#88CCEE", "#117733", "#AA4499", "#999933", "#882255")  # Tol
@@ -64,8 +72,8 @@ def style() -> None:
 
 
 def label(name: str) -> str:
-    """How a target or a metric is called in sentences, tables and figures; what is unknown keeps its name."""
-    return TARGETS[name][0] if name in TARGETS else METRICS.get(name, name)
+    """How a target, metric or reading is called in sentences, tables and figures; what is unknown keeps its name."""
+    return TARGETS[name][0] if name in TARGETS else (METRICS | READINGS).get(name, name)
 
 
 def looks(targets: Sequence[str]) -> dict[str, tuple[str, str, str]]:
@@ -395,6 +403,34 @@ def coupling_by_depth(ax: Axes, summary: pd.DataFrame, sections: pd.DataFrame, w
     return ax
 
 
+def coupling_by_reading(ax: Axes, summary: pd.DataFrame) -> Axes:
+    """Median |rho| with nuclei under each reading of them: a point a section, medians as bars, chance dashed.
+
+    `summary` is `scores.section_summary` of each reading, with a column reading; the first one is drawn on top.
+    """
+    summary = summary.dropna(subset="median_abs_rho_nuclei")
+    readings, look = list(dict.fromkeys(summary["reading"])), looks(summary["target"])
+    width = 0.8 / len(look)
+    for (reading, target), part in summary.groupby(["reading", "target"], sort=False):
+        _, colour, marker = look[target]
+        y = readings.index(reading) + (list(look).index(target) - (len(look) - 1) / 2) * width
+        around = y + _spread(len(part), 0.3 * width)
+        ax.scatter(part["median_abs_rho_nuclei"], around, s=16, color=colour, marker=marker, alpha=0.55, lw=0)
+        ends = y - 0.45 * width, y + 0.45 * width
+        ax.vlines(part["median_abs_rho_nuclei"].median(), *ends, color=colour, lw=3)
+        ax.vlines(part["chance_abs_rho_nuclei"].median(), *ends, color=colour, lw=1.5, ls=(0, (2, 1)))
+    ax.set_yticks(range(len(readings)), [label(reading) for reading in readings])
+    ax.set(ylim=(len(readings) - 0.5, -0.5), xlabel="median |ρ(target, nuclei)|", ylabel="reading of the nuclei")
+    ax.set_xlim(left=0)
+    for i in range(1, len(readings)):
+        ax.axhline(i - 0.5, color="0.92", lw=1, zorder=0)
+    n = _count(summary["section"].nunique(), "sections")
+    ax.set_title(f"Coupling under each reading of the nuclei\nmedian over genes, {n}")
+    handles = [_handle(*parts) for parts in look.values()]
+    _legend(ax, [*handles, _handle(*_MEDIAN), _handle("chance (median)", GREY, line=(0, (2, 1)))])
+    return ax
+
+
 def gene_by_gene(ax: Axes, predictability: pd.DataFrame, x: str = "log2", y: str = "pearson_residual") -> Axes:
     """PCC of the same gene in two targets, medians over sections; `predictability` of one backbone and split."""
     table = predictability.groupby(["gene", "target"])["pcc"].median().unstack()[[x, y]].dropna()
@@ -456,6 +492,133 @@ def agreement(ax: Axes, truth: np.ndarray, measured: np.ndarray, what: str) -> A
     error = measured.sum() / truth.sum() - 1
     r = np.corrcoef(truth, measured)[0, 1]
     ax.set_title(f"Measured against true, {_count(len(truth), 'spots')}\nr = {r:.2f}, in total {error:+.1%}")
+    return ax
+
+
+# STEM -----------------------------------------------------------------------------------------------------------
+
+
+def nothing(ax: Axes, why: str) -> Axes:
+    """In place of a figure that has nothing to show."""
+    ax.set_axis_off()
+    ax.text(0.5, 0.5, why, ha="center", va="center", transform=ax.transAxes)
+    return ax
+
+
+def stem_network(ax: Axes, n_genes: int, n_features: int, hidden_size: int, depth: int, n_heads: int) -> Axes:
+    """The network as boxes: genes run along the top, the condition that steers them along the bottom."""
+    data, own, learned = "white", "#E8E8E8", "#CFE3F2"  # what comes and goes, what is added up, what has weights
+    boxes = {
+        "values": (0.0, 2.7, 1.5, 1.2, f"noisy values\nof {n_genes:,} genes", data),
+        "tokens": (2.0, 2.7, 1.7, 1.2, f"1 → {hidden_size} → {hidden_size}\n+ embedding\nof the gene", learned),
+        "attention": (4.5, 2.7, 1.5, 1.2, f"attention\nof genes,\n{_count(n_heads, 'heads')}", learned),
+        "mlp": (6.3, 2.7, 1.5, 1.2, f"{hidden_size} → {4 * hidden_size}\n→ {hidden_size}", learned),
+        "head": (8.6, 2.7, 1.2, 1.2, f"head\n{hidden_size} → 2", learned),
+        "answer": (10.3, 2.7, 1.5, 1.2, "noise (velocity)\nand variance\nof each gene", data),
+        "patch": (0.0, 0.9, 1.5, 0.9, f"{n_features:,} features\nof the patch", data),
+        "image": (2.0, 0.9, 1.7, 0.9, f"{n_features} → {n_features}\n→ {hidden_size}", learned),
+        "step": (0.0, -0.4, 1.5, 0.9, "step t", data),
+        "time": (2.0, -0.4, 1.7, 0.9, f"256 waves\n→ {hidden_size} → {hidden_size}", learned),
+        "condition": (4.5, 0.25, 1.5, 0.9, f"condition:\nsum, {hidden_size}", own),
+        "modulation": (6.3, 0.25, 3.5, 0.9, "shift, scale, gate of each block,\nshift, scale of the head", learned),
+    }
+    for x, y, width, height, text, colour in boxes.values():
+        ax.add_patch(Rectangle((x, y), width, height, facecolor=colour, edgecolor="black", lw=1))
+        ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=9)
+    ax.add_patch(Rectangle((4.25, 2.4), 3.8, 1.8, fill=False, edgecolor=GREY, ls="--"))
+    ax.text(4.25, 4.3, f"{_count(depth, 'blocks')}, each adds to its input", fontsize=9)
+    chains = (("values", "tokens", "attention", "mlp", "head", "answer"), ("patch", "image"), ("step", "time"),
+              ("image", "condition"), ("time", "condition"), ("condition", "modulation"))  # fmt: skip
+    ways = [(boxes[a], boxes[b]) for chain in chains for a, b in zip(chain, chain[1:], strict=False)]
+    ends = [((a[0] + a[2], a[1] + a[3] / 2), (b[0], b[1] + b[3] / 2)) for a, b in ways]
+    ends += [((7.05, 1.15), (7.05, 2.4)), ((9.2, 1.15), (9.2, 2.7))]
+    arrow = {"arrowstyle": "->", "lw": 1.2, "color": "black", "shrinkA": 0, "shrinkB": 0}
+    for start, end in ends:
+        ax.annotate("", end, start, arrowprops=arrow)
+    ax.set(xlim=(-0.1, 11.9), ylim=(-0.5, 4.7))
+    _bare(ax)
+    ax.set_title(f"STEM of width {hidden_size}, {_count(n_genes, 'genes')}")
+    return ax
+
+
+LADDER = {"pcc": "PCC, mean over genes", "rvd": "relative variation distance", "seconds": "seconds"}
+
+
+def sampling_ladder(ax: Axes, ladder: pd.DataFrame, value: str) -> Axes:
+    """What each sampler gives for its calls of the network: `value`, of `LADDER`, in `stem.ladder` on one target."""
+    for i, (sampler, part) in enumerate(ladder.groupby("sampler", sort=False)):
+        part = part.sort_values("network_calls")
+        look = {"color": SECTIONS[i % len(SECTIONS)], "marker": "os^DvP"[i % 6], "label": sampler}
+        ax.plot(part["network_calls"], part[value], lw=1.2, ms=6, **look)
+    ax.set(xscale="log", xlabel="calls of the network per spot", ylabel=LADDER[value])
+    if value == "seconds":
+        ax.set_yscale("log")
+        _logarithmic(ax.yaxis)
+    _logarithmic(ax.xaxis)
+    _legend(ax, ax.get_legend_handles_labels()[0])
+    return ax
+
+
+def pit_histogram(ax: Axes, histograms: pd.DataFrame) -> Axes:
+    """Where measured values fall among their samples: thin, each fold; thick, their mean; dashed, drawn from the truth.
+
+    `histograms` has target, held_out, seed and the columns of `calibration.pit_histogram`.
+    """
+    look = looks(histograms["target"])
+    for (target, *_), part in histograms.groupby(["target", "held_out", "seed"], sort=False):
+        ax.stairs(part["density"], [*part["low"], 1], color=look[target][1], lw=0.7, alpha=0.4)
+    for target, (_, colour, _) in look.items():
+        mean = histograms[histograms["target"] == target].groupby("low")["density"].mean()
+        ax.stairs(mean, [*mean.index, 1], color=colour, lw=2.5)
+    ax.axhline(1, color="black", lw=1.2, ls=(0, (2, 1)))
+    ax.set(xlim=(0, 1), ylim=(0, None), xlabel="rank of the measured value among its samples", ylabel="density")
+    ax.set_title(f"Measured among samples\n{_count(histograms['held_out'].nunique(), 'folds')}")
+    _legend(ax, [_handle(label, colour, line="-") for label, colour, _ in look.values()])
+    return ax
+
+
+def interval_coverage(ax: Axes, coverage: pd.DataFrame) -> Axes:
+    """Share of measured values inside central intervals of the samples, by section; dashed, what was promised.
+
+    `coverage` has target, section, share (promised) and covered.
+    """
+    look = looks(coverage["target"])
+    shares = sorted(coverage["share"].unique())
+    width = 0.8 / len(look)
+    for j, share in enumerate(shares):
+        ax.hlines(share, j - 0.45, j + 0.45, color="black", lw=1.2, ls=(0, (2, 1)))
+        for i, (target, (_, colour, marker)) in enumerate(look.items()):
+            values = coverage.loc[(coverage["target"] == target) & (coverage["share"] == share), "covered"]
+            x = j + (i - (len(look) - 1) / 2) * width
+            around = x + _spread(len(values), 0.3 * width)
+            ax.scatter(around, values, s=24, color=colour, marker=marker, alpha=0.7, lw=0)
+            ax.hlines(values.median(), x - 0.4 * width, x + 0.4 * width, color=colour, lw=3)
+    ax.set_xticks(range(len(shares)), [f"{share:.0%}" for share in shares])
+    ax.set(xlim=(-0.5, len(shares) - 0.5), ylim=(0, 1.02))
+    ax.set(xlabel="central interval of the samples", ylabel="measured values inside")
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.set_title(f"Coverage of the samples\n{_count(coverage['section'].nunique(), 'sections')}")
+    _legend(ax, [_handle(*parts) for parts in look.values()] + [_handle("promised", "black", line=(0, (2, 1)))])
+    return ax
+
+
+def gene_variation(ax: Axes, genes: pd.DataFrame, target: str, what: str = "variance") -> Axes:
+    """Mean or variance over spots of each gene, ordered by the measured one; takes `calibration.by_gene`."""
+    genes = genes.sort_values(f"{what}_measured")
+    label, colour, marker = looks([target])[target]
+    rank = np.arange(1, len(genes) + 1)
+    hollow = {"facecolor": "white", "edgecolor": GREY, "s": 14, "lw": 0.7}
+    if what == "variance":
+        ax.scatter(rank, genes["variance_sampled"], marker=marker, **hollow)
+        ax.set_ylim(0, 1.3 * genes[["variance_measured", "variance_sampled"]].quantile(0.98).max())
+    ax.scatter(rank, genes[f"{what}_predicted"], s=14, color=colour, marker=marker, lw=0)
+    ax.plot(rank, genes[f"{what}_measured"], color="black", lw=2)
+    ax.set(xlabel=f"rank of the gene by measured {what}", ylabel=f"{what} over spots")
+    ax.set_title(f"{label}: {what}\n{_count(len(genes), 'genes')}")
+    handles = [_handle("measured", "black", line="-"), _handle("predicted", colour, marker)]
+    if what == "variance":
+        handles.append(Line2D([], [], color=GREY, marker=marker, markerfacecolor="none", ls="", label="one sample"))
+    _legend(ax, handles)
     return ax
 
 
