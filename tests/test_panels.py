@@ -56,7 +56,7 @@ def tables():
     depth = pd.DataFrame({"section": sections, "median_total_counts": np.arange(N) * 1000 + 600})
     return {"spots": spots, "summary": summary, "top": top, "ranked": ranked, "couplings": couplings,
             "genes": genes, "moments": moments, "losses": losses, "sections": depth, "pits": pits,
-            "coverage": coverage, "curves": curves, "ladder": ladder}  # fmt: skip
+            "coverage": coverage, "curves": curves, "ladder": ladder, "readings": readings}  # fmt: skip
 
 
 PANELS = {
