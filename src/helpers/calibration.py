@@ -48,7 +48,7 @@ def by_gene(
 ) -> pd.DataFrame:
     """Per gene of one section, over its spots: what the gene variation curves draw, and coverage.
 
-    All arrays are spots x genes; `spread` is the standard deviation of a spot's samples. Columns gene,
+    All arrays are spots x genes; `spread` is the standard deviation (n - 1) of a spot's samples. Columns gene,
     mean_measured, mean_predicted, variance_measured, variance_predicted (of the prediction, which is a mean),
     variance_sampled (of one sample: of the prediction plus within spots) and covered_<percent> for each of `SHARES`.
     """
