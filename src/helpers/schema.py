@@ -21,7 +21,6 @@ PIT, SPREAD = "pit", "spread"  # and, if it drew samples: where the measured val
 NUCLEI_COLUMNS = ("section", "x", "y", "area_um2", "type", "probability", "back_end")
 SPOT_DIAMETER_UM = 100.0
 SPOT_PITCH_UM = 200.0
-STEM_CROP_PX = 224
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -72,14 +71,6 @@ def check_counts(counts, where: str) -> None:
         raise ValueError(f"{where}: some counts are negative; raw counts are wanted, not a normalized matrix")
     if not np.array_equal(values, np.rint(values)):
         raise ValueError(f"{where}: some counts are not whole numbers; raw counts are wanted, not a normalized matrix")
-
-
-def stem_crop_um(mpp: float, spot_um: float) -> float:
-    """Width in um of the square that the published STEM sees: 224 full-resolution pixels, or the spot if wider.
-
-    154 um at 0.688 um per pixel, 205 um at 0.916 (Zhu et al. 2025, arXiv 2501.15598).
-    """
-    return max(STEM_CROP_PX * mpp, spot_um)
 
 
 def has_nuclei(section: AnnData) -> bool:
