@@ -415,7 +415,7 @@ def coupling_by_reading(ax: Axes, summary: pd.DataFrame) -> Axes:
         _, colour, marker = look[target]
         y = readings.index(reading) + (list(look).index(target) - (len(look) - 1) / 2) * width
         around = y + _spread(len(part), 0.3 * width)
-        ax.scatter(part["median_abs_rho_nuclei"], around, s=16, color=colour, marker=marker, alpha=0.55, lw=0)
+        ax.scatter(part["median_abs_rho_nuclei"], around, s=24, color=colour, marker=marker, alpha=0.55, lw=0)
         ends = y - 0.45 * width, y + 0.45 * width
         ax.vlines(part["median_abs_rho_nuclei"].median(), *ends, color=colour, lw=3)
         ax.vlines(part["chance_abs_rho_nuclei"].median(), *ends, color=colour, lw=1.5, ls=(0, (2, 1)))
