@@ -10,12 +10,20 @@ OVERRIDES := $(if $(BACKBONES),backbones=[$(BACKBONES)]) $(if $(PROFILE),profile
 FLAGS = --cores $(CORES) --configfile config/$(COHORT).yaml --rerun-incomplete --quiet rules \
         $(if $(strip $(OVERRIDES)),--config $(OVERRIDES))
 
-.PHONY: book test test-full lab bench reference clean
+.PHONY: book data check test test-full lab bench reference clean
 .DEFAULT_GOAL := book
 
 book: .venv/ready config/$(COHORT).yaml
 	@$(BIN)/snakemake book $(FLAGS)
 	@echo "The book: $(CURDIR)/build/$(COHORT)/html/index.html"
+
+# What a public cohort lacks is downloaded.
+data: .venv/ready config/$(COHORT).yaml
+	@$(BIN)/python -m helpers.downloads config/$(COHORT).yaml
+
+# Each section's raw files, read in seconds: what is there, what is missing, what is wrong.
+check: .venv/ready config/$(COHORT).yaml
+	@$(BIN)/python -m helpers.check config/$(COHORT).yaml
 
 test: .venv/ready
 	$(BIN)/ruff check src tests

@@ -17,29 +17,30 @@ from pathlib import Path
 
 import nbformat
 import pandas as pd
-from snakemake.utils import validate
+import yaml
+
+from helpers import cohorts
 
 if not config:
     raise WorkflowError("no cohort: give one, snakemake --configfile config/toy.yaml, or use make book COHORT=toy")
 FILES = ", ".join(map(str, workflow.configfiles))
 try:
-    validate(config, "config/schema.yaml")
-except WorkflowError as error:
-    # Snakemake would print the whole schema; one line says what is wrong.
-    reason = str(error).split("ValidationError: ")[-1].splitlines()[0]
-    raise WorkflowError(f"{FILES}: {reason}; config/schema.yaml says what a config may hold") from None
-if unknown := set(config["stem_targets"]) - set(config["targets"]):
-    raise WorkflowError(f"{FILES}: stem_targets {', '.join(sorted(unknown))} are not among the targets")
-if config["example"] not in config["sections"]:
-    raise WorkflowError(f"{FILES}: example {config['example']!r} is not among the sections")
+    cohorts.check(config, yaml.safe_load(Path("config/schema.yaml").read_text()), FILES)
+except ValueError as error:
+    raise WorkflowError(str(error)) from None
 
 BUILD = f"build/{config['cohort']}"
-ROOT = os.environ.get(config.get("root_setting", ""), "") or config["root"]
+ROOT = cohorts.root(config)
 # Ridge and the floors cost seconds and go together; stem is a fit, hence a job, per target.
 FITS = ["linear"] + [f"stem.{target}" for target in config["stem_targets"] if "stem" in config["backbones"]]
 EXAMPLE_FIT = FITS[min(1, len(FITS) - 1)]
 RESULTS = f"{BUILD}/results"
 FIGURE = [f"{RESULTS}/figure1.{kind}" for kind in ("png", "svg")]
+ENCODING = {"weights": {}, "augmented": False, "cache": "build/cache"} | config.get("encoding", {})
+if (config["encoder"] == "table") != ("table" in ENCODING) or ("table" in ENCODING and ENCODING["augmented"]):
+    raise WorkflowError(f"{FILES}: encoder table goes with encoding: {{table: <path with {{section}} in it>}}, nothing else")
+# Published networks take the GPU, or all cores: one section at a time.
+PUBLISHED = not set(config["encoder"].split("+")) <= {"morphology", "table"}
 
 # Progress bars of a notebook go to the terminal, through descriptor 3 (a pipe: papermill would empty a log file);
 # a kernel's remarks on itself go nowhere.
@@ -83,7 +84,7 @@ def code(name):
         found |= ahead
         ahead = {m for n in ahead for m in imported(Path(f"src/helpers/{n}.py").read_text())} - found
     files = [f"src/helpers/{module}.py" for module in sorted(found)]
-    feeds_training = name in {"1_data", "2_segmentation", "3_normalization"}
+    feeds_training = name in {"1_data", "2_segmentation", "2d_patches", "3_normalization"}
     return [ancient(path) if feeds_training and path.endswith("panels.py") else path for path in files]
 
 
@@ -121,6 +122,11 @@ def sections(only_images=False):
 
 def images(pattern, **more):
     return lambda wildcards: expand(pattern, section=sections(only_images=True), **more)
+
+
+def table(wildcards):
+    """The section's table of features, where the config names one."""
+    return [ENCODING["table"].format(section=wildcards.section)] if "table" in ENCODING else []
 
 
 def fits(pattern):
@@ -218,9 +224,9 @@ checkpoint data:
     params:
         values=lambda wildcards, input, output: values(
             "1_data", input, output,
-            layout=config["layout"], root=f"../{ROOT}" if not os.path.isabs(ROOT) else ROOT,
+            raw=cohorts.readers(config) | {"root": f"../{ROOT}" if not os.path.isabs(ROOT) else ROOT},
             manifest=f"../{config['manifest']}" if "manifest" in config and ROOT == config["root"] else None,
-            simulation=config.get("simulation"), mpp=config.get("mpp"), qc=config["qc"],
+            simulation=config.get("simulation"), qc=config["qc"],
         ),  # fmt: skip
     shell:
         PAPERMILL
@@ -249,13 +255,21 @@ rule patches:
         notebook="notebooks/2d_patches.ipynb",
         code=code("2d_patches"),
         segmented=f"{BUILD}/segmented/{{section}}.h5ad",
+        tracked=lambda wildcards: [*ENCODING["weights"].values(), *table(wildcards)],
     output:
         page=f"{BUILD}/runs/2d_patches/{{section}}.ipynb",
         encoded=f"{BUILD}/encoded/{{section}}.h5ad",
     params:
         values=lambda wildcards, input, output: values(
-            "2d_patches", input, output, encoder=config["encoder"], scales_um=config["scales_um"]
-        ),
+            "2d_patches", input, output,
+            encoder=config["encoder"], scales_um=config["scales_um"], augmented=ENCODING["augmented"],
+            weights={name: os.path.join("..", path) for name, path in ENCODING["weights"].items()},
+            table=next((os.path.join("..", path) for path in table(wildcards)), None),
+            cache=os.path.join("..", ENCODING["cache"]),
+        ),  # fmt: skip
+    threads: (workflow.cores or 1) if PUBLISHED else 1
+    resources:
+        gpu=int(PUBLISHED),
     shell:
         PAPERMILL
 

@@ -13,7 +13,7 @@ def section():
     made.layers[schema.COUNTS] = sparse.csr_matrix(np.array([[1, 0], [2, 3], [0, 4]], np.float32))
     made.obsm[schema.SPATIAL] = made.obsm[schema.LATTICE] = np.arange(6.0).reshape(3, 2)
     made.obs["section"], made.obs["patient"], made.obs["total_counts"] = "S1", "P", [1, 5, 4]
-    made.uns.update(section="S1", mpp=0.5)
+    made.uns.update(section="S1", mpp=0.5, spot_um=55.0, pitch_um=100.0)
     return made
 
 
@@ -57,6 +57,10 @@ def spoil_mpp(section):
     section.uns["mpp"] = 0.0
 
 
+def spoil_pitch(section):
+    section.uns["pitch_um"] = 40.0
+
+
 def spoil_patient(section):
     del section.obs["patient"]
 
@@ -73,6 +77,7 @@ def spoil_patient(section):
         (spoil_centres, r"obsm\['spatial'\] is not 3 finite pairs"),
         (spoil_lattice, r"no obsm\['lattice'\]"),
         (spoil_mpp, "pixel size 0.0 um is not plausible"),
+        (spoil_pitch, "spots of 55.0 um at 40.0 um from each other are not plausible; set spot_um and pitch_um"),
         (spoil_patient, r"no obs\['patient'\]"),
     ],
 )

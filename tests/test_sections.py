@@ -1,7 +1,3 @@
-import functools
-import http.server
-import threading
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -57,6 +53,34 @@ def test_the_users_pixel_size_wins_and_a_difference_is_told(cohort):
     assert (section.uns["mpp"], section.uns["mpp_source"]) == (0.5, "user")
 
 
+@pytest.mark.parametrize("mpp", [0, -0.5, 0.01, 352.8, float("nan")])
+def test_an_absurd_pixel_size_is_refused(cohort, mpp):
+    with pytest.raises(ValueError, match=f"section A1: pixel size {mpp} um is not plausible; set mpp in the config"):
+        sections.read("her2st", cohort, "A1", mpp=mpp)
+
+
+def test_spots_that_do_not_follow_their_lattice_are_refused(cohort):
+    """Every spot has a position, but not its own."""
+    section = sections.read("her2st", cohort, "A1")
+    section.obsm[schema.SPATIAL] = np.random.default_rng(0).permutation(section.obsm[schema.SPATIAL])
+    with pytest.raises(ValueError, match=r"section A1: \d+ of \d+ spots lie elsewhere than their place on the lattice"):
+        sections.mpp_from_lattice(section)
+
+
+def test_an_absurd_size_from_the_lattice_is_not_taken(cohort):
+    section = sections.read("her2st", cohort, "A1")
+    section.obsm[schema.SPATIAL] = section.obsm[schema.SPATIAL] / 200
+    with pytest.raises(ValueError, match="the lattice gives 138 um per pixel, which is not plausible"):
+        sections.mpp_from_lattice(section)
+
+
+def test_the_patients_of_the_config_win(cohort):
+    section = sections.read("her2st", cohort, "A1", patients={"A1": "Z"})
+    assert section.obs["patient"].unique().tolist() == ["Z"]
+    with pytest.raises(ValueError, match="section B1: not among the patients of the config"):
+        sections.read("her2st", cohort, "B1", patients={"A1": "Z"})
+
+
 def test_a_section_without_image_is_read(cohort):
     assert sections.read("her2st", cohort, "A1").uns["image"] == ""
 
@@ -88,66 +112,3 @@ def test_every_real_section_is_read(her2st_sections):
     lost = [section.uns["n_spots_dropped"] for section in her2st_sections.values()]
     if len(lost) == 36:
         assert (sum(n > 0 for n in lost), max(lost)) == (20, 3)
-
-
-def test_a_blob_id_is_that_of_git():
-    """The id of the empty file and of a short one, as `git hash-object` prints them."""
-    assert sections.git_blob_id(b"") == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
-    assert sections.git_blob_id(b"hello\n") == "ce013625030ba8dba906f756967f9e9ca394464a"
-
-
-# --- download, from a server on this machine ---
-
-
-@pytest.fixture
-def server(tmp_path):
-    folder = tmp_path / "served" / "data"
-    folder.mkdir(parents=True)
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path / "served")
-    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=httpd.serve_forever, daemon=True).start()
-    yield folder, f"http://127.0.0.1:{httpd.server_port}/{{path}}"
-    httpd.shutdown()
-
-
-def manifest(*contents):
-    rows = [(f"data/{name}", sections.git_blob_id(content)) for name, content in contents]
-    return pd.DataFrame(rows, columns=["path", "git_blob_sha1"])
-
-
-def test_files_are_downloaded_once(server, tmp_path):
-    folder, url = server
-    (folder / "a.txt").write_bytes(b"alpha")
-    wanted = manifest(("a.txt", b"alpha"))
-    sections.fetch_her2st(tmp_path / "root", wanted, url)
-    assert (tmp_path / "root/data/a.txt").read_bytes() == b"alpha"
-    (folder / "a.txt").unlink()
-    sections.fetch_her2st(tmp_path / "root", wanted, url)  # nothing left to fetch
-
-
-def test_a_wrong_file_is_refused_and_named(server, tmp_path):
-    folder, url = server
-    (folder / "a.txt").write_bytes(b"something else")
-    with pytest.raises(ValueError, match=r"data/a\.txt: wrong file"):
-        sections.fetch_her2st(tmp_path / "root", manifest(("a.txt", b"alpha")), url)
-    assert not [path for path in (tmp_path / "root").rglob("*") if path.is_file()]
-
-
-def test_a_changed_file_on_disk_is_refused_and_named(server, tmp_path):
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/a.txt").write_bytes(b"changed")
-    with pytest.raises(ValueError, match=r"data/a\.txt: not the file of the public repository; remove it"):
-        sections.fetch_her2st(tmp_path, manifest(("a.txt", b"alpha")), server[1])
-
-
-def test_an_interrupted_download_is_restarted(server, tmp_path):
-    folder, url = server
-    (folder / "a.txt").write_bytes(b"alpha")
-    wanted = manifest(("a.txt", b"alpha"), ("b.txt", b"beta"))
-    with pytest.raises(OSError, match=r"b\.txt"):
-        sections.fetch_her2st(tmp_path / "root", wanted, url)
-    assert (tmp_path / "root/data/a.txt").exists()
-    assert not (tmp_path / "root/data/b.txt").exists()
-    (folder / "b.txt").write_bytes(b"beta")
-    sections.fetch_her2st(tmp_path / "root", wanted, url)
-    assert (tmp_path / "root/data/b.txt").read_bytes() == b"beta"

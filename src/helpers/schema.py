@@ -12,15 +12,17 @@ from scipy import sparse
 
 COUNTS = "counts"  # layers: raw integer counts, spots x genes, CSR
 SPATIAL = "spatial"  # obsm: x, y of the spot centre, full-resolution pixels
-LATTICE = "lattice"  # obsm: x, y of the spot centre, lattice units
+LATTICE = "lattice"  # obsm: x, y of the spot centre, in units of the distance between neighbours (uns["pitch_um"])
 PATCH = "patch"  # obsm: features of the patch around the spot
 PATCH_AUGMENTED = "patch_augmented"  # obsm: spots x 8 x features, the patch turned and mirrored; the first as it is
 MEASURED, PREDICTED = "measured", "predicted"  # layers of a prediction
 PIT, SPREAD = "pit", "spread"  # and, if it drew samples: where the measured value falls among them, their sd
 # A row per nucleus: centroid in full-resolution pixels; type and probability are missing where a back end gives none.
 NUCLEI_COLUMNS = ("section", "x", "y", "area_um2", "type", "probability", "back_end")
-SPOT_DIAMETER_UM = 100.0
+SPOT_DIAMETER_UM = 100.0  # of the her2st arrays; a section's own are uns["spot_um"] and uns["pitch_um"]
 SPOT_PITCH_UM = 200.0
+
+MPP_RANGE = 0.05, 20.0  # um; an objective of 100x, and an overview in which a spot is five pixels wide
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -52,8 +54,10 @@ def check_section(section: AnnData) -> AnnData:
         xy = np.asarray(section.obsm[slot])
         if xy.shape != (section.n_obs, 2) or not np.isfinite(xy).all():
             refuse(f"obsm[{slot!r}] is not {section.n_obs} finite pairs", "give each spot's centre as x, y")
-    if not 0 < float(section.uns.get("mpp", np.nan)) < 20:
-        refuse(f"pixel size {section.uns.get('mpp')} um is not plausible", "set mpp in the config")
+    check_mpp(section.uns.get("mpp", np.nan), f"section {name}")
+    spot_um, pitch_um = (float(section.uns.get(key, np.nan)) for key in ("spot_um", "pitch_um"))
+    if not 0 < spot_um <= pitch_um < np.inf:
+        refuse(f"spots of {spot_um} um at {pitch_um} um from each other are not plausible", "set spot_um and pitch_um")
     for column in ("section", "patient", "total_counts"):
         if column not in section.obs:
             refuse(f"no obs[{column!r}]", "read it with helpers.sections.read")
@@ -71,6 +75,14 @@ def check_counts(counts, where: str) -> None:
         raise ValueError(f"{where}: some counts are negative; raw counts are wanted, not a normalized matrix")
     if not np.array_equal(values, np.rint(values)):
         raise ValueError(f"{where}: some counts are not whole numbers; raw counts are wanted, not a normalized matrix")
+
+
+def check_mpp(mpp: float, where: str) -> None:
+    """Refuse a pixel size, in um, that no image of tissue has, named by `where`."""
+    if not MPP_RANGE[0] <= float(mpp) <= MPP_RANGE[1]:
+        raise ValueError(
+            f"{where}: pixel size {mpp} um is not plausible; set mpp in the config, {MPP_RANGE[0]} to {MPP_RANGE[1]} um"
+        )
 
 
 def has_nuclei(section: AnnData) -> bool:

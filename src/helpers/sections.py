@@ -1,102 +1,109 @@
-"""Raw files of a section -> AnnData: the only reader of raw files. A layout is one function and an entry of LAYOUTS."""
+"""A section of any cohort -> AnnData: its files read by `helpers.layouts`, with one pixel size, and checked."""
 
-import gzip
-import hashlib
+import inspect
 import warnings
-import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from scipy import sparse
-from scipy.stats import theilslopes
 
 from helpers import schema
+from helpers.layouts import LAYOUTS, only_file
 from helpers.schema import COUNTS, LATTICE, SPATIAL
 
-HER2ST_COMMIT = "85df7411b987a7dec3feff9718b869a7a82091ec"
-HER2ST_URL = "https://raw.githubusercontent.com/almaan/her2st/{commit}/{path}"
 # Two sources of the pixel size that differ by more are worth a look: the disc would cover 10 % more or less tissue.
 MPP_TOLERANCE = 0.05
+# A spot further than this from its place on the lattice is nearer to another one's.
+ON_LATTICE = 0.5
 
 
-def read(layout: str, root: str | Path, name: str, mpp: float | None = None) -> AnnData:
+def read(
+    layout: str,
+    root: str | Path,
+    name: str,
+    mpp: float | None = None,
+    *,
+    ids: Mapping[str, str] | None = None,
+    images: str | None = None,
+    patients: Mapping[str, str] | None = None,
+    spot_um: float | None = None,
+    pitch_um: float | None = None,
+    counts_layer: str | None = None,
+    gene_names: str | None = None,
+    embedded: Callable[[Path], float | None] | None = None,
+) -> AnnData:
     """Read one section.
 
-    `layout` is a key of LAYOUTS, `root` the folder of the cohort, `mpp` the user's pixel size in um, which wins over
-    every other source. Raises ValueError or FileNotFoundError naming the file and what to do.
+    `layout` is a key of LAYOUTS, `root` the folder of the cohort. What the user says wins over the files: `mpp`, the
+    pixel size in um; `ids`, how a section's files are named where that is not its name; `images`, a pattern below root
+    with `{section}` or `{id}` in it; `patients`; `spot_um` and `pitch_um`, diameter and distance of spots;
+    `counts_layer` and `gene_names`, for layouts of h5ad files. `embedded` reads the pixel size that an image states
+    (`images.embedded_mpp`). Pixel sizes are taken from user, lattice, embedded, estimated, in this order;
+    `uns["mpp_source"]` says which, `uns["mpp_by_source"]` holds all. ValueError or FileNotFoundError name file and fix.
     """
     if layout not in LAYOUTS:
         raise ValueError(f"unknown layout {layout!r}; known: {', '.join(LAYOUTS)}")
     schema.check_name(name)
-    return schema.check_section(LAYOUTS[layout](Path(root), name, mpp))
+    root, file = Path(root), (ids or {}).get(name, name)
+    asked = {"counts_layer": counts_layer, "gene_names": gene_names}
+    asked = {key: value for key, value in asked.items() if value is not None}
+    if unknown := set(asked) - set(inspect.signature(LAYOUTS[layout]).parameters):
+        raise ValueError(f"the layout {layout} has no {' or '.join(sorted(unknown))}; leave it out of the config")
 
-
-def read_her2st(root: Path, name: str, mpp: float | None = None) -> AnnData:
-    """Read a section of the tree of almaan/her2st (Andersson et al. 2021, doi 10.1038/s41467-021-26271-2).
-
-    Spots of the count file and of the spot file are joined by name, `{x}x{y}`; `uns["n_spots_dropped"]` says how many
-    had no partner. A section's image is the one in its folder, `ST-imgs/C/C3/`; without one `uns["image"]` is "".
-    """
-    counts_path = root / "data" / "ST-cnts" / f"{name}.tsv.gz"
-    spots_path = root / "data" / "ST-spotfiles" / f"{name}_selection.tsv"
-    spots = _read_spots(spots_path)
-    counts, names, genes = _read_counts(counts_path)
-
-    common = names.intersection(spots.index, sort=False)
-    if common.empty:
-        raise ValueError(f"{counts_path} and {spots_path} have no spot in common; both name a spot as x and y, 10x13")
-    n_unpaired = len(names.union(spots.index)) - len(common)
-    spots = spots.loc[common]
-    section = AnnData(obs=pd.DataFrame(index=common), var=pd.DataFrame(index=genes))
-    section.layers[COUNTS] = sparse.csr_matrix(counts[names.get_indexer(common)], dtype=np.float32)
-    section.obsm[SPATIAL] = spots[["pixel_x", "pixel_y"]].to_numpy(float)
-    section.obsm[LATTICE] = spots[["new_x", "new_y"]].to_numpy(float)
-    section.obs["section"] = pd.Categorical([name] * len(common))
-    section.obs["patient"] = pd.Categorical([name[0]] * len(common))
+    section = LAYOUTS[layout](root, file, **asked)
+    section.uns["section"] = name
+    for key, value in (("spot_um", spot_um), ("pitch_um", pitch_um)):
+        section.uns[key] = float(value or section.uns[key])
+        if np.isnan(section.uns[key]):
+            raise ValueError(f"section {name}: its files do not say {key}; give it in the config, in um")
+    if images is not None:
+        section.uns["image"] = str(only_file(root, images.format(section=name, id=file)) or "")
+    section.obs["section"] = pd.Categorical([name] * section.n_obs)
+    section.obs["patient"] = pd.Categorical([_patient(section, patients)] * section.n_obs)
     section.obs["total_counts"] = np.asarray(section.layers[COUNTS].sum(1)).ravel()
-    image = _only_image(root / "data" / "ST-imgs" / name[0] / name)
-    section.uns.update(
-        section=name,
-        image=str(image or ""),
-        n_spots_dropped=n_unpaired,
-    )
-    sources = {"user": mpp, "lattice": None, "estimated": _hest_mpp(root, name)}
-    try:
-        sources["lattice"] = mpp_from_lattice(section, spots_path)
-    except ValueError:  # too few spots for a slope: the user's value is the way out that the error names
-        if mpp is None:
-            raise
-    section.uns["mpp"], section.uns["mpp_source"] = choose_mpp(sources, name)
-    return section
+    _set_mpp(section, mpp, embedded)
+    return schema.check_section(section)
 
 
-LAYOUTS = {"her2st": read_her2st}
+def mpp_from_lattice(section: AnnData) -> float | None:
+    """Pixel size in um: distance of neighbours over the scale of the affine map from lattice to image.
 
-
-def mpp_from_lattice(section: AnnData, where: str | Path = "") -> float:
-    """Pixel size in um: 200 um over the slope of pixel on lattice position, mean of x and y.
-
-    The slope is the median over pairs of spots (Theil and Sen), so a few displaced spots do not move it.
+    The map is fitted to all spots but those that do not follow it, and may turn or mirror. None where the spots span no
+    plane. ValueError where more than a tenth lie elsewhere than the lattice says, and where the size is absurd.
     """
+    from scipy.spatial.distance import pdist
+    from skimage.measure import ransac
+    from skimage.transform import AffineTransform
+
+    where = f"section {section.uns['section']}"
     pixel, lattice = section.obsm[SPATIAL], section.obsm[LATTICE]
-    slopes = []
-    for axis in (0, 1):
-        if np.ptp(lattice[:, axis]) < 1:
-            raise ValueError(
-                f"{where}: {len(pixel)} spots span no two lattice positions; no pixel size can be derived, set mpp"
-            )
-        slopes.append(theilslopes(pixel[:, axis], lattice[:, axis]).slope)
-    mpp = float(np.mean(schema.SPOT_PITCH_UM / np.array(slopes)))
-    if not 0 < mpp < 20:
-        raise ValueError(f"{where}: the lattice gives {mpp:.3g} um per pixel; are pixel_x and pixel_y swapped?")
+    if len(pixel) < 3 or np.linalg.matrix_rank(lattice - lattice.mean(0), tol=0.5) < 2:
+        return None
+    few = slice(None, None, max(1, len(pixel) // 500))
+    step = float(np.median(pdist(pixel[few]) / pdist(lattice[few])))
+    fit, follow = ransac(
+        (lattice, pixel), AffineTransform, min_samples=3, residual_threshold=ON_LATTICE * step, max_trials=500, rng=0
+    )
+    if fit is None or follow.mean() < 0.9:
+        raise ValueError(
+            f"{where}: {len(pixel) if fit is None else np.sum(~follow)} of {len(pixel)} spots lie elsewhere than their "
+            f"place on the lattice says; are positions and spot names those of one section?"
+        )
+    mpp = float(section.uns["pitch_um"] / np.sqrt(abs(np.linalg.det(fit.params[:2, :2]))))
+    if not schema.MPP_RANGE[0] <= mpp <= schema.MPP_RANGE[1]:
+        raise ValueError(
+            f"{where}: the lattice gives {mpp:.3g} um per pixel, which is not plausible; are the spot centres in "
+            f"pixels of the full-resolution image, and is pitch_um right?"
+        )
     return mpp
 
 
-def choose_mpp(sources: dict[str, float | None], name: str) -> tuple[float, str]:
-    """Pick the first known pixel size of `sources`, in order, and warn of another that differs by over 5 %."""
-    known = {source: value for source, value in sources.items() if value}
+def choose_mpp(known: Mapping[str, float], name: str) -> tuple[float, str]:
+    """Pick the first pixel size of `known`, which is in order, and warn of another that differs by over 5 %."""
+    if not known:
+        raise ValueError(f"section {name}: neither spots nor image give a pixel size; set mpp in the config")
     chosen = next(iter(known))
     for source, value in known.items():
         if abs(value / known[chosen] - 1) > MPP_TOLERANCE:
@@ -141,109 +148,33 @@ def quality(section: AnnData, min_spots: int, min_median_counts: float) -> tuple
     return True, ""
 
 
-def fetch_her2st(root: str | Path, manifest: pd.DataFrame, url: str = HER2ST_URL) -> None:
-    """Download every file of `manifest` (path, git_blob_sha1) that is not yet below `root`; each is verified.
-
-    Files come from the public repository at the pinned commit. A file appears under its name only once its git blob id
-    is right, so an interrupted download is simply started again.
-    """
-    import pooch
-    from tqdm.std import tqdm
-
-    def download(address: str, partial: str, _) -> None:
-        pooch.HTTPDownloader(timeout=60)(address, partial, None)
-        found, wanted = git_blob_id(Path(partial).read_bytes()), blobs[address]
-        if found != wanted:
-            raise ValueError(
-                f"{address}: wrong file (git blob {found}, expected {wanted}); nothing was kept, try again"
-            )
-
-    blobs = {}
-    for row in tqdm(list(manifest.itertuples()), desc="almaan/her2st", unit="file"):
-        path = Path(root) / row.path
-        if path.exists():
-            if git_blob_id(path.read_bytes()) != row.git_blob_sha1:
-                raise ValueError(f"{path}: not the file of the public repository; remove it and it is fetched again")
-            continue
-        address = url.format(commit=HER2ST_COMMIT, path=row.path)
-        blobs[address] = row.git_blob_sha1
-        pooch.retrieve(address, known_hash=None, fname=path.name, path=path.parent, downloader=download)
+def _patient(section: AnnData, patients: Mapping[str, str] | None) -> str:
+    name = section.uns["section"]
+    if patients is not None and name not in patients:
+        raise ValueError(f"section {name}: not among the patients of the config; add it there")
+    patient = section.uns.pop("patient")
+    if patients is not None:
+        return str(patients[name])
+    if not patient:
+        warnings.warn(f"section {name}: no patient is known, it counts as one of its own; give patients", stacklevel=3)
+    return patient or name
 
 
-def git_blob_id(content: bytes) -> str:
-    """Git's name of a file: the SHA-1 of `blob <size>`, a zero byte and the bytes."""
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-
-
-def _read_counts(path: Path) -> tuple[np.ndarray, pd.Index, pd.Index]:
-    try:
-        with gzip.open(path, "rt") as file:
-            genes = pd.Index(file.readline().rstrip("\n").split("\t")[1:])
-            table = pd.read_csv(file, sep="\t", header=None, index_col=0)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such count file; check the root and the section's name") from None
-    except (
-        EOFError,
-        zlib.error,
-        gzip.BadGzipFile,
-        pd.errors.ParserError,
-        pd.errors.EmptyDataError,
-        UnicodeDecodeError,
-    ) as error:
-        raise ValueError(f"{path}: not a whole gzip table ({error}); fetch the file again") from error
-    if table.shape[1] != len(genes):
-        raise ValueError(f"{path}: {len(genes)} genes in the header, {table.shape[1]} columns; fetch the file again")
-    for names, what in ((genes, "gene"), (table.index, "spot")):
-        if names.has_duplicates:
-            raise ValueError(f"{path}: {what} {names[names.duplicated()][0]!r} occurs twice; keep one")
-    if (table.dtypes == np.dtype(object)).any():
-        column = genes[int(np.argmax(table.dtypes == np.dtype(object)))]
-        raise ValueError(f"{path}: gene {column!r} holds text where counts are wanted; raw counts are whole numbers")
-    values = table.to_numpy()
-    schema.check_counts(values, str(path))
-    if not values.any():
-        raise ValueError(f"{path}: every count is zero; leave the section out of the config")
-    return values, pd.Index(table.index.astype(str)), genes
-
-
-def _read_spots(path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, sep="\t")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such spot file; check the root and the section's name") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a readable spot file ({error}); fetch the file again") from error
-    columns = ["x", "y", "new_x", "new_y", "pixel_x", "pixel_y"]
-    missing = [column for column in columns if column not in table]
-    if missing:
-        raise ValueError(f"{path}: no column {', '.join(missing)}; a spot file has {', '.join(columns)}")
-    numbers = table[columns].apply(pd.to_numeric, errors="coerce")
-    # A number that lost its last digits is still a number: a column missing after it is what tells.
-    damaged = numbers.isna().any(axis=1) | table.isna().any(axis=1)
-    if damaged.any():
-        raise ValueError(f"{path}: line {np.argmax(damaged) + 2} is cut off or not a number; fetch the file again")
-    if (numbers[["x", "y"]] % 1 != 0).any(axis=None):
-        raise ValueError(f"{path}: x or y is not a whole number; they name the spot, new_x and new_y place it")
-    numbers.index = table["x"].astype(int).astype(str) + "x" + table["y"].astype(int).astype(str)
-    if numbers.index.has_duplicates:
-        twice = numbers.index[numbers.index.duplicated()][0]
-        raise ValueError(f"{path}: spot {twice!r} occurs twice; keep one")
-    return numbers
-
-
-def _only_image(folder: Path) -> Path | None:
-    images = sorted(
-        path for path in folder.glob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".tif", ".tiff", ".png"}
-    )
-    if len(images) > 1:
-        raise ValueError(f"{folder}: {len(images)} images, one is wanted: {', '.join(path.name for path in images)}")
-    return images[0] if images else None
-
-
-def _hest_mpp(root: Path, name: str) -> float | None:
-    """HEST-1k's own estimate, where its metadata lies beside the tree: a second opinion, never the first."""
-    path = root / "hest_metadata.csv"
-    if not path.exists():
-        return None
-    table = pd.read_csv(path).set_index("subseries")["pixel_size_um_estimated"]
-    return float(table[name]) if name in table.index else None
+def _set_mpp(section: AnnData, mpp: float | None, embedded: Callable[[Path], float | None] | None) -> None:
+    """Choose the pixel size and keep every source; without a lattice, the image's own pixels place the spots."""
+    name = section.uns["section"]
+    if mpp is not None:
+        schema.check_mpp(mpp, f"section {name}")
+    image = Path(section.uns["image"]) if section.uns["image"] else None
+    sources = {
+        "user": mpp,
+        "lattice": mpp_from_lattice(section) if LATTICE in section.obsm else None,
+        "embedded": embedded(image) if embedded is not None and image is not None else None,
+        "estimated": section.uns.pop("mpp_estimated"),
+    }
+    low, high = schema.MPP_RANGE
+    sources = {source: float(value) for source, value in sources.items() if value is not None and low <= value <= high}
+    section.uns["mpp"], section.uns["mpp_source"] = choose_mpp(sources, name)
+    section.uns["mpp_by_source"] = sources
+    if LATTICE not in section.obsm:
+        section.obsm[LATTICE] = section.obsm[SPATIAL] * section.uns["mpp"] / section.uns["pitch_um"]
