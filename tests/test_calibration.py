@@ -22,13 +22,17 @@ def density(pit):
     return calibration.pit_histogram(pit, 10)["density"].to_numpy()
 
 
+def covered(pit, share):
+    return calibration.coverage(calibration.pit_histogram(pit), share)
+
+
 def test_samples_of_the_truth_are_uniform_and_cover_what_they_promise():
     pit = calibration.pit(*drawn())
     assert stats.kstest(pit.ravel(), "uniform").pvalue > 0.01
     np.testing.assert_allclose(density(pit), 1, atol=4 * np.sqrt(10 / EACH))
     for share in calibration.SHARES:
         error = np.sqrt(share * (1 - share) / EACH)
-        assert calibration.covered(pit, share).mean() == pytest.approx(share, abs=4 * error)
+        assert covered(pit, share) == pytest.approx(share, abs=4 * error)
 
 
 @pytest.mark.parametrize("n", [1, 2, 7])
@@ -42,13 +46,27 @@ def test_samples_too_close_together_give_a_u_and_cover_too_little():
     pit = calibration.pit(*drawn(spread=0.3))
     histogram = density(pit)
     assert histogram[[0, -1]].min() > 2 > 0.8 > histogram[4:6].max()
-    assert calibration.covered(pit, 0.9).mean() < 0.6
+    assert covered(pit, 0.9) < 0.6
 
 
 def test_samples_too_far_apart_give_a_hump_and_shifted_ones_a_slope():
     wide, high = (density(calibration.pit(*drawn(**how))) for how in ({"spread": 3}, {"shift": 2}))
     assert wide[[0, -1]].max() < 0.5 < 1.3 < wide[4:6].min()
     assert high[0] > 3 and high[-1] < 0.1
+
+
+def test_a_level_that_no_spot_could_tell_is_told_from_scatter():
+    """Another depth shifts a whole section: nothing is covered, and yet the scatter is right."""
+    measured, samples = drawn(shift=4)
+    assert covered(calibration.pit(measured, samples), 0.9) < 0.2
+    set_right = calibration.pit(calibration.within(measured), calibration.within(samples))
+    assert covered(set_right, 0.9) == pytest.approx(0.9, abs=0.01)
+
+
+def test_coverage_is_what_lies_in_the_middle():
+    pit = np.array([0.01, 0.03, 0.2, 0.26, 0.5, 0.74, 0.76, 0.94, 0.96, 0.99])
+    assert covered(pit, 0.5) == pytest.approx(0.3)
+    assert covered(pit, 0.9) == pytest.approx(0.6)
 
 
 def test_ties_are_broken_by_chance():
@@ -75,11 +93,10 @@ def test_rvd_by_hand():
 def test_a_sample_varies_by_what_is_predicted_and_by_what_is_not():
     measured, samples = drawn(spread=0.7)
     mean, spread = samples.mean(0), samples.std(0, ddof=1)
-    table = calibration.by_gene(range(GENES), measured, mean, spread, calibration.pit(measured, samples))
+    table = calibration.by_gene(range(GENES), measured, mean, spread)
     np.testing.assert_allclose(table["variance_sampled"].mean(), samples[0].var(0).mean(), rtol=0.05)
     np.testing.assert_allclose(table["variance_predicted"], mean.var(0))
     np.testing.assert_allclose(table["mean_measured"], measured.mean(0))
-    assert (table["covered_50"] < table["covered_90"]).all()
 
 
 def test_what_does_not_match_is_refused():

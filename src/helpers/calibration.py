@@ -29,12 +29,15 @@ def pit(measured: np.ndarray, samples: np.ndarray, seed: int = 0) -> np.ndarray:
     return (below + chance * (ties + 1)) / (len(samples) + 1)
 
 
-def covered(pit: np.ndarray, share: float) -> np.ndarray:
-    """Whether each value lies in the central interval that should hold this share of them."""
-    return np.abs(np.asarray(pit) - 0.5) <= share / 2
+def within(values: np.ndarray) -> np.ndarray:
+    """Values (..., spots, genes) without each gene's level in the section: its mean over spots, and over samples.
+
+    What is left of a calibration is that of the scatter; PCC is blind to the level in the same way.
+    """
+    return values - values.mean(axis=tuple(range(values.ndim - 1)))
 
 
-def pit_histogram(pit: np.ndarray, bins: int = 10) -> pd.DataFrame:
+def pit_histogram(pit: np.ndarray, bins: int = 20) -> pd.DataFrame:
     """Columns low, high, density: 1 everywhere where samples are drawn from the truth.
 
     U-shaped: samples too close together; a hump: too far apart; a slope: too high or too low.
@@ -43,22 +46,27 @@ def pit_histogram(pit: np.ndarray, bins: int = 10) -> pd.DataFrame:
     return pd.DataFrame({"low": edges[:-1], "high": edges[1:], "density": density})
 
 
-def by_gene(
-    genes: Sequence[str], measured: np.ndarray, predicted: np.ndarray, spread: np.ndarray, pit: np.ndarray
-) -> pd.DataFrame:
-    """Per gene of one section, over its spots: what the gene variation curves draw, and coverage.
+def coverage(histogram: pd.DataFrame, share: float) -> float:
+    """Share of measured values in the central interval that should hold `share` of them; its ends are edges of bins."""
+    held, centre = (
+        histogram["density"] * (histogram["high"] - histogram["low"]),
+        histogram[["low", "high"]].mean(axis=1),
+    )
+    return float(held[(centre - 0.5).abs() < share / 2].sum())
+
+
+def by_gene(genes: Sequence[str], measured: np.ndarray, predicted: np.ndarray, spread: np.ndarray) -> pd.DataFrame:
+    """Per gene of one section, over its spots: what the gene variation curves draw.
 
     All arrays are spots x genes; `spread` is the standard deviation (n - 1) of a spot's samples. Columns gene,
-    mean_measured, mean_predicted, variance_measured, variance_predicted (of the prediction, which is a mean),
-    variance_sampled (of one sample: of the prediction plus within spots) and covered_<percent> for each of `SHARES`.
+    mean_measured, mean_predicted, variance_measured, variance_predicted (of the prediction, which is a mean) and
+    variance_sampled (of one sample: of the prediction plus within spots).
     """
     table = pd.DataFrame({"gene": list(genes)})
     for name, values in (("measured", measured), ("predicted", predicted)):
         table[f"mean_{name}"] = np.mean(values, axis=0, dtype=float)
         table[f"variance_{name}"] = np.var(values, axis=0, dtype=float)
     table["variance_sampled"] = table["variance_predicted"] + np.mean(np.square(spread), axis=0, dtype=float)
-    for share in SHARES:
-        table[f"covered_{share:.0%}".removesuffix("%")] = covered(pit, share).mean(axis=0)
     return table
 
 

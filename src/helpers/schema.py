@@ -16,7 +16,8 @@ LATTICE = "lattice"  # obsm: x, y of the spot centre, in units of the distance b
 PATCH = "patch"  # obsm: features of the patch around the spot
 PATCH_AUGMENTED = "patch_augmented"  # obsm: spots x 8 x features, the patch turned and mirrored; the first as it is
 MEASURED, PREDICTED = "measured", "predicted"  # layers of a prediction
-PIT, SPREAD = "pit", "spread"  # and, if it drew samples: where the measured value falls among them, their sd
+# and, if it drew samples: where the measured value falls among them, also once levels are set right, and their sd
+PIT, PIT_WITHIN, SPREAD = "pit", "pit_within", "spread"
 # A row per nucleus: centroid in full-resolution pixels; type and probability are missing where a back end gives none.
 NUCLEI_COLUMNS = ("section", "x", "y", "area_um2", "type", "probability", "back_end")
 SPOT_DIAMETER_UM = 100.0  # of the her2st arrays; a section's own are uns["spot_um"] and uns["pitch_um"]
