@@ -1,66 +1,184 @@
-"""Patches of H&E around spots -> numbers that describe the tissue: stain, texture, nuclei.
+"""Patches of H&E around spots -> numbers that describe the tissue, by one encoder or several side by side.
 
-An encoder is a function of RGB patches at a known pixel size; `ENCODERS` names them, and another one is one entry more.
-All lengths are in um, so sections scanned at different pixel sizes are described alike.
+`morphology` needs no weights: stain, texture, nuclei. Published networks are in `encoders`. All lengths are in um, so
+sections scanned at different pixel sizes are described alike; a patch is read once, whatever the encoders.
 """
 
-from collections.abc import Callable, Sequence
+import hashlib
+import json
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 from skimage.color import hed_from_rgb
 from skimage.segmentation import watershed
+from tqdm.std import tqdm
+
+from helpers import encoders, store
 
 Read = Callable[[Sequence[float], float, float], np.ndarray]
 Features = tuple[np.ndarray, list[str]]
+Encode = Callable[[np.ndarray, float], Features]
 
+STEM = "stem"  # among the scales: the square that the published STEM code crops
 PERCENTILES = (5, 25, 50, 75, 95)
 BLUR_UM = (1.0, 2.0, 4.0, 8.0)  # from chromatin grain to rows of cells
 TISSUE_DENSITY = 0.15  # optical density of green: glass lies below
 NUCLEUS_AREA_UM2 = (12.0, 400.0)  # below: grain; above: clumps, which say nothing of shape
 NUCLEUS_CONTRAST = 0.06  # haematoxylin above its surroundings
+MORPHOLOGY_MPP = 1.0  # one pixel size for all sections, coarser only where a patch would be wider than:
+MORPHOLOGY_PIXELS = 224
 BATCH = 32  # patches in memory at once
+
+
+def parts(encoder: str) -> list[str]:
+    """The encoders of `uni+conch`, in order. ValueError for one that is unknown."""
+    names = encoder.split("+")
+    for name in names:
+        if name not in ENCODERS and name not in encoders.ENCODERS:
+            known = ", ".join([*ENCODERS, *encoders.ENCODERS])
+            raise ValueError(f"unknown encoder {name!r}: choose one of {known}, or some of them joined by +")
+    return names
+
+
+def sides(scales_um: Sequence[float | str], mpp: float, spot_um: float) -> dict[str, float]:
+    """Sides of the patches in um by the scale's label: `200um`, or `stem` for the crop of the published STEM code.
+
+    That crop is 224 pixels of the image, or the spot's diameter where it is wider (github.com/SichenZhu/Stem,
+    dataset_preprocess). What it covers follows the scanner: 154 um at 0.688 um per pixel, 205 um at 0.916.
+    """
+    found = {}
+    for scale in scales_um:
+        if isinstance(scale, str) and scale != STEM:
+            raise ValueError(f"unknown scale {scale!r}: give um, or {STEM!r} for the crop of the published STEM code")
+        stem = max(224, int(spot_um / mpp) // 2 * 2) * mpp
+        found |= {STEM: stem} if scale == STEM else {f"{scale:g}um": float(scale)}
+    return found
 
 
 def embed(
     read: Read,
     spatial: np.ndarray,
-    encoder: str = "morphology",
-    scales_um: Sequence[float] = (100.0, 200.0, 400.0, 800.0),
-    mpp: float = 1.0,
-    max_pixels: int = 224,
+    encoder: str,
+    sides: Mapping[str, float],
+    mpp: float,
+    weights: Mapping[str, str | Path] | None = None,
+    augmented: bool = False,
 ) -> Features:
-    """Features of the tissue around every spot, at several scales.
+    """Features of the tissue around every spot, in squares of each of `sides`, by each encoder of `uni+conch`.
 
     `read(centre, size_um, mpp)` gives the square uint8 RGB region of `size_um` around a centre (`images.region` with
-    the reader bound); `spatial` is n x 2, x and y in full-resolution pixels. A scale is read at `mpp` um per pixel,
-    or coarser where it would be wider than `max_pixels`; keep `mpp` the same for sections of unlike pixel size.
-    Returns float32 n x d and d names, each led by its scale (`200um:nuclei_per_mm2`).
-    ValueError for an unknown encoder, scales too small to hold anything, and features that are not finite.
+    the reader bound); `spatial` is n x 2, x and y in the image's pixels, which are `mpp` um wide. `weights` are files
+    by encoder; what is not there comes from the hub. Returns float32 n x d and d names, each led by the label
+    of its side (`200um:nuclei_per_mm2`); with `augmented` n x 8 x d, one for each turn of the patch (`turned`).
+    ValueError for an unknown encoder, patches under 8 pixels or 8 um, and features that are not finite.
     """
-    if encoder not in ENCODERS:
-        raise ValueError(f"unknown encoder {encoder!r}: choose one of {', '.join(sorted(ENCODERS))}")
-    if not len(scales_um) or not min(scales_um) >= 8 * mpp > 0:
-        raise ValueError(f"scales_um {list(scales_um)} at {mpp} um per pixel: give at least one, each over 8 pixels")
+    names = parts(encoder)
+    if not mpp > 0 or not sides or not min(sides.values()) >= 8 * max(mpp, MORPHOLOGY_MPP):
+        raise ValueError(f"patches of {dict(sides)} um at {mpp} um per pixel: give scales_um of over 8 pixels and 8 um")
     spatial = np.asarray(spatial, float)
     if spatial.ndim != 2 or spatial.shape[1] != 2 or not len(spatial) or not np.isfinite(spatial).all():
         raise ValueError(f"spatial must hold x and y of one spot or more, all finite, not shape {spatial.shape}")
 
-    parts, names = [], []
-    for um in scales_um:
-        at = max(mpp, um / max_pixels)
-        rows = []
-        for start in range(0, len(spatial), BATCH):
-            batch = np.stack([read(centre, um, at) for centre in spatial[start : start + BATCH]])
-            values, part = ENCODERS[encoder](batch, at)
-            rows.append(values)
-        parts.append(np.concatenate(rows))
-        names += [f"{um:g}um:{name}" for name in part]
-    features = np.concatenate(parts, axis=1).astype(np.float32)
+    encode = {name: ENCODERS.get(name) or _published(name, (weights or {}).get(name)) for name in names}
+    found = {label: _at_scale(read, spatial, encode, um, mpp, augmented) for label, um in sides.items()}
+    features = np.concatenate([values for values, _ in found.values()], axis=-1).astype(np.float32)
+    columns = [f"{label}:{name}" for label, (_, part) in found.items() for name in part]
     if not np.isfinite(features).all():
         raise ValueError(f"encoder {encoder!r} gave features that are not finite; check it on one patch")
-    return features, names
+    return features, columns
+
+
+def cached(
+    folder: str | Path,
+    image: str | Path,
+    read: Read,
+    spatial: np.ndarray,
+    encoder: str,
+    sides: Mapping[str, float],
+    mpp: float,
+    weights: Mapping[str, str | Path] | None = None,
+    augmented: bool = False,
+) -> Features:
+    """As `embed`, and kept in `folder`: the same image, spots and encoder are encoded once, whatever they are called.
+
+    A file's name is a hash of what decides its content, the machine apart: bytes of the image, pixel size, spots,
+    sides, encoders, their weights, and this code. A file is written whole or not at all; a damaged one is made anew,
+    with a warning.
+    """
+    names = parts(encoder)
+    weights = {name: encoders.weights_file(name, (weights or {}).get(name)) for name in names if name not in ENCODERS}
+    content = {
+        "image": file_hash(image),
+        "mpp": float(mpp),
+        "spatial": hashlib.sha256(np.ascontiguousarray(spatial, float).tobytes()).hexdigest(),
+        "sides": list(sides.items()),
+        "encoders": [
+            [name, encoders.ENCODERS.get(name), name in weights and file_hash(weights[name])] for name in names
+        ],
+        "augmented": augmented,
+        "code": [file_hash(module) for module in (__file__, encoders.__file__)],
+    }
+    key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    path = Path(folder) / f"{key[:32]}.npz"
+    if path.is_file():
+        try:
+            with np.load(path) as kept:
+                return kept["features"], kept["names"].tolist()
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            warnings.warn(f"{path}: damaged ({error}); encoding this section again", stacklevel=2)
+    features, columns = embed(read, spatial, encoder, sides, mpp, weights, augmented)
+    with store.atomic(path) as partial:
+        np.savez(partial, features=features, names=np.array(columns))
+    return features, columns
+
+
+def file_hash(path: str | Path) -> str:
+    """sha256 of a file's bytes."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def turned(patches: np.ndarray) -> list[np.ndarray]:
+    """The eight turns and mirror images of n x h x w x 3: as it is, then in the order of Pillow's seven transposes.
+
+    Left to right, top to bottom, turned by 90, 180 and 270 degrees, along both diagonals: the augmentation of STEM.
+    """
+    half = np.rot90(patches, 2, (1, 2))
+    quarters = [np.rot90(patches, 1, (1, 2)), half, np.rot90(patches, 3, (1, 2))]
+    return [patches, patches[:, :, ::-1], patches[:, ::-1], *quarters, patches.swapaxes(1, 2), half.swapaxes(1, 2)]
+
+
+def _published(name: str, weights: str | Path | None) -> Encode:
+    network = encoders.load(name, weights)
+    names = [f"{name}_{column}" for column in range(encoders.ENCODERS[name]["width"])]
+    return lambda patches, mpp: (encoders.embed(name, network, patches), names)
+
+
+def _at_scale(
+    read: Read, spatial: np.ndarray, encode: Mapping[str, Encode], um: float, mpp: float, augmented: bool
+) -> Features:
+    """Features of squares of `um`, by every encoder."""
+    # Published networks share the patches of the one that takes most pixels, never finer than the image is.
+    pixels = [encoders.ENCODERS[name]["pixels"] for name in encode if name not in ENCODERS]
+    fine, coarse = max(mpp, um / max(pixels, default=1)), max(MORPHOLOGY_MPP, um / MORPHOLOGY_PIXELS)
+    at = {name: coarse if name in ENCODERS else fine for name in encode}
+    rows = []
+    for start in tqdm(range(0, len(spatial), BATCH), f"{'+'.join(encode)} {um:g} um", disable=not pixels):
+        centres = spatial[start : start + BATCH]
+        patches = {pixel: np.stack([read(centre, um, pixel) for centre in centres]) for pixel in set(at.values())}
+        values, names = [], []
+        for name, run in encode.items():
+            views = turned(patches[at[name]]) if augmented else [patches[at[name]]]
+            features, found = zip(*(run(view, at[name]) for view in views), strict=True)
+            values.append(np.stack(features, axis=1) if augmented else features[0])
+            names += found[0]
+        rows.append(np.concatenate(values, axis=-1))
+    return np.concatenate(rows), names
 
 
 def morphology(patches: np.ndarray, mpp: float) -> Features:
@@ -199,4 +317,4 @@ def _shapes(labels: np.ndarray, haematoxylin: np.ndarray, mpp: float) -> dict[st
     return shape
 
 
-ENCODERS: dict[str, Callable[[np.ndarray, float], Features]] = {"morphology": morphology}
+ENCODERS: dict[str, Encode] = {"morphology": morphology}

@@ -1,0 +1,331 @@
+"""Encoders people use: published weights -> features of RGB patches; or a table of features made elsewhere.
+
+`ENCODERS` says in plain values what each model card asks for; another vision transformer is one entry more. No weights
+are kept here: they come from a local file, or from the Hugging Face hub with the user's own token. Loading reads
+tensors only and never runs code from a file.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+BIOPTIMUS = {"mean": (0.707223, 0.578729, 0.703617), "std": (0.211883, 0.230117, 0.177517)}
+CLIP = {"mean": (0.48145466, 0.4578275, 0.40821073), "std": (0.26862954, 0.26130258, 0.27577711)}
+BIN = "pytorch_model.bin"
+
+# hub, file, revision: where the weights are. architecture, arguments: of timm.create_model; None for a loader of its
+# own. pixels, resize, mean, std: the input. pool: which tokens make the features. width: how many. half: the number
+# format on a GPU that the card, or else TRIDENT, asks for. Cards resize the short side and crop the centre; our
+# patches are squares, and are resized whole, so that the um a patch covers are the um encoded.
+ENCODERS: dict[str, dict] = {
+    # github.com/mahmoodlab/UNI, README and uni/get_encoder/get_encoder.py at 91e141c
+    "uni": {
+        "hub": "MahmoodLab/UNI", "file": BIN, "revision": None,
+        "architecture": "vit_large_patch16_224", "arguments": {"init_values": 1e-5},
+        "pixels": 224, "resize": "bilinear", **IMAGENET, "pool": "class", "width": 1024, "half": "float16",
+    },
+    # the same two files
+    "uni2": {
+        "hub": "MahmoodLab/UNI2-h", "file": BIN, "revision": None,
+        "architecture": "vit_giant_patch14_224",
+        "arguments": {"depth": 24, "num_heads": 24, "embed_dim": 1536, "init_values": 1e-5, "mlp_ratio": 2.66667 * 2,
+                      "mlp": "swiglu", "reg_tokens": 8, "no_embed_class": True},
+        "pixels": 224, "resize": "bilinear", **IMAGENET, "pool": "class", "width": 1536, "half": "bfloat16",
+    },
+    # github.com/mahmoodlab/CONCH at 3a919e3: README (encode_image without projection and normalization), factory.py,
+    # transform.py, model_configs/conch_ViT-B-16.json
+    "conch": {
+        "hub": "MahmoodLab/conch", "file": BIN, "revision": None, "architecture": None, "arguments": {},
+        "pixels": 448, "resize": "bicubic", **CLIP, "pool": "conch", "width": 512, "half": None,
+    },
+    # card of paige-ai/Virchow2 as quoted in public code (class token and mean of tokens 5 on; 1 to 4 are registers);
+    # arguments as in github.com/mahmoodlab/TRIDENT, patch_encoder_models/load.py at 0120b8b
+    "virchow2": {
+        "hub": "paige-ai/Virchow2", "file": BIN, "revision": None,
+        "architecture": "vit_huge_patch14_224",
+        "arguments": {"init_values": 1e-5, "mlp_ratio": 5.3375, "mlp": "swiglu", "reg_tokens": 4, "global_pool": ""},
+        "pixels": 224, "resize": "bicubic", **IMAGENET, "pool": "class+mean", "width": 2560, "half": "float16",
+    },
+    # github.com/bioptimus/releases, models/h-optimus/v0/README.md at c369f8f
+    "h_optimus_0": {
+        "hub": "bioptimus/H-optimus-0", "file": BIN, "revision": "5fb2bee137f5c9670ae806421754752a7431cd51",
+        "architecture": "vit_giant_patch14_reg4_dinov2", "arguments": {"img_size": 224, "init_values": 1e-5},
+        "pixels": 224, "resize": "bilinear", **BIOPTIMUS, "pool": "class", "width": 1536, "half": "float16",
+    },
+    # card of bioptimus/H0-mini as quoted in public code, which loads the weights with these arguments; the card shows
+    # the class token (768) and, joined to the mean of the patch tokens, 1,536: here the class token
+    "h0_mini": {
+        "hub": "bioptimus/H0-mini", "file": BIN, "revision": None,
+        "architecture": "vit_base_patch14_reg4_dinov2",
+        "arguments": {"img_size": 224, "mlp_ratio": 5.33334, "mlp": "swiglu"},
+        "pixels": 224, "resize": "bicubic", **BIOPTIMUS, "pool": "class", "width": 768, "half": "float16",
+    },
+    # timm's own configuration of resnet50.tv_in1k; the features before the classifier
+    "resnet50": {
+        "hub": "timm/resnet50.tv_in1k", "file": "model.safetensors", "revision": None,
+        "architecture": "resnet50", "arguments": {},
+        "pixels": 224, "resize": "bilinear", **IMAGENET, "pool": "average", "width": 2048, "half": None,
+    },
+}  # fmt: skip
+TABLE_VALUES = ("embeddings", "features")
+TABLE_NAMES = ("barcodes", "names", "spots")
+
+
+# --- weights -> features ---
+
+
+def weights_file(name: str, weights: str | Path | None = None) -> Path:
+    """Path of the weights of `name`: the given file, else the hub's, fetched once into Hugging Face's own cache.
+
+    FileNotFoundError for a file that is not there, and for weights that cannot be fetched: no access yet, no token
+    (`HF_TOKEN`), no network.
+    """
+    settings = _settings(name)
+    page = f"https://huggingface.co/{settings['hub']}"
+    if weights is not None:
+        if not Path(weights).is_file():
+            raise FileNotFoundError(
+                f"{weights}: no such weights of encoder {name!r}; download {settings['file']} from {page}"
+            )
+        return Path(weights)
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    either = (
+        f"or download {settings['file']} there and name it in the config, encoding: {{weights: {{{name}: <path>}}}}"
+    )
+    try:
+        return Path(hf_hub_download(settings["hub"], settings["file"], revision=settings["revision"]))
+    except (GatedRepoError, RepositoryNotFoundError) as error:
+        raise FileNotFoundError(
+            f"encoder {name!r}: the hub gives its weights to registered users only; accept the terms on {page} and set "
+            f"HF_TOKEN to your token, {either}"
+        ) from error
+    except OSError as error:  # no network, offline mode, a broken download: all of them are OSErrors
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FileNotFoundError(
+            f"encoder {name!r}: its weights cannot be fetched from {page} ({reason}); {either}"
+        ) from error
+
+
+def load(name: str, weights: str | Path | None = None):
+    """The network of `name` with its weights, ready for `embed`: on the GPU where there is one.
+
+    `weights` is a state dict saved by torch or as safetensors; None fetches it (`weights_file`). ValueError for a file
+    that holds anything but tensors, or tensors of another network: says which, with both shapes.
+    """
+    import torch
+
+    settings, path = _settings(name), weights_file(name, weights)
+    state = _tensors(path)
+    if settings["architecture"] is None:
+        network = _conch(path)
+        vision = {key: value for key, value in network.state_dict().items() if key.startswith("visual.")}
+        # its loader skips what does not fit, and would leave random numbers there
+        _check({key: value for key, value in state.items() if key.startswith("visual.")}, vision, name, path)
+    else:
+        with torch.device("meta"):  # no memory and no time for numbers that are replaced at once
+            network = _build(settings)
+        state = {key: value for key, value in state.items() if not key.startswith(("fc.", "head."))}
+        _check(state, network.state_dict(), name, path)
+        network.load_state_dict(state, assign=True)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return network.float().eval().requires_grad_(False).to(device)
+
+
+def embed(name: str, network, patches: np.ndarray) -> np.ndarray:
+    """Features of uint8 RGB patches, n x h x w x 3: float32 n x width, by a network of `load`.
+
+    Patches are resized to the encoder's input. In half precision on a GPU where the encoder is meant for it, in
+    float32 elsewhere. A patch's features do not depend on the others of its batch.
+    """
+    import torch
+    from torchvision.transforms.v2 import functional
+
+    patches = np.asarray(patches)
+    if patches.dtype != np.uint8 or patches.ndim != 4 or patches.shape[3] != 3 or not len(patches):
+        raise ValueError(f"patches must be uint8 n x h x w x 3, not {patches.dtype} of shape {patches.shape}")
+    settings, device = _settings(name), next(network.parameters()).device
+    images = torch.from_numpy(np.ascontiguousarray(patches)).permute(0, 3, 1, 2)
+    mode = functional.InterpolationMode(settings["resize"])
+    images = functional.resize(images, [settings["pixels"]] * 2, mode, antialias=True).to(device).float() / 255
+    images = functional.normalize(images, settings["mean"], settings["std"])
+    half = settings["half"] if device.type == "cuda" else None
+    with torch.inference_mode(), torch.autocast(device.type, getattr(torch, half or "bfloat16"), enabled=bool(half)):
+        features = _pooled(network, images, settings["pool"])
+    return features.float().cpu().numpy()
+
+
+def _settings(name: str) -> dict:
+    if name not in ENCODERS:
+        raise ValueError(f"unknown encoder {name!r}: choose one of {', '.join(ENCODERS)}")
+    return ENCODERS[name]
+
+
+def _build(settings: dict):
+    import timm
+    import torch
+
+    arguments = dict(settings["arguments"])
+    if arguments.pop("mlp", None) == "swiglu":
+        arguments |= {"mlp_layer": timm.layers.SwiGLUPacked, "act_layer": torch.nn.SiLU}
+    return timm.create_model(settings["architecture"], pretrained=False, num_classes=0, **arguments)
+
+
+def _conch(path: Path):
+    try:
+        from conch.open_clip_custom import create_model_from_pretrained
+    except ImportError as error:
+        raise ValueError(
+            "encoder 'conch' needs its authors' loader, which no registry holds: install it with "
+            "pip install git+https://github.com/mahmoodlab/CONCH.git, or embed elsewhere and use encoder: table"
+        ) from error
+    return create_model_from_pretrained("conch_ViT-B-16", str(path), return_transform=False)
+
+
+def _pooled(network, images, pool: str):
+    import torch
+
+    if pool == "conch":
+        return network.encode_image(images, proj_contrast=False, normalize=False)
+    if pool == "average":
+        return network(images)
+    tokens = network.forward_features(images)
+    if pool == "class":
+        return tokens[:, 0]
+    return torch.cat([tokens[:, 0], tokens[:, network.num_prefix_tokens :].mean(1)], dim=1)
+
+
+def _tensors(path: Path) -> dict:
+    content = _read_torch(path)
+    for key in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(hasattr(value, "shape") for value in content.values()):
+        raise ValueError(f"{path}: holds no state dict, that is, tensors by name; save network.state_dict() there")
+    return content
+
+
+def _read_torch(path: Path):
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, SafetensorError, ValueError) as error:
+        raise ValueError(f"{path}: damaged, or not a file of torch or safetensors; fetch it again") from error
+    except Exception as error:  # pickle's UnpicklingError and whatever a hostile file provokes
+        raise ValueError(
+            f"{path}: holds more than tensors, and is refused, as loading it could run code; save its tensors alone"
+        ) from error
+
+
+def _check(found: dict, wanted: dict, name: str, path: Path) -> None:
+    """Refuse tensors that are not those of the network: the first that is missing, too many, or of another shape."""
+    says = f"{path}: not the weights of encoder {name!r}"
+    for key in wanted:
+        if key not in found:
+            raise ValueError(f"{says}: {key} is missing; check that file and encoder belong together")
+        if found[key].shape != wanted[key].shape:
+            shapes = f"{tuple(found[key].shape)}, the encoder's is {tuple(wanted[key].shape)}"
+            raise ValueError(f"{says}: {key} is {shapes}; check that file and encoder belong together")
+    for key in found:
+        if key not in wanted:
+            raise ValueError(f"{says}: it also holds {key}; check that file and encoder belong together")
+
+
+# --- a table of features ---
+
+
+def table(path: str | Path, spots: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+    """Features computed elsewhere, joined by spot name: float32, one row per spot of `spots`, and the columns' names.
+
+    `.h5`: `embeddings` or `features`, n x d, with `barcodes` (as CLAM and HEST write them). `.parquet`: first column
+    the spot, the others its features. `.pt`: a dict of the same two, or a tensor with the names in a `.txt` beside
+    it, one a line. Spots that are not asked for are left out. ValueError, naming file and spots, for spots that are
+    missing, twice there, or not finite, and for rows that fit no names.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such table of features; embed the section's spots there first")
+    if path.suffix not in TABLES:
+        raise ValueError(f"{path}: not a kind of table known here; give {', '.join(TABLES)}")
+    values, names, columns = TABLES[path.suffix](path)
+
+    if values.ndim != 2 or values.dtype.kind not in "iuf" or not values.shape[1]:
+        what = f"features are {values.dtype} of shape {values.shape}"
+        raise ValueError(f"{path}: {what}; give one row of numbers per spot")
+    if len(names) != len(values):
+        raise ValueError(f"{path}: {len(names)} names for {len(values)} rows of features; write one name per row")
+
+    def refuse(what: str, which: pd.Index, fix: str):
+        raise ValueError(
+            f"{path}: {len(which)} spots {what}: {', '.join(which[:5])}{', ...' * (len(which) > 5)}; {fix}"
+        )
+
+    names, spots = pd.Index(names), pd.Index(spots)
+    if len(twice := names[names.duplicated()].unique()):
+        refuse("occur twice", twice, "keep one row per spot")
+    if len(missing := spots[~spots.isin(names)]):
+        refuse("of the section are missing", missing, f"embed every spot, under names as these, not as {names[0]!r}")
+    rows = values[names.get_indexer(spots)].astype(np.float32)
+    if len(broken := spots[~np.isfinite(rows).all(axis=1)]):
+        refuse("have features that are missing (NaN) or infinite", broken, "embed them again")
+    return rows, columns or [f"table_{column}" for column in range(values.shape[1])]
+
+
+def _h5(path: Path):
+    import h5py
+
+    try:
+        with h5py.File(path) as file:
+            values, names = _pick(path, {key: item for key, item in file.items() if isinstance(item, h5py.Dataset)})
+            return values[()], [_text(name) for name in np.ravel(names[()])], None
+    except OSError as error:
+        raise ValueError(f"{path}: damaged, or not an HDF5 file; write it again") from error
+
+
+def _parquet(path: Path):
+    from pyarrow import ArrowException
+
+    try:
+        content = pd.read_parquet(path)
+    except (OSError, ArrowException) as error:
+        raise ValueError(f"{path}: damaged, or not a parquet file; write it again") from error
+    columns = [str(column) for column in content.columns[1:]]
+    return content.iloc[:, 1:].to_numpy(), content.iloc[:, 0].astype(str).tolist(), columns
+
+
+def _pt(path: Path):
+    content = _read_torch(path)
+    if isinstance(content, dict):
+        values, names = _pick(path, content)
+    else:
+        values, beside = content, path.with_suffix(".txt")
+        if not beside.is_file():
+            raise ValueError(f"{path}: a tensor alone names no spot; write their names to {beside}, one a line")
+        names = beside.read_text().split()
+    return np.asarray(values), [_text(name) for name in names], None
+
+
+TABLES = {".h5": _h5, ".hdf5": _h5, ".parquet": _parquet, ".pt": _pt}
+
+
+def _pick(path: Path, content: dict):
+    found = [next((content[key] for key in keys if key in content), None) for keys in (TABLE_VALUES, TABLE_NAMES)]
+    for part, keys in zip(found, (TABLE_VALUES, TABLE_NAMES), strict=True):
+        if part is None:
+            raise ValueError(
+                f"{path}: holds none of {', '.join(keys)}; it has {', '.join(map(str, content)) or 'nothing'}"
+            )
+    return found
+
+
+def _text(name) -> str:
+    return name.decode() if isinstance(name, bytes) else str(name)
