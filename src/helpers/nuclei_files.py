@@ -16,7 +16,7 @@ from helpers import store
 from helpers.schema import NUCLEI_COLUMNS
 
 MEASURED = ["x", "y", "area_um2", "probability"]  # as our GeoJSON names them among a nucleus's measurements
-CORNERS = 16  # of the polygon that stands for a nucleus without an outline
+CORNERS = 12  # of the polygon that stands for a nucleus without an outline
 MOST_PER_MM2 = 60_000.0  # nuclei of 16 um2 side by side
 AREAS_UM2 = 5.0, 500.0  # a median outside is no nucleus
 
@@ -54,11 +54,11 @@ def read(path: str | Path, mpp: float) -> pd.DataFrame:
 def write_geojson(nuclei: pd.DataFrame, path: str | Path, mpp: float) -> None:
     """Nuclei as QuPath's detections, in full-resolution pixels (of `mpp` um), with type and measurements.
 
-    `nuclei` has x, y, area_um2, type, probability as in `as_table`, and outline where a back end gives it. A nucleus
-    is drawn by its `shapes`, one without area as a point; `read` gives back the numbers, not the drawing.
+    `nuclei` has x, y, area_um2, and type, probability and outline where a back end gives them. A nucleus is drawn by
+    its `shapes`, one without area as a point; `read` gives back the numbers, not the drawing.
     """
     features = []
-    for row, shape in zip(nuclei.to_dict("records"), shapes(nuclei, mpp), strict=True):
+    for row, shape in zip(_columns(nuclei).to_dict("records"), shapes(nuclei, mpp), strict=True):
         ring = np.round(np.vstack([shape, shape[:1]]), 2).tolist()
         properties = {"objectType": "detection"}
         if row["type"] is not None:
@@ -67,8 +67,9 @@ def write_geojson(nuclei: pd.DataFrame, path: str | Path, mpp: float) -> None:
         known = len(ring) > 2
         geometry = {"type": "Polygon", "coordinates": [ring]} if known else {"type": "Point", "coordinates": ring[0]}
         features.append({"type": "Feature", "geometry": geometry, "properties": properties})
+    collection = {"type": "FeatureCollection", "features": features}
     with store.atomic(path) as partial:
-        partial.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+        partial.write_text(json.dumps(collection, separators=(",", ":")))
 
 
 def shapes(nuclei: pd.DataFrame, mpp: float) -> list[np.ndarray]:
