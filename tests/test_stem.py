@@ -1,8 +1,13 @@
+import pickle
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 import torch
 
-from helpers import stem
+from helpers import diffusion, stem
 
 
 @pytest.fixture(scope="module")
@@ -22,31 +27,10 @@ def close(ours, theirs, atol=1e-5):
 
 def test_network_agrees_with_the_published_one(published):
     model, p = published
-    x_t = stem.noised(p["x0"], p["t"], p["noise"])
+    x_t = diffusion.noised(p["x0"], p["t"], p["noise"])
     close(x_t, p["x_t"])
     with torch.no_grad():
         close(model(x_t, p["t"], p["y"]), p["model_output"])
-
-
-def test_losses_agree_with_the_published_ones(published):
-    _, p = published
-    mse, vb = stem.losses(p["model_output"], p["x0"], p["t"], p["noise"])
-    close(mse, p["loss_mse"])
-    close(vb, p["loss_vb"])
-    close(mse + vb, p["loss"])
-
-
-def test_posterior_agrees_with_the_published_one(published):
-    _, p = published
-    mean, log_variance, x0 = stem.posterior(p["x_t"], p["t"], p["model_output"])
-    close(mean, p["posterior_mean"])
-    close(log_variance, p["posterior_log_variance"])
-    close(x0, p["pred_x0"])
-
-
-def test_schedule_agrees_with_the_published_one(published):
-    _, p = published
-    close(stem.schedule()["alphas_cumprod"], p["alphas_cumprod"], atol=1e-12)
 
 
 def test_untrained_network_says_zero_whatever_it_is_given():
@@ -79,46 +63,6 @@ def test_genes_inform_each_other(published):
     assert (change[..., 1:].abs().amax(dim=(1, 2)) > 1e-4).all()
 
 
-def test_ancestral_step_is_the_closed_form_for_a_network_that_says_zero():
-    """Output 0: x_0 is x_t / signal, the mean q(x_{t-1} | x_t, x_0), the log variance midway in its range."""
-    t, beta = 700, 1e-4 + 700 * (0.02 - 1e-4) / 999
-    betas = np.linspace(1e-4, 0.02, 1000)
-    now, before = np.prod(1 - betas[:701]), np.prod(1 - betas[:700])
-    x_t = torch.full((1, 1, 3), 2.0)
-    mean, log_variance, x0 = stem.posterior(x_t, torch.tensor([t]), torch.zeros(1, 2, 3))
-    assert x0[0, 0, 0].item() == pytest.approx(2 / np.sqrt(now), rel=1e-5)
-    expected = (np.sqrt(before) * beta * 2 / np.sqrt(now) + np.sqrt(1 - beta) * (1 - before) * 2) / (1 - now)
-    assert mean[0, 0, 0].item() == pytest.approx(expected, rel=1e-5)
-    small = beta * (1 - before) / (1 - now)
-    assert log_variance[0, 0, 0].item() == pytest.approx((np.log(beta) + np.log(small)) / 2, rel=1e-5)
-
-
-def test_velocity_and_noise_are_the_same_statement():
-    """From either, the true target comes back; and the variational term, which sees only x_0, is the same."""
-    g = torch.Generator().manual_seed(0)
-    x0, noise = torch.randn(4, 1, 6, generator=g), torch.randn(4, 1, 6, generator=g)
-    t, share = torch.tensor([3, 200, 600, 900]), torch.zeros(4, 1, 6)
-    x_t, v = stem.noised(x0, t, noise), stem.velocity(x0, t, noise)
-    for prediction, first in (("epsilon", noise), ("v", v)):
-        output = torch.cat([first, share], dim=1)
-        close(stem.estimate_x0(x_t, t, output, prediction), x0, atol=1e-3)
-        mse, _ = stem.losses(output, x0, t, noise, prediction)
-        close(mse, torch.zeros(4))
-    by_noise, by_v = (
-        stem.losses(torch.cat([first, share], dim=1), x0, t, noise, p)[1] for p, first in (("epsilon", noise), ("v", v))
-    )
-    close(by_noise, by_v, atol=1e-4)
-
-
-def test_variational_term_trains_the_variance_alone():
-    output = torch.randn(3, 2, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    x0 = torch.zeros(3, 1, 5)
-    _, vb = stem.losses(output, x0, torch.tensor([0, 10, 500]), torch.ones_like(x0))
-    vb.sum().backward()
-    assert (output.grad[:, 0] == 0).all()
-    assert (output.grad[:, 1] != 0).any()
-
-
 TINY = {"hidden_size": 16, "depth": 1, "n_heads": 2, "batch_size": 16}
 
 
@@ -134,7 +78,7 @@ def linear():
 @pytest.fixture(scope="module")
 def fitted(linear):
     y, x, _ = linear
-    return stem.fit(y[:200], x[:200], seed=1, **TINY, steps=400)
+    return stem.fit(y[:200], x[:200], seed=1, **TINY, steps=400, condition_noise=0.3)
 
 
 def mean_r(predicted, true):
@@ -191,36 +135,92 @@ def test_training_leaves_the_global_random_state_alone(linear):
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_every_spot_comes_once_before_any_comes_again():
-    hyper = stem.recipe("quick", steps=5, batch_size=4)
-    rows = torch.cat([rows for rows, *_ in stem.batches(10, 3, 2, hyper, seed=0)])
-    assert sorted(rows[:10].tolist()) == sorted(rows[10:].tolist()) == list(range(10))
+def draws(n_steps, n_spots=10, n_views=1, seed=0, **changes):
+    hyper = stem.recipe("quick", **changes)
+    generator = torch.Generator()
+    return [stem.draw(step, n_spots, n_views, 2, 3, hyper, seed, generator) for step in range(n_steps)]
+
+
+def test_every_view_of_every_spot_comes_once_in_an_epoch():
+    for epoch in (draws(10, n_views=8, batch_size=8), draws(20, n_views=8, batch_size=8)[10:]):
+        pairs = [pair for rows, views, *_ in epoch for pair in zip(rows.tolist(), views.tolist(), strict=True)]
+        assert sorted(pairs) == [(spot, view) for spot in range(10) for view in range(8)]
+    incomplete = torch.cat([rows for rows, *_ in draws(2, batch_size=4)])
+    assert len(torch.unique(incomplete)) == 8  # the last two of ten are dropped, and come in another epoch
+
+
+def test_draws_of_a_step_depend_on_seed_and_step_alone():
+    again, other = draws(4, batch_size=4), draws(4, batch_size=4, seed=1)
+    for a, b, c in zip(draws(4, batch_size=4), again, other, strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+        assert not torch.equal(a[3], c[3])
+    assert not torch.equal(again[0][3], again[1][3])
 
 
 def test_stratified_times_fall_one_in_each_part_of_the_schedule():
-    hyper = stem.recipe("quick", steps=1, batch_size=10, stratified=True)
-    _, t, *_ = next(stem.batches(10, 3, 2, hyper, seed=0))
+    [(_, _, t, *_)] = draws(1, batch_size=10, stratified=True)
     assert (t // 100).tolist() == list(range(10))
 
 
-def test_antithetic_samples_start_from_opposite_noise():
-    noise = stem.starts(5, 3, 4, True, torch.Generator().manual_seed(0)).view(5, 3, 4)
-    close(noise[2:4], -noise[:2])
-    assert (noise[4].abs() != noise[0].abs()).all()
-
-
-def test_gene_that_does_not_vary_is_predicted_as_it_is(linear):
+def test_each_arm_and_target_sees_the_same_batches_times_and_noise(linear, monkeypatch):
     y, x, _ = linear
-    x = np.column_stack([x, np.full(len(x), 7.0)])
-    samples = stem.sample(stem.fit(y, x, **TINY, steps=60), y[:20])
-    np.testing.assert_allclose(samples[..., -1].mean(), 7.0, atol=0.5)
+    seen = []
+    monkeypatch.setattr(stem, "draw", lambda *arguments, draw=stem.draw: seen.append(draw(*arguments)) or seen[-1])
+    for arm, targets in (("as_is", x), ("standardized", x), ("clipped", x), ("as_is", np.exp(-x))):
+        stem.fit(y, targets, arm=arm, **TINY, steps=3)
+    for run in range(1, 4):
+        for ours, first in zip(seen[3 * run : 3 * run + 3], seen[:3], strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(ours, first, strict=True))
+
+
+def test_arms_scale_targets_as_they_say():
+    """Two sections of 4 and 9 spots; the limit of each is the root of its size."""
+    x = np.outer(np.arange(13.0), [1, 10]).astype("f4")
+    sections = ["a"] * 4 + ["b"] * 9
+
+    def seen(**changes):
+        data, undo = stem.prepared(np.zeros((13, 1)), x, sections, None, stem.recipe("paper", **changes))
+        return data["targets"].numpy(), undo
+
+    np.testing.assert_array_equal(seen()[0], x)
+    clipped = seen(arm="clipped")[0]
+    assert clipped[:4].max() == 2 and clipped[4:].max() == 3
+    standardized, undo = seen(arm="standardized")
+    np.testing.assert_allclose(standardized, (x - x.mean(0)) / x.std(0), atol=1e-5)
+    np.testing.assert_allclose(standardized * undo["scale"].numpy() + undo["centre"].numpy(), x, atol=1e-4)
+    within = seen(within_sections=True)[0]
+    np.testing.assert_allclose([within[:4].mean(0), within[4:].mean(0)], np.zeros((2, 2)), atol=1e-5)
+
+
+def test_differences_between_sections_are_not_taken_for_effects():
+    """In each section the gene rises with the feature; the section with more of the feature has less of the gene."""
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(200, 4)).astype("f4")
+    x = y[:, :1] @ np.ones((1, 3), "f4") + 0.3 * rng.normal(size=(200, 3)).astype("f4")
+    y[100:, 0] += 4
+    x[100:] -= 12
+    sections = np.repeat(["a", "b"], 100)
+    r = []
+    for within in (True, False):
+        fitted = stem.fit(y, x, sections=sections, within_sections=within, **TINY, steps=150)
+        r.append(mean_r(stem.sample(fitted, y[:100], sampler="mean", n_samples=2).mean(0), x[:100]))
+    assert r[0] > 0.6 > 0 > r[1], r
+
+
+@pytest.mark.parametrize("arm", ["as_is", "standardized"])
+def test_gene_that_does_not_vary_stays_where_it_is(linear, arm):
+    y, x, _ = linear
+    samples = stem.sample(stem.fit(y, np.column_stack([x, np.full(len(x), 7.3)]), **TINY, steps=5, arm=arm), y[:20])
+    np.testing.assert_array_equal(samples[..., -1], np.float32(7.3))
+    assert samples[..., :-1].std(0).min() > 0
 
 
 def test_profiles_state_every_hyperparameter_and_the_paper_is_as_published():
     assert all(profile.keys() == stem.PAPER.keys() for profile in stem.PROFILES.values())
     paper = stem.PROFILES["paper"]
     published = {"hidden_size": 384, "depth": 12, "n_heads": 6, "learning_rate": 1e-4, "weight_decay": 0.0}
-    published |= {"batch_size": 256, "ema": 0.9999, "n_samples": 20, "sampler": "ancestral", "standardize": False}
+    published |= {"batch_size": 256, "ema": 0.9999, "n_samples": 20, "sampler": "ancestral", "arm": "as_is"}
+    published |= {"steps": 250_000, "prediction": "epsilon", "rate": "constant", "augment": True}
     assert {name: paper[name] for name in published} == published
     size = sum(p.numel() for p in stem.Stem(300, 384, 12, 6, 1536).parameters())
     assert size == pytest.approx(35.7e6, rel=0.005)
@@ -232,7 +232,7 @@ def test_refusals_say_what_to_do(linear, fitted):
     hole[3, 1] = np.nan
     with pytest.raises(ValueError, match="targets are not finite in 1 of 240 spots"):
         stem.fit(y, hole, **TINY, steps=1)
-    with pytest.raises(ValueError, match="239 spots have conditions and 240 have targets"):
+    with pytest.raises(ValueError, match="239 spots have conditions, 240 have targets"):
         stem.fit(y[1:], x, **TINY, steps=1)
     with pytest.raises(ValueError, match="at least one spot"):
         stem.fit(y[:0], x[:0], **TINY, steps=1)
@@ -240,7 +240,7 @@ def test_refusals_say_what_to_do(linear, fitted):
         stem.fit(y, x, profile="big")
     with pytest.raises(ValueError, match="no hyperparameter stepz"):
         stem.fit(y, x, stepz=3)
-    with pytest.raises(ValueError, match="sampler is 'euler': choose from ancestral, ddim, dpm"):
+    with pytest.raises(ValueError, match="sampler is 'euler': choose from ancestral, ddim, dpm, mean"):
         stem.sample(fitted, y, sampler="euler")
     with pytest.raises(ValueError, match="hidden_size 10 is not a multiple of n_heads 4"):
         stem.Stem(3, 10, 1, 4, 2)
@@ -248,7 +248,217 @@ def test_refusals_say_what_to_do(linear, fitted):
         stem.sample(fitted, y[:, :3])
 
 
-def test_loss_that_is_no_longer_finite_stops_with_advice(linear):
+def test_departures_are_those_of_the_profile_and_each_has_its_reason():
+    assert stem.departures("paper").empty
+    for profile in ("quick", "cpu"):
+        table = stem.departures(profile).set_index("setting")
+        assert (table["published"] != table["here"]).all() and (table["why"] != "").all()
+        assert table.loc["prediction", ["published", "here"]].tolist() == ["epsilon", "v"]
+    assert stem.departures(stem.recipe("paper", steps=10))["setting"].tolist() == ["steps"]
+
+
+def test_without_turned_patches_the_fit_says_that_it_did_not_augment(linear):
     y, x, _ = linear
-    with pytest.raises(ValueError, match="not finite at step .* lower learning_rate"):
-        stem.fit(y, 1e30 * x, **TINY, steps=20, standardize=False)
+    views = np.repeat(y[:, None], 8, axis=1)
+    for augmented, used in ((views, True), (None, False)):
+        fitted = stem.fit(y, x, augmented=augmented, augment=True, **TINY, steps=2)
+        assert fitted["hyper"]["augment"] is used
+
+
+def test_views_of_a_patch_are_drawn_in_turn(linear):
+    """All of what can be learned is in one view of eight: only a fit that draws the views can learn it."""
+    y, x, signal = linear
+    views = np.zeros((240, 8, 16), "f4")
+    views[:, 5] = y
+    fitted = stem.fit(np.zeros_like(y), x, augmented=views, augment=True, condition_noise=0.0, **TINY, steps=200)
+    assert mean_r(stem.sample(fitted, y, sampler="mean", n_samples=2).mean(0), signal) > 0.3
+
+
+# --- weights ---
+
+
+@pytest.fixture
+def checkpoint(published, tmp_path):
+    """A checkpoint as the published code writes it, with a parallel wrapper's names."""
+    weights = {f"module.{name}": value for name, value in published[0].state_dict().items()}
+    trained = {name: value + 1 for name, value in weights.items()}
+    torch.save({"model": trained, "ema": weights, "opt": {"state": {}, "param_groups": []}}, tmp_path / "0300000.pt")
+    return tmp_path / "0300000.pt"
+
+
+def test_published_checkpoint_and_bare_weights_are_read_alike(published, checkpoint, tmp_path):
+    torch.save(published[0].state_dict(), tmp_path / "bare.pt")
+    wanted = published[0].state_dict()
+    for path, use, shift in ((checkpoint, "ema", 0), (checkpoint, "model", 1), (tmp_path / "bare.pt", "ema", 0)):
+        read = stem.read_weights(path, use)
+        assert read.keys() == wanted.keys()
+        assert all(torch.equal(read[name], wanted[name] + shift) for name in wanted)
+
+
+def test_samples_come_from_published_weights(checkpoint):
+    fitted = stem.from_weights(
+        stem.read_weights(checkpoint), hidden_size=32, depth=2, n_heads=4, sampler="ddim", calls=3
+    )
+    assert stem.sample(fitted, np.zeros((2, 20)), n_samples=3).shape == (3, 2, 24)
+    with pytest.raises(ValueError, match=r"adaLN_modulation.1.bias is \(192,\) in the weights, \(96,\) in the network"):
+        stem.from_weights(stem.read_weights(checkpoint), hidden_size=16, depth=2, n_heads=4)
+
+
+class Malicious:
+    def __reduce__(self):
+        return print, ("run",)
+
+
+def test_no_file_of_weights_is_run_as_code(tmp_path, capsys):
+    path = tmp_path / "weights.pt"
+    torch.save({"ema": Malicious()}, path)
+    with pytest.raises(ValueError, match="weights.pt: damaged, or holds more than tensors"):
+        stem.read_weights(path)
+    path.write_bytes(pickle.dumps(Malicious()))
+    with pytest.raises(ValueError, match="weights.pt: damaged, or holds more than tensors"):
+        stem.read_weights(path)
+    assert capsys.readouterr().out == ""
+
+
+def test_files_that_are_no_weights_are_named(tmp_path):
+    path = tmp_path / "notes.pt"
+    for content in ({"model": 3}, [1, 2], {"ema": {"a": "b"}}, {}):
+        torch.save(content, path)
+        with pytest.raises(ValueError, match="notes.pt: not weights"):
+            stem.read_weights(path)
+    path.write_text("hello")
+    with pytest.raises(ValueError, match="notes.pt: damaged"):
+        stem.read_weights(path)
+    with pytest.raises(FileNotFoundError, match="absent.pt: no such file"):
+        stem.read_weights(tmp_path / "absent.pt")
+
+
+# --- going on, stopping ---
+
+
+def same(a, b):
+    assert a["weights"].keys() == b["weights"].keys()
+    assert all(torch.equal(a["weights"][name], b["weights"][name]) for name in a["weights"])
+    assert torch.equal(a["loss"], b["loss"])
+
+
+KILLED = """
+import sys, numpy as np, torch
+from helpers import stem
+torch.set_num_threads(1)
+y, x = np.load(sys.argv[1]).values()
+print("ready", flush=True)
+stem.fit(y, x, checkpoint=sys.argv[2], hidden_size=16, depth=1, n_heads=2, batch_size=16, steps=200, seed=3)
+"""
+
+
+def test_a_killed_fit_goes_on_to_the_numbers_of_an_unbroken_one(linear, tmp_path):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    y, x, _ = linear
+    settings = {**TINY, "steps": 200, "seed": 3}
+    np.savez(tmp_path / "data.npz", y=y, x=x)
+    path, rng, steps = tmp_path / "fit.pt", np.random.default_rng(), []
+    for _ in range(2):
+        process = subprocess.Popen(
+            [sys.executable, "-c", KILLED, tmp_path / "data.npz", path], stdout=subprocess.PIPE, text=True
+        )
+        process.stdout.readline()
+        time.sleep(rng.uniform(0, 1))
+        process.kill()
+        process.wait()
+        steps.append(torch.load(path, weights_only=True)["state"]["step"] if path.exists() else 0)
+    assert steps == sorted(steps)
+    same(stem.fit(y, x, checkpoint=path, **settings), stem.fit(y, x, **settings))
+    torch.set_num_threads(threads)
+
+
+def test_a_finished_fit_is_not_trained_again(linear, tmp_path, monkeypatch):
+    y, x, _ = linear
+    first = stem.fit(y, x, checkpoint=tmp_path / "fit.pt", **TINY, steps=3)
+    monkeypatch.setattr(stem, "training_loss", None)
+    same(stem.fit(y, x, checkpoint=tmp_path / "fit.pt", **TINY, steps=3), first)
+
+
+def test_a_checkpoint_of_another_fit_is_refused_by_what_differs(linear, tmp_path):
+    y, x, _ = linear
+    path = tmp_path / "fit.pt"
+    stem.fit(y, x, checkpoint=path, **TINY, steps=2)
+    with pytest.raises(ValueError, match="fit.pt: checkpoint of another fit, its seed is 0 and this one's 1"):
+        stem.fit(y, x, checkpoint=path, seed=1, **TINY, steps=2)
+    with pytest.raises(ValueError, match="its steps is 2 and this one's 4"):
+        stem.fit(y, x, checkpoint=path, **TINY, steps=4)
+    with pytest.raises(ValueError, match=r"its targets is \[240, 8\] and this one's \[240, 7\]"):
+        stem.fit(y, x[:, 1:], checkpoint=path, **TINY, steps=2)
+    with pytest.raises(ValueError, match="its data is "):
+        stem.fit(y, x[::-1].copy(), checkpoint=path, **TINY, steps=2)
+    torch.save({"ema": {}}, path)
+    with pytest.raises(ValueError, match="fit.pt: not a checkpoint of this project"):
+        stem.fit(y, x, checkpoint=path, **TINY, steps=2)
+
+
+def test_a_fit_stops_when_the_watched_section_gains_no_more_and_keeps_its_best(tmp_path):
+    """Targets that have nothing to do with the conditions: what is learned by heart is worse elsewhere."""
+    rng = np.random.default_rng(0)
+    y, x = rng.normal(size=(60, 30)).astype("f4"), rng.normal(size=(60, 5)).astype("f4")
+    settings = {**TINY, "sections": ["a"] * 40 + ["b"] * 20, "steps": 1000, "patience": 10, "condition_noise": 0.0}
+    fitted = stem.fit(y, x, checkpoint=tmp_path / "fit.pt", **settings)
+    step, error = fitted["validation"].T
+    assert 10 < len(step) < 100 and error.argmin() == len(step) - 11
+    same(stem.fit(y, x, checkpoint=tmp_path / "fit.pt", **settings), fitted)
+    with pytest.raises(ValueError, match="patience watches one of two or more training sections"):
+        stem.fit(y, x, **TINY, patience=3)
+
+
+def test_what_the_watched_section_measured_reaches_no_weight(linear):
+    y, x, _ = linear
+    sections, settings = np.repeat(["a", "b"], 120), {**TINY, "patience": 100, "steps": 5, "arm": "as_is"}
+    other = x.copy()
+    other[:120] += np.random.default_rng(0).normal(size=(120, 8))
+    runs = [stem.fit(y, t, sections=sections, within_sections=False, **settings) for t in (x, other)]
+    assert torch.equal(runs[0]["loss"], runs[1]["loss"])
+    assert not torch.equal(runs[0]["validation"], runs[1]["validation"])
+
+
+def test_loss_that_is_no_longer_finite_stops_with_advice_and_keeps_the_last_good_state(linear, tmp_path, monkeypatch):
+    y, x, _ = linear
+    with pytest.raises(ValueError, match="not finite at step .* lower learning_rate .* arm='standardized'"):
+        stem.fit(y, 1e30 * x, **TINY, steps=20, arm="as_is")
+
+    steps, loss = iter(range(20)), stem.training_loss
+    diverging = lambda *arguments: loss(*arguments) * (float("nan") if next(steps) == 7 else 1)  # noqa: E731
+    monkeypatch.setattr(stem, "training_loss", diverging)
+    with pytest.raises(ValueError, match="at step 8 of 20 .*fit.pt holds the last good state, step 7"):
+        stem.fit(y, x, **TINY, steps=20, checkpoint=tmp_path / "fit.pt")
+    assert all(value.isfinite().all() for value in stem.read_weights(tmp_path / "fit.pt").values())
+
+
+def test_a_full_device_is_met_with_a_smaller_batch(linear, fitted, monkeypatch):
+    y, x, _ = linear
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(stem, "evaluate", full)
+    with pytest.raises(ValueError, match="memory is too small: set batch_size=8"):
+        stem.fit(y, x, **TINY, steps=2)
+    with pytest.raises(ValueError, match="memory is too small: predict fewer spots at a time"):
+        stem.sample(fitted, y)
+
+
+# --- ladder ---
+
+
+def test_the_ladder_counts_calls_and_compares_with_its_first_rung(linear, fitted):
+    y, x, _ = linear
+    table = stem.ladder(
+        fitted, y[200:], x[200:], [{"sampler": "ddim", "calls": 20}, {"sampler": "mean", "n_samples": 2}]
+    )
+    assert table["network_calls"].tolist() == [160, 2] and table["times_fewer"].tolist() == [1, 80]
+    assert table["pcc_difference"][0] == 0 < table["pcc_difference"][1]
+    samples = stem.sample(fitted, y[200:], sampler="ddim", calls=20, antithetic=False)
+    mean = samples.mean(0)
+    assert table["pcc"][0] == pytest.approx(mean_r(mean, x[200:]), abs=1e-5)
+    rvd = np.mean((mean.var(0) - x[200:].var(0)) ** 2 / x[200:].var(0) ** 2)
+    assert table["rvd"][0] == pytest.approx(rvd, rel=1e-4)
+    assert table["spread"][0] == pytest.approx(samples.std(0).mean(), rel=1e-4)

@@ -1,23 +1,29 @@
 """STEM: a diffusion transformer whose tokens are genes, from the image of a spot to samples of its expression.
 
-Network, diffusion, training, sampling, in this order. Sizes and recipes are in `PROFILES`: `paper` is the
-published one, each other profile departs from it only in what its entry says.
-Source: Zhu et al., ICLR 2025, arXiv 2501.15598; diffusion with learned variance: Nichol & Dhariwal 2021,
-arXiv 2102.09672; transformer with adaLN-Zero: Peebles & Xie 2023, arXiv 2212.09748.
+Recipes, network, weights, training, sampling, in this order; the diffusion itself is in `diffusion`. `PROFILES` holds
+sizes and recipes: `paper` is the published one, `departures` lists where another differs and why.
+Source: Zhu et al., ICLR 2025, arXiv 2501.15598; transformer with adaLN-Zero: Peebles & Xie 2023, arXiv 2212.09748.
 """
 
+import hashlib
 import math
-from collections.abc import Iterator
-from functools import cache
+import pickle
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm.std import tqdm
 
-N_TIMES = 1000
+from helpers import diffusion, store
+
+# --- recipes -------------------------------------------------------------------------------------------------
 
 PAPER = {
     "hidden_size": 384,
@@ -25,8 +31,11 @@ PAPER = {
     "n_heads": 6,
     "condition_init": "0.02",  # standard deviation of the first weights that conditions meet; "xavier": by width
     "condition_noise": 0.0,  # standard deviation of noise on the conditions, anew at each step
-    "standardize": False,  # True: z-score each gene on the training spots, undone after sampling
-    "prediction": "epsilon",  # "v": the first output is the velocity, see `velocity`
+    "scale_conditions": False,  # True: z-score each feature on the training spots
+    "within_sections": False,  # True: conditions and targets as deviations from the mean of their training section
+    "augment": True,  # with `augmented` conditions: each spot once per epoch in each of its views
+    "arm": "as_is",  # "standardized": z-score each gene on the training spots; "clipped": at +-sqrt(spots)
+    "prediction": "epsilon",  # "v": the first output is the velocity, see `diffusion.velocity`
     "steps": 250_000,
     "batch_size": 256,
     "learning_rate": 1e-4,
@@ -34,25 +43,28 @@ PAPER = {
     "weight_decay": 0.0,
     "stratified": False,  # True: the times of a batch are spread evenly over the schedule
     "ema": 0.9999,
-    "sampler": "ancestral",  # "ddim", "dpm": few calls, by diffusers
-    "calls": 1000,  # of the network for each sample; ancestral sampling always takes 1,000
+    "patience": 0,  # hundredths of the steps without a better loss on a validation section, then stop; 0: no such split
+    "sampler": "ancestral",  # "ddim", "dpm": few calls, by diffusers; "mean": the conditional mean in one call
+    "calls": 1000,  # of the network for each sample by ddim or dpm
     "n_samples": 20,
     "antithetic": False,  # True: samples come in pairs that start from opposite noise
+    "shared": False,  # True: a sample starts from the same noise in every spot
 }
 CHOICES = {
     "condition_init": ("0.02", "xavier"),
+    "arm": ("as_is", "standardized", "clipped"),
     "prediction": ("epsilon", "v"),
     "rate": ("constant", "cosine"),
-    "sampler": ("ancestral", "ddim", "dpm"),
+    "sampler": ("ancestral", "ddim", "dpm", "mean"),
 }
-# What lets a small network converge in minutes. With epsilon the condition matters least to the loss where it
-# matters most to the sample; weights of 0.02 suit 1,536 conditions and leave fewer too faint to learn from;
-# without noise on them a few hundred spots are learned by heart, residuals first; opposite starts cancel most of
-# the noise of a mean over few samples.
+# What lets a small network converge in minutes.
 SHORT = {
     "condition_init": "xavier",
-    "condition_noise": 0.5,
-    "standardize": True,
+    "condition_noise": 1.0,
+    "scale_conditions": True,
+    "within_sections": True,
+    "augment": False,
+    "arm": "standardized",
     "prediction": "v",
     "learning_rate": 4e-3,
     "rate": "cosine",
@@ -60,14 +72,69 @@ SHORT = {
     "ema": 0.99,
     "sampler": "ddim",
     "calls": 10,
-    "n_samples": 8,
     "antithetic": True,
 }
+REASONS = {
+    "hidden_size": "a network that a few hundred spots can teach, in minutes",
+    "depth": "as the width",
+    "n_heads": "as the width",
+    "condition_init": "weights of 0.02 suit 1,536 conditions and leave fewer too faint to learn from",
+    "condition_noise": "without it a few hundred spots are learned by heart; it acts as the penalty of ridge does",
+    "scale_conditions": "features of unlike units",
+    "within_sections": "differences of stain and depth between sections are not taken for effects, as in ridge",
+    "augment": "the features of these profiles hardly change when a patch is turned or mirrored",
+    "arm": "one schedule of noise suits genes of one spread",
+    "prediction": "with the noise the conditions matter least to the loss where they matter most to the sample",
+    "steps": "minutes instead of hours",
+    "batch_size": "as the steps",
+    "learning_rate": "a smaller network and fewer steps",
+    "rate": "a high rate needs a start and an end",
+    "stratified": "small batches would see few of the thousand times",
+    "ema": "0.9999 would still hold the untrained weights",
+    "sampler": "few calls draw from what a thousand do",
+    "calls": "as the sampler",
+    "n_samples": "opposite starts need fewer samples for the same mean",
+    "antithetic": "opposite starts cancel most of the noise of a mean",
+}
+SMALL = {"hidden_size": 32, "depth": 2, "n_heads": 1, "batch_size": 32}
 PROFILES = {
-    "quick": PAPER | SHORT | {"hidden_size": 32, "depth": 2, "n_heads": 1, "steps": 200, "batch_size": 32},
-    "cpu": PAPER | SHORT | {"hidden_size": 32, "depth": 2, "n_heads": 1, "steps": 250, "batch_size": 32},
+    "quick": PAPER | SHORT | SMALL | {"steps": 200, "n_samples": 8},
+    "cpu": PAPER | SHORT | SMALL | {"steps": 300},
     "paper": PAPER,
 }
+
+
+def recipe(profile: str, **changes) -> dict:
+    """A profile's hyperparameters with some of them changed; ValueError for a profile or name that does not exist."""
+    if profile not in PROFILES:
+        raise ValueError(f"no profile {profile!r}: choose from {', '.join(PROFILES)}")
+    return changed(PROFILES[profile], changes)
+
+
+def changed(hyper: dict, changes: dict) -> dict:
+    """Hyperparameters with some replaced; ValueError for a name or value that does not exist."""
+    hyper = hyper | changes
+    if unknown := hyper.keys() - PAPER.keys():
+        raise ValueError(f"no hyperparameter {', '.join(sorted(unknown))}: choose from {', '.join(PAPER)}")
+    for name, values in CHOICES.items():
+        if hyper[name] not in values:
+            raise ValueError(f"{name} is {hyper[name]!r}: choose from {', '.join(values)}")
+    if (hyper["sampler"], hyper["prediction"]) == ("mean", "epsilon"):
+        raise ValueError(
+            "sampler 'mean' needs prediction='v': at the last time an error in the noise weighs 157 times in the "
+            "target; choose ddim or dpm"
+        )
+    return hyper
+
+
+def departures(hyper: str | dict) -> pd.DataFrame:
+    """Where a profile, or the hyperparameters of a fit, differ from the published recipe, and why.
+
+    Columns setting, published, here, why. What the encoder departs in is not among it.
+    """
+    hyper = recipe(hyper) if isinstance(hyper, str) else hyper
+    rows = [(name, PAPER[name], hyper[name], REASONS.get(name, "")) for name in PAPER if hyper[name] != PAPER[name]]
+    return pd.DataFrame(rows, columns=["setting", "published", "here", "why"])
 
 
 # --- network -------------------------------------------------------------------------------------------------
@@ -201,301 +268,7 @@ def modulated_norm(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) ->
     return torch.addcmul(shift[:, None], F.layer_norm(x, x.shape[-1:], eps=1e-6), 1 + scale[:, None])
 
 
-# --- diffusion: every tensor (B, 1, G), times (B,), schedule in float64 -----------------------------------------
-
-
-@cache
-def schedule() -> dict[str, torch.Tensor]:
-    """The linear schedule and all that follows from it, each (1000,) float64.
-
-    `alphas_cumprod` is the variance share of the signal at a time, `x0_weight` and `xt_weight` make the mean of
-    q(x_{t-1} | x_t, x_0), `min_log` and `max_log` the range of the learned log variance (Nichol & Dhariwal 2021).
-    """
-    betas = torch.linspace(1e-4, 0.02, N_TIMES, dtype=torch.float64)
-    cumprod = torch.cumprod(1 - betas, 0)
-    before = torch.cat([torch.ones(1, dtype=torch.float64), cumprod[:-1]])
-    variance = betas * (1 - before) / (1 - cumprod)
-    variance[0] = variance[1]  # zero at the last step: its logarithm takes the neighbour's
-    return {
-        "alphas_cumprod": cumprod,
-        "signal": cumprod.sqrt(),
-        "noise": (1 - cumprod).sqrt(),
-        "inverse_signal": (1 / cumprod).sqrt(),
-        "noise_ratio": (1 / cumprod - 1).sqrt(),
-        "x0_weight": betas * before.sqrt() / (1 - cumprod),
-        "xt_weight": (1 - before) * (1 - betas).sqrt() / (1 - cumprod),
-        "min_log": variance.log(),
-        "max_log": betas.log(),
-    }
-
-
-@cache
-def table(name: str, device: torch.device) -> torch.Tensor:
-    """A column of the schedule, float32 on the device."""
-    return schedule()[name].float().to(device)
-
-
-def at(name: str, t: torch.Tensor) -> torch.Tensor:
-    """An entry of the schedule at times (B,), as float32 (B, 1, 1) on their device."""
-    return table(name, t.device)[t][:, None, None]
-
-
-def noised(x0: torch.Tensor, t: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-    """x_t: the target after t + 1 steps of noise."""
-    return at("signal", t) * x0 + at("noise", t) * noise
-
-
-def velocity(x0: torch.Tensor, t: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-    """What the network learns with `prediction="v"` (Salimans & Ho 2022, arXiv 2202.00512).
-
-    The same model as with epsilon, otherwise weighted: where the noise is nearly all of x_t, epsilon is nearly
-    x_t and says next to nothing about the condition, while the velocity is nearly minus the target.
-    """
-    return at("signal", t) * noise - at("noise", t) * x0
-
-
-def estimate_x0(x_t: torch.Tensor, t: torch.Tensor, output: torch.Tensor, prediction: str) -> torch.Tensor:
-    """x_0 that the network's first output stands for, at x_t."""
-    first = output[:, :1]
-    if prediction == "v":
-        return at("signal", t) * x_t - at("noise", t) * first
-    return at("inverse_signal", t) * x_t - at("noise_ratio", t) * first
-
-
-def posterior(
-    x_t: torch.Tensor, t: torch.Tensor, output: torch.Tensor, prediction: str = "epsilon"
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Mean and log variance of p(x_{t-1} | x_t) and the estimate of x_0, from the network's output (B, 2, G)."""
-    x0 = estimate_x0(x_t, t, output, prediction)
-    mean = at("x0_weight", t) * x0 + at("xt_weight", t) * x_t
-    share = (output[:, 1:] + 1) / 2
-    return mean, share * at("max_log", t) + (1 - share) * at("min_log", t), x0
-
-
-def losses(
-    output: torch.Tensor,
-    x0: torch.Tensor,
-    t: torch.Tensor,
-    noise: torch.Tensor,
-    prediction: str = "epsilon",
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Squared error and variational term in bits, each (B,): their sum is the hybrid loss.
-
-    The mean is detached from the variational term, which so trains the variance alone.
-    """
-    x_t = noised(x0, t, noise)
-    wanted = noise if prediction == "epsilon" else velocity(x0, t, noise)
-    mse = (output[:, :1] - wanted).square().mean(dim=(1, 2))
-
-    frozen = torch.cat([output[:, :1].detach(), output[:, 1:]], dim=1)
-    mean, log_variance, _ = posterior(x_t, t, frozen, prediction)
-    true_mean = at("x0_weight", t) * x0 + at("xt_weight", t) * x_t
-    true_log = at("min_log", t)
-    kl = 0.5 * (
-        log_variance
-        - true_log
-        - 1
-        + (true_log - log_variance).exp()
-        + (true_mean - mean).square() * (-log_variance).exp()
-    )
-    first_step = -discretized_log_likelihood(x0, mean, 0.5 * log_variance)
-    bits = torch.where(t[:, None, None] == 0, first_step, kl) / math.log(2)
-    return mse, bits.mean(dim=(1, 2))
-
-
-def discretized_log_likelihood(x: torch.Tensor, mean: torch.Tensor, log_sd: torch.Tensor) -> torch.Tensor:
-    """Log mass that a normal puts on the bin of x, 1/255 to each side.
-
-    Made for pixels in [-1, 1], whose outermost bins are open; kept for counts only to agree with the published
-    loss. The normal distribution function is the tanh approximation, as published.
-    """
-
-    def below(edge: torch.Tensor) -> torch.Tensor:
-        z = (edge - mean) * (-log_sd).exp()
-        return 0.5 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)))
-
-    upper, lower = below(x + 1 / 255), below(x - 1 / 255)
-    mass = torch.where(x < -0.999, upper, torch.where(x > 0.999, 1 - lower, upper - lower))
-    return mass.clamp(min=1e-12).log()
-
-
-# --- training and sampling: arrays in, arrays out ----------------------------------------------------------------
-
-
-def recipe(profile: str, **changes) -> dict:
-    """A profile's hyperparameters with some of them changed; ValueError for a profile or name that does not exist."""
-    if profile not in PROFILES:
-        raise ValueError(f"no profile {profile!r}: choose from {', '.join(PROFILES)}")
-    return changed(PROFILES[profile], changes)
-
-
-def changed(hyper: dict, changes: dict) -> dict:
-    """Hyperparameters with some replaced; ValueError for a name or value that does not exist."""
-    hyper = hyper | changes
-    if unknown := hyper.keys() - PAPER.keys():
-        raise ValueError(f"no hyperparameter {', '.join(sorted(unknown))}: choose from {', '.join(PAPER)}")
-    for name, values in CHOICES.items():
-        if hyper[name] not in values:
-            raise ValueError(f"{name} is {hyper[name]!r}: choose from {', '.join(values)}")
-    return hyper
-
-
-def fit(
-    conditions: np.ndarray,
-    targets: np.ndarray,
-    profile: str = "quick",
-    seed: int = 0,
-    progress: bool = False,
-    **changes,
-) -> dict:
-    """Train the network to turn noise into the targets of a spot, given its conditions.
-
-    `conditions` is spots x features, standardized; `targets` is spots x genes; `changes` are hyperparameters that
-    differ from the profile's. Returns what `sample` needs, tensors and plain values only: `hyper`, the EMA
-    `weights`, `centre` and `scale` of the genes, and `loss` with columns step, squared error, variational term
-    (bits), each row the mean over the steps since the row before.
-    The same seed gives the same batches, times and noise whatever the targets. ValueError for input that is not
-    finite or does not match, and when the loss is no longer finite.
-    """
-    hyper = recipe(profile, **changes)
-    x0, y = finite("targets", targets), finite("conditions", conditions)
-    if len(x0) != len(y):
-        raise ValueError(f"{len(y)} spots have conditions and {len(x0)} have targets: give both for the same spots")
-    centre, scale = torch.zeros(x0.shape[1]), torch.ones(x0.shape[1])
-    if hyper["standardize"]:
-        centre, scale = x0.mean(0), x0.std(0, correction=0)
-        scale[scale < 1e-6] = 1.0  # a gene that does not vary stays where it is
-    device = best_device()
-    x0, y = ((x0 - centre) / scale)[:, None].to(device), y.to(device)
-
-    model = build(hyper, x0.shape[2], y.shape[1], seed).to(device)
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(hyper["ema"]))
-    optimizer = torch.optim.AdamW(
-        model.parameters(), hyper["learning_rate"], weight_decay=hyper["weight_decay"], fused=True
-    )
-    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, hyper))
-
-    curve, since = [], []
-    draws = batches(len(x0), x0.shape[2], y.shape[1], hyper, seed)
-    for step, draw in enumerate(tqdm(draws, "STEM", hyper["steps"], disable=not progress), 1):
-        rows, t, noise, jitter = (value.to(device) for value in draw)
-        output = evaluate(model, noised(x0[rows], t, noise), t, y[rows] + hyper["condition_noise"] * jitter)
-        mse, vb = losses(output, x0[rows], t, noise, hyper["prediction"])
-        optimizer.zero_grad()
-        (mse + vb).mean().backward()
-        optimizer.step()
-        rate.step()
-        average.update_parameters(model)
-        since.append(torch.stack([mse, vb]).detach().mean(1))
-        if step % max(1, hyper["steps"] // 100) == 0 or step == hyper["steps"]:
-            curve.append([step, *torch.stack(since).mean(0).tolist()])
-            since = []
-            if not math.isfinite(sum(curve[-1])):
-                raise ValueError(
-                    f"the loss is not finite at step {step} of {hyper['steps']}: lower learning_rate (now "
-                    f"{hyper['learning_rate']:g}), or set standardize=True if some targets are very large"
-                )
-    weights = {name: value.cpu() for name, value in average.module.state_dict().items()}
-    return {"hyper": hyper, "weights": weights, "centre": centre, "scale": scale, "loss": torch.tensor(curve)}
-
-
-def batches(
-    n_spots: int, n_genes: int, condition_size: int, hyper: dict, seed: int
-) -> Iterator[tuple[torch.Tensor, ...]]:
-    """Spots, times, noise of targets and of conditions of each step; each spot comes once before any comes again."""
-    generator = torch.Generator().manual_seed(seed)
-    size, order = hyper["batch_size"], torch.empty(0, dtype=torch.int64)
-    for _ in range(hyper["steps"]):
-        while len(order) < size:
-            order = torch.cat([order, torch.randperm(n_spots, generator=generator)])
-        rows, order = order[:size], order[size:]
-        if hyper["stratified"]:
-            t = ((torch.arange(size) + torch.rand(size, generator=generator)) / size * N_TIMES).long()
-        else:
-            t = torch.randint(N_TIMES, (size,), generator=generator)
-        noise = torch.randn(size, 1, n_genes, generator=generator)
-        yield rows, t, noise, torch.randn(size, condition_size, generator=generator)
-
-
-def rate_factor(step: int, hyper: dict) -> float:
-    """Learning rate at a step, as a fraction of its highest."""
-    if hyper["rate"] == "constant":
-        return 1.0
-    done = step / hyper["steps"]
-    return done / 0.05 if done < 0.05 else 0.5 * (1 + math.cos(math.pi * (done - 0.05) / 0.95))
-
-
-def sample(fitted: dict, conditions: np.ndarray, seed: int = 0, progress: bool = False, **changes) -> np.ndarray:
-    """Samples of the targets given conditions (spots x features): samples x spots x genes, float32.
-
-    The prediction is the mean over the first axis. `changes` may hold `sampler`, `calls`, `n_samples` and
-    `antithetic`. ValueError for conditions that are not finite or not as wide as those of the fit.
-    """
-    hyper = changed(fitted["hyper"], changes)
-    y = finite("conditions", conditions)
-    n_genes, device = len(fitted["centre"]), best_device()
-    model = build(hyper, n_genes, y.shape[1], seed)
-    load(model, fitted["weights"])
-    model.to(device).eval()
-
-    reverse = ancestral if hyper["sampler"] == "ancestral" else few_calls
-    generator = torch.Generator().manual_seed(seed)
-    start = starts(hyper["n_samples"], len(y), n_genes, hyper["antithetic"], generator)
-    chunks = list(zip(start.split(256), y.repeat(hyper["n_samples"], 1).split(256), strict=True))
-    with torch.no_grad():
-        out = [
-            reverse(model, x.to(device), c.to(device), hyper, generator).cpu()
-            for x, c in tqdm(chunks, "samples", disable=not progress)
-        ]
-    return (torch.cat(out).view(hyper["n_samples"], len(y), n_genes) * fitted["scale"] + fitted["centre"]).numpy()
-
-
-def starts(n_samples: int, n_spots: int, n_genes: int, antithetic: bool, generator: torch.Generator) -> torch.Tensor:
-    """Pure noise for all samples of all spots, (samples * spots, 1, genes)."""
-    noise = torch.randn(n_samples, n_spots, n_genes, generator=generator)
-    if antithetic:
-        half = n_samples // 2
-        noise[half : 2 * half] = -noise[:half]
-    return noise.flatten(0, 1)[:, None]
-
-
-def ancestral(model: Stem, x: torch.Tensor, y: torch.Tensor, hyper: dict, generator: torch.Generator) -> torch.Tensor:
-    """From noise to a sample through all 1,000 steps, as published, without clipping."""
-    for step in reversed(range(N_TIMES)):
-        t = torch.full((len(x),), step, device=x.device)
-        mean, log_variance, _ = posterior(x, t, evaluate(model, x, t, y), hyper["prediction"])
-        noise = torch.randn(x.shape, generator=generator).to(x.device)
-        x = mean + (0.5 * log_variance).exp() * noise if step else mean
-    return x
-
-
-def few_calls(model: Stem, x: torch.Tensor, y: torch.Tensor, hyper: dict, generator: torch.Generator) -> torch.Tensor:
-    """From noise to a sample in few calls of the network; all chance is in the start, the path is deterministic."""
-    from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
-
-    settings = {
-        "num_train_timesteps": N_TIMES,
-        "beta_start": 1e-4,
-        "beta_end": 0.02,
-        "beta_schedule": "linear",
-        "prediction_type": "v_prediction" if hyper["prediction"] == "v" else "epsilon",
-        "timestep_spacing": "trailing",
-    }
-    if hyper["sampler"] == "ddim":
-        scheduler = DDIMScheduler(clip_sample=False, **settings)
-    else:
-        scheduler = DPMSolverMultistepScheduler(**settings)
-    scheduler.set_timesteps(hyper["calls"], device=x.device)
-    for t in scheduler.timesteps:
-        first = evaluate(model, x, t.expand(len(x)), y)[:, :1]
-        x = scheduler.step(first, t, x).prev_sample
-    return x
-
-
-def evaluate(model: Stem, x: torch.Tensor, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """The network's answer as float32; on CUDA it computes in bfloat16."""
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=x.device.type == "cuda"):
-        return model(x, t, y).float()
+# --- weights -------------------------------------------------------------------------------------------------
 
 
 def build(hyper: dict, n_genes: int, condition_size: int, seed: int) -> Stem:
@@ -522,17 +295,464 @@ def load(model: Stem, weights: dict[str, torch.Tensor]) -> None:
     model.load_state_dict(weights)
 
 
+def read_weights(path: str | Path, use: str = "ema") -> dict[str, torch.Tensor]:
+    """Weights from a checkpoint of the published code or of `fit`, {"model", "ema", "opt"}, or from a bare state dict.
+
+    Nothing in the file is run as code. ValueError, naming the file, for anything but weights.
+    """
+    if use not in ("ema", "model"):
+        raise ValueError(f"use is {use!r}: choose ema, the averaged weights to sample with, or model, the trained ones")
+    content = read_tensors(path)
+    weights = content.get(use, content) if isinstance(content, dict) else None
+    if not weights or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise ValueError(f"{path}: not weights; save a state dict, or a dict that holds one each as model and ema")
+    # What a parallel or a compiled wrapper puts before each name.
+    return {name.removeprefix("module.").removeprefix("_orig_mod."): value for name, value in weights.items()}
+
+
+def read_tensors(path: str | Path):
+    """What torch.save wrote: tensors and plain values only. ValueError, naming the file, for anything else."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file; give the path of saved weights")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, KeyError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: damaged, or holds more than tensors and plain values, which is not read because it could run "
+            "code; where it was made, save its state dict alone"
+        ) from error
+
+
+def from_weights(weights: dict[str, torch.Tensor], profile: str = "paper", **changes) -> dict:
+    """What `sample` needs, from weights that were trained elsewhere with a profile's recipe, targets as they were."""
+    n_genes = len(weights["gene_joint_embed.gene_name_ebd"])
+    condition_size = weights["label_embed.0.weight"].shape[1]
+    hyper = recipe(profile, **changes)
+    load(build(hyper, n_genes, condition_size, seed=0), weights)
+    return {"hyper": hyper, "weights": weights} | plain(n_genes, condition_size)
+
+
+def plain(n_genes: int, condition_size: int) -> dict[str, torch.Tensor]:
+    """Centre and scale of targets and of conditions that change nothing."""
+    return {
+        "centre": torch.zeros(n_genes),
+        "scale": torch.ones(n_genes),
+        "condition_centre": torch.zeros(condition_size),
+        "condition_scale": torch.ones(condition_size),
+    }
+
+
+# --- training: arrays in, arrays out -----------------------------------------------------------------------------
+
+
+def fit(
+    conditions: np.ndarray,
+    targets: np.ndarray,
+    profile: str = "quick",
+    seed: int = 0,
+    progress: bool = False,
+    sections: Sequence[str] | None = None,
+    augmented: np.ndarray | None = None,
+    checkpoint: str | Path | None = None,
+    compile: bool = False,
+    **changes,
+) -> dict:
+    """Train the network to turn noise into the targets of a spot, given its conditions.
+
+    `conditions` is spots x features, `targets` spots x genes, `sections` the section of each spot, `augmented` spots x
+    views x features (the patch as it is and turned or mirrored), `changes` are hyperparameters that differ from the
+    profile's. With `checkpoint` the state is written there a hundred times, and a fit that finds its own there goes on
+    from it, to the numbers of an unbroken one. `compile` fuses the network by torch.compile.
+    Returns what `sample` needs, tensors and plain values only: `hyper`, the EMA `weights`, centre and scale of genes
+    and conditions; and `loss` with columns step, squared error, variational term (bits), each row the mean over the
+    steps since the row before, and `validation` with columns step, squared error on the validation section.
+    The draws of a step depend on seed and step alone, not on the targets or the arm.
+    ValueError for input that is not finite or does not match, for a checkpoint of another fit, when the loss is no
+    longer finite, and when the device's memory is too small.
+    """
+    hyper = recipe(profile, **changes)
+    data, undo = prepared(conditions, targets, sections, augmented, hyper)
+    held = validation_spots(sections, len(data["targets"]), hyper, seed)
+    if augmented is None:
+        hyper["augment"] = False
+    about = {**hyper, "seed": seed, **{name: list(value.shape) for name, value in data.items()}, "data": digest(data)}
+
+    device = best_device()
+    model = build(hyper, data["targets"].shape[1], data["conditions"].shape[2], seed).to(device)
+    network = torch.compile(model) if compile else model
+    ema = build(hyper, data["targets"].shape[1], data["conditions"].shape[2], seed).to(device)
+    average = get_ema_multi_avg_fn(hyper["ema"])
+    optimizer = torch.optim.AdamW(
+        model.parameters(), hyper["learning_rate"], weight_decay=hyper["weight_decay"], fused=True
+    )
+    state = {"step": 0, "loss": [], "validation": [], "best": None}
+    if checkpoint is not None and Path(checkpoint).is_file():
+        state = resumed(checkpoint, about, model, ema, optimizer)
+
+    with enough_memory(f"set batch_size={max(1, hyper['batch_size'] // 2)}"):
+        x0, y = (data[name].to(device) for name in ("targets", "conditions"))
+        seen, unseen = (rows.to(device) for rows in (torch.where(~held)[0], torch.where(held)[0]))
+        generator, sums = torch.Generator(device), torch.zeros(2, device=device)
+        row_every = max(1, hyper["steps"] // 100)
+        for step in tqdm(
+            range(state["step"], hyper["steps"]), "STEM", hyper["steps"], initial=state["step"], disable=not progress
+        ):
+            if state["best"] and len(state["validation"]) - 1 - state["best"]["row"] >= hyper["patience"]:
+                break
+            draws = draw(step, len(seen), *y.shape[1:], x0.shape[1], hyper, seed, generator)
+            loss = training_loss(network, x0, y, seen, draws, hyper)
+            optimizer.param_groups[0]["lr"] = hyper["learning_rate"] * rate_factor(step, hyper)
+            optimizer.zero_grad()
+            loss.sum().backward()
+            optimizer.step()
+            with torch.no_grad():
+                average(list(ema.parameters()), list(model.parameters()), None)
+            sums += loss.detach()
+            if (step + 1) % row_every and step + 1 < hyper["steps"]:
+                continue
+
+            row = [step + 1, *(sums / (step + 1 - state["step"])).tolist()]
+            if not math.isfinite(sum(row)) or not all(p.isfinite().all() for p in model.parameters()):
+                raise ValueError(advice_on_divergence(step + 1, hyper, state["step"], checkpoint))
+            state["loss"].append(row)
+            state["step"] = step + 1
+            sums.zero_()
+            if len(unseen):
+                validate(state, ema, x0[unseen], y[unseen, 0], hyper, seed, generator)
+            if checkpoint is not None:
+                save(checkpoint, about, state, model, ema, optimizer)
+    weights = state["best"]["weights"] if len(unseen) else ema.state_dict()
+    kept = {name: torch.tensor(state[name], dtype=torch.float64) for name in ("loss", "validation")}
+    return {"hyper": hyper, "weights": {name: value.cpu() for name, value in weights.items()}} | undo | kept
+
+
+def prepared(
+    conditions: np.ndarray,
+    targets: np.ndarray,
+    sections: Sequence[str] | None,
+    augmented: np.ndarray | None,
+    hyper: dict,
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Targets (spots, genes) and conditions (spots, views, features) as the network sees them, and what undoes that."""
+    x0, y = finite("targets", targets), finite("conditions", conditions)[:, None]
+    if augmented is not None and hyper["augment"]:
+        y = finite("augmented conditions", augmented, n_axes=3)
+    sections = np.asarray(["all"] * len(x0) if sections is None else sections)
+    if not len(x0) == len(y) == len(sections):
+        raise ValueError(
+            f"{len(y)} spots have conditions, {len(x0)} have targets and {len(sections)} a section: "
+            "give all for the same spots"
+        )
+    group = torch.from_numpy(np.unique(sections, return_inverse=True)[1])
+    undo = plain(x0.shape[1], y.shape[2])
+
+    if hyper["arm"] == "clipped":
+        limit = torch.bincount(group)[group].sqrt()[:, None]
+        x0 = x0.clamp(-limit, limit)
+    constant = (x0 - x0[0]).abs().amax(0) < 1e-6
+    level = x0[0]
+    if hyper["arm"] == "standardized" or hyper["within_sections"]:
+        undo["centre"] = x0.mean(0)
+        x0 = x0 - (means(x0, group)[group] if hyper["within_sections"] else undo["centre"])
+    if hyper["arm"] == "standardized":
+        undo["scale"] = spread(x0)
+        x0 = x0 / undo["scale"]
+    # A gene that does not vary stays where it is: whatever the sample says of it is multiplied by zero.
+    undo["centre"], undo["scale"] = torch.where(constant, level, undo["centre"]), undo["scale"] * ~constant
+
+    flat, each = y.flatten(0, 1), group.repeat_interleave(y.shape[1])
+    if hyper["scale_conditions"] or hyper["within_sections"]:
+        undo["condition_centre"] = flat.mean(0)
+        flat = flat - (means(flat, each)[each] if hyper["within_sections"] else undo["condition_centre"])
+    if hyper["scale_conditions"]:
+        undo["condition_scale"] = spread(flat)
+        flat = flat / undo["condition_scale"]
+    return {"targets": x0, "conditions": flat.view(y.shape)}, undo
+
+
+def means(values: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
+    """The mean of each group of rows, groups x columns."""
+    sums = torch.zeros(int(group.max()) + 1, values.shape[1]).index_add_(0, group, values)
+    return sums / torch.bincount(group)[:, None]
+
+
+def spread(values: torch.Tensor) -> torch.Tensor:
+    """Standard deviation of each column, 1 where a column does not vary."""
+    sd = values.std(0, correction=0)
+    return torch.where(sd < 1e-6, torch.ones_like(sd), sd)
+
+
+def validation_spots(sections: Sequence[str] | None, n_spots: int, hyper: dict, seed: int) -> torch.Tensor:
+    """Which spots the fit watches instead of learning from: one training section, another for another seed."""
+    if not hyper["patience"]:
+        return torch.zeros(n_spots, dtype=torch.bool)
+    names = list(dict.fromkeys([] if sections is None else sections))
+    if len(names) < 2:
+        raise ValueError("patience watches one of two or more training sections: give sections=, or set patience=0")
+    return torch.from_numpy(np.asarray(sections) == names[seed % len(names)])
+
+
+def draw(
+    step: int,
+    n_spots: int,
+    n_views: int,
+    condition_size: int,
+    n_genes: int,
+    hyper: dict,
+    seed: int,
+    generator: torch.Generator,
+) -> tuple[torch.Tensor, ...]:
+    """Spots, views, times, noise of targets and of conditions of a step, from seed and step alone.
+
+    Each view of each spot comes at most once in an epoch, and a last incomplete batch is dropped, as published.
+    """
+    n_rows, device = n_spots * n_views, generator.device
+    size = min(hyper["batch_size"], n_rows)
+    epoch, batch = divmod(step, n_rows // size)
+    generator.manual_seed(mixed(seed, 0, epoch))
+    rows = torch.randperm(n_rows, generator=generator, device=device)[batch * size :][:size]
+    generator.manual_seed(mixed(seed, 1, step))
+    if hyper["stratified"]:
+        spread_evenly = torch.arange(size, device=device) + torch.rand(size, generator=generator, device=device)
+        t = (spread_evenly / size * diffusion.N_TIMES).long()
+    else:
+        t = torch.randint(diffusion.N_TIMES, (size,), generator=generator, device=device)
+    noise = torch.randn(size, 1, n_genes, generator=generator, device=device)
+    jitter = torch.randn(size, condition_size, generator=generator, device=device)
+    return rows // n_views, rows % n_views, t, noise, jitter
+
+
+def mixed(*numbers: int) -> int:
+    """One seed from several numbers, such that neighbours give unrelated ones."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def training_loss(
+    network: nn.Module,
+    x0: torch.Tensor,
+    y: torch.Tensor,
+    seen: torch.Tensor,
+    draws: tuple[torch.Tensor, ...],
+    hyper: dict,
+) -> torch.Tensor:
+    """Squared error and variational term of a batch, (2,): their sum is what is minimized."""
+    rows, views, t, noise, jitter = draws
+    target, condition = x0[seen[rows]][:, None], y[seen[rows], views] + hyper["condition_noise"] * jitter
+    output = evaluate(network, diffusion.noised(target, t, noise), t, condition)
+    return torch.stack([part.mean() for part in diffusion.losses(output, target, t, noise, hyper["prediction"])])
+
+
+def rate_factor(step: int, hyper: dict) -> float:
+    """Learning rate at a step, as a fraction of its highest."""
+    if hyper["rate"] == "constant":
+        return 1.0
+    done = (step + 0.5) / hyper["steps"]
+    return done / 0.05 if done < 0.05 else 0.5 * (1 + math.cos(math.pi * (done - 0.05) / 0.95))
+
+
+@torch.no_grad()
+def validate(
+    state: dict, ema: Stem, x0: torch.Tensor, y: torch.Tensor, hyper: dict, seed: int, generator: torch.Generator
+) -> None:
+    """Append the squared error on the validation section, always at the same times and noise; keep the best weights."""
+    generator.manual_seed(mixed(seed, 2, 0))
+    t = (torch.randperm(len(x0), generator=generator, device=x0.device) + 0.5) / len(x0) * diffusion.N_TIMES
+    noise = torch.randn(len(x0), 1, x0.shape[1], generator=generator, device=x0.device)
+    errors = []
+    for target, condition, times, drawn in zip(
+        *(v.split(CHUNK) for v in (x0[:, None], y, t.long(), noise)), strict=True
+    ):
+        output = evaluate(ema, diffusion.noised(target, times, drawn), times, condition)
+        errors.append(diffusion.losses(output, target, times, drawn, hyper["prediction"])[0])
+    state["validation"].append([state["step"], torch.cat(errors).mean().item()])
+    if state["best"] is None or state["validation"][-1][1] < state["validation"][state["best"]["row"]][1]:
+        weights = {name: value.clone() for name, value in ema.state_dict().items()}
+        state["best"] = {"row": len(state["validation"]) - 1, "weights": weights}
+
+
+def save(path: str | Path, about: dict, state: dict, model: Stem, ema: Stem, optimizer: torch.optim.Optimizer) -> None:
+    """Write a fit's state whole or not at all, in the published format with what resuming needs besides."""
+    states = {"model": model.state_dict(), "ema": ema.state_dict(), "opt": optimizer.state_dict()}
+    with store.atomic(path) as partial:
+        torch.save(states | {"about": about, "state": state}, partial)
+
+
+def resumed(path: str | Path, about: dict, model: Stem, ema: Stem, optimizer: torch.optim.Optimizer) -> dict:
+    """Put a checkpoint into the parts of a fit; ValueError says in what the checkpoint is of another fit."""
+    saved = read_tensors(path)
+    theirs = saved.get("about") if isinstance(saved, dict) else None
+    if theirs is None:
+        raise ValueError(f"{path}: not a checkpoint of this project's fits; read_weights reads weights made elsewhere")
+    for name in about | theirs:
+        if about.get(name) != theirs.get(name):
+            raise ValueError(
+                f"{path}: checkpoint of another fit, its {name} is {theirs.get(name)} and this one's "
+                f"{about.get(name)}; remove the file, or give another path"
+            )
+    load(model, saved["model"])
+    load(ema, saved["ema"])
+    optimizer.load_state_dict(saved["opt"])
+    return saved["state"]
+
+
+def digest(data: dict[str, torch.Tensor]) -> str:
+    """What tells one set of training data from another."""
+    return hashlib.sha256(b"".join(value.contiguous().numpy().tobytes() for value in data.values())).hexdigest()[:16]
+
+
+def advice_on_divergence(step: int, hyper: dict, last_good: int, checkpoint: str | Path | None) -> str:
+    """What to say when the loss or the weights are no longer finite."""
+    kept = (
+        f"{checkpoint} holds the last good state, step {last_good}"
+        if checkpoint
+        else "checkpoint= would keep the last good state"
+    )
+    return (
+        f"the loss is not finite at step {step} of {hyper['steps']} ({kept}): lower learning_rate (now "
+        f"{hyper['learning_rate']:g}), or set arm='standardized' if some targets are very large"
+    )
+
+
+# --- sampling ------------------------------------------------------------------------------------------------
+
+CHUNK = 256
+
+
+def sample(fitted: dict, conditions: np.ndarray, seed: int = 0, progress: bool = False, **changes) -> np.ndarray:
+    """Samples of the targets given conditions (spots x features): samples x spots x genes, float32.
+
+    The prediction is the mean over the first axis. `changes` may hold `sampler`, `calls`, `n_samples`, `antithetic`
+    and `shared`. ValueError for conditions that are not finite or not as wide as those of the fit.
+    """
+    hyper = changed(fitted["hyper"], changes)
+    y = finite("conditions", conditions)
+    n_genes, device = len(fitted["centre"]), best_device()
+    model = build(hyper, n_genes, y.shape[1], seed)
+    load(model, fitted["weights"])
+    model.to(device).eval()
+    y = (y - fitted["condition_centre"]) / fitted["condition_scale"]
+
+    generator = torch.Generator(device).manual_seed(seed)
+    noise = diffusion.starts(hyper["n_samples"], len(y), n_genes, generator, hyper["antithetic"], hyper["shared"])
+    chunks = list(zip(noise.split(CHUNK), y.to(device).repeat(hyper["n_samples"], 1).split(CHUNK), strict=True))
+    with torch.no_grad(), enough_memory("predict fewer spots at a time"):
+        out = [backwards(model, x, c, hyper, generator).cpu() for x, c in tqdm(chunks, "samples", disable=not progress)]
+    return (torch.cat(out).view(hyper["n_samples"], len(y), n_genes) * fitted["scale"] + fitted["centre"]).numpy()
+
+
+def backwards(model: Stem, x: torch.Tensor, y: torch.Tensor, hyper: dict, generator: torch.Generator) -> torch.Tensor:
+    """From noise x to targets, given conditions y, by the sampler of the hyperparameters."""
+
+    def network(x: torch.Tensor, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return evaluate(model, x, t, y)
+
+    if hyper["sampler"] == "ancestral":
+        return diffusion.ancestral(network, x, y, hyper["prediction"], generator)
+    if hyper["sampler"] == "mean":
+        return diffusion.expected(network, x, y, hyper["prediction"])
+    return diffusion.few_calls(network, x, y, hyper["prediction"], hyper["sampler"], hyper["calls"])
+
+
+RUNGS = (
+    {"sampler": "ancestral", "n_samples": 20},
+    {"sampler": "ddim", "calls": 50, "n_samples": 20},
+    {"sampler": "ddim", "calls": 20, "n_samples": 20},
+    {"sampler": "ddim", "calls": 10, "n_samples": 20},
+    {"sampler": "ddim", "calls": 10, "n_samples": 20, "antithetic": True},
+    {"sampler": "ddim", "calls": 10, "n_samples": 20, "shared": True},
+    {"sampler": "ddim", "calls": 10, "n_samples": 8, "antithetic": True},
+    {"sampler": "dpm", "calls": 20, "n_samples": 20},
+    {"sampler": "dpm", "calls": 10, "n_samples": 20},
+    {"sampler": "dpm", "calls": 10, "n_samples": 20, "antithetic": True},
+    {"sampler": "mean", "n_samples": 8, "antithetic": True},
+    {"sampler": "mean", "n_samples": 2, "antithetic": True},
+)
+
+
+def ladder(
+    fitted: dict,
+    conditions: np.ndarray,
+    measured: np.ndarray,
+    rungs: Sequence[dict] = RUNGS,
+    seed: int = 0,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Ways to sample, from most calls of the network to fewest: what each costs and how its predictions score.
+
+    `measured` is spots x genes; each of `rungs` holds arguments of `sample`, and the first is what the others are
+    compared with. Columns: sampler, calls, n_samples, starts, network_calls per spot, times_fewer, seconds; pcc (mean
+    over genes) and pcc_50 (of the 50 best) of the mean of the samples; pcc_difference, the median over genes of how
+    far a gene's PCC is from the first rung's; rvd, the relative variation distance of that mean, mean over genes of
+    (var - var_measured)^2 / var_measured^2 (Zhu et al. 2025, arXiv 2501.15598); spread, the standard deviation of the
+    samples of a spot, mean over spots and genes. Genes that do not vary in `measured` are left out.
+    """
+    measured = np.asarray(measured, float)
+    varies = measured.std(0) > 1e-6
+    measured, rows, reference = measured[:, varies], [], None
+    for rung in rungs:
+        settings = {"seed": seed, "antithetic": False, "shared": False} | rung
+        begin = time.perf_counter()
+        samples = sample(fitted, conditions, progress=progress, **settings)[..., varies].astype(float)
+        seconds, mean = time.perf_counter() - begin, samples.mean(0)
+        pcc = correlations(measured, mean)
+        reference = pcc if reference is None else reference
+        hyper = fitted["hyper"] | rung
+        calls = {"ancestral": diffusion.N_TIMES, "mean": 1}.get(hyper["sampler"], hyper["calls"])
+        starts = [name for name in ("antithetic", "shared") if settings[name]] or ["independent"]
+        rows.append(
+            {
+                "sampler": hyper["sampler"],
+                "calls": calls,
+                "n_samples": len(samples),
+                "starts": ", ".join(starts),
+                "network_calls": calls * len(samples),
+                "seconds": seconds,
+                "pcc": pcc.mean(),
+                "pcc_50": np.sort(pcc)[-50:].mean(),
+                "pcc_difference": np.median(np.abs(pcc - reference)),
+                "rvd": ((mean.var(0) / measured.var(0) - 1) ** 2).mean(),
+                "spread": samples.std(0).mean(),
+            }
+        )
+    table = pd.DataFrame(rows)
+    table.insert(5, "times_fewer", table["network_calls"][0] / table["network_calls"])
+    return table
+
+
+def correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Pearson r of each column of a with that of b; 0 where b does not vary."""
+    a, b = a - a.mean(0), b - b.mean(0)
+    norm = np.sqrt((a * a).sum(0) * (b * b).sum(0))
+    return np.divide((a * b).sum(0), norm, out=np.zeros_like(norm), where=norm > 0)
+
+
+def evaluate(model: nn.Module, x: torch.Tensor, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """The network's answer as float32; on CUDA it computes in bfloat16."""
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=x.device.type == "cuda"):
+        return model(x, t, y).float()
+
+
 def best_device() -> torch.device:
     """CUDA where there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def finite(name: str, values: np.ndarray) -> torch.Tensor:
+@contextmanager
+def enough_memory(advice: str) -> Iterator[None]:
+    """Turn what a device says when its memory is full into advice."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ValueError(f"the device's memory is too small: {advice}") from error
+
+
+def finite(name: str, values: np.ndarray, n_axes: int = 2) -> torch.Tensor:
     """Spots x columns as a float32 tensor; ValueError unless there are spots and all values are finite."""
     values = torch.as_tensor(np.asarray(values, dtype=np.float32))
-    if values.ndim != 2 or not len(values):
-        raise ValueError(f"{name} have shape {tuple(values.shape)}: need spots x columns, at least one spot")
-    bad = ~values.isfinite().all(1)
+    if values.ndim != n_axes or not len(values):
+        axes = "spots x columns" if n_axes == 2 else "spots x views x columns"
+        raise ValueError(f"{name} have shape {tuple(values.shape)}: need {axes}, at least one spot")
+    bad = ~values.isfinite().flatten(1).all(1)
     if bad.any():
         raise ValueError(f"{name} are not finite in {int(bad.sum())} of {len(bad)} spots: leave these spots out")
     return values
