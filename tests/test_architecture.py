@@ -12,7 +12,14 @@ import yaml
 ROOT = Path(__file__).parents[1]
 HELPERS = {path.stem: path for path in (ROOT / "src/helpers").glob("*.py") if path.stem != "__init__"}
 BASE = {"schema", "store"}
-ALLOWED = {"store": set(), "schema": set(), "backbones": BASE | {"stem"}, "stem": {"diffusion", "store"}, "diffusion": set(), "spaces": {"normalization"}}
+ALLOWED = {
+    "store": set(),
+    "schema": set(),
+    "diffusion": set(),
+    "stem": {"diffusion", "store"},
+    "backbones": BASE | {"stem"},
+    "spaces": {"normalization"},
+}
 
 ALLOWED |= {
     "sections": BASE | {"layouts"},
