@@ -111,6 +111,12 @@ def values(name, input, output, **config_values):
     return json.dumps(given)
 
 
+def nuclei_files(wildcards):
+    """The files that the config names for the back end of a section's nuclei."""
+    named = [key for key in ("weights", "table") if key in config["nuclei"]]
+    return {key: config["nuclei"][key].format(section=wildcards.section) for key in named}
+
+
 # --- sections that the cohort turns out to have ---
 
 
@@ -237,15 +243,20 @@ rule segmentation:
         notebook="notebooks/2_segmentation.ipynb",
         code=code("2_segmentation"),
         section=f"{BUILD}/sections/{{section}}.h5ad",
+        tracked=lambda wildcards: list(nuclei_files(wildcards).values()),
     output:
         page=f"{BUILD}/runs/2_segmentation/{{section}}.ipynb",
         segmented=f"{BUILD}/segmented/{{section}}.h5ad",
-        nuclei=f"{BUILD}/nuclei/{{section}}.parquet",
+        nuclei_table=f"{BUILD}/nuclei/{{section}}.parquet",
+        nuclei_geojson=f"{BUILD}/nuclei/{{section}}.geojson",
         overview=f"{BUILD}/overview/{{section}}.jpg",
     params:
         values=lambda wildcards, input, output: values(
-            "2_segmentation", input, output, scales_um=config["scales_um"]
-        ),
+            "2_segmentation", input, output, scales_um=config["scales_um"],
+            nuclei=config["nuclei"] | {key: os.path.join("..", path) for key, path in nuclei_files(wildcards).items()},
+        ),  # fmt: skip
+    resources:
+        gpu=int(config["nuclei"]["back_end"] == "hovernet"),
     shell:
         PAPERMILL
 

@@ -56,8 +56,9 @@ def test_imports_run_one_way(module):
         ("matplotlib", {"panels"}),
         ("seaborn", {"panels"}),
         ("PIL", {"images", "simulate"}),
-        ("tiatoolbox", {"images", "nuclei"}),
-        ("torch", {"encoders", "stem", "diffusion", "backbones"}),
+        ("tiatoolbox", {"hovernet", "images", "nuclei"}),
+        ("shapely", {"nuclei_files"}),
+        ("torch", {"hovernet", "encoders", "stem", "diffusion", "backbones"}),
         ("yaml", {"cohorts"}),
         ("os", {"simulate", "cohorts"}),
     ],
@@ -115,11 +116,12 @@ def test_configs_share_their_keys_and_pass_the_schema():
 
 
 def test_the_schema_knows_what_the_helpers_know():
-    from helpers import backbones, encoders, normalization, patches, sections, stem
+    from helpers import backbones, encoders, hovernet, normalization, patches, sections, stem
 
     schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
     known = schema["properties"]
     assert set(schema["$defs"]["target"]["enum"]) == set(normalization.METHODS)
+    assert set(known["nuclei"]["properties"]["model"]["enum"]) == set(hovernet.LICENCES)
     assert set(known["layout"]["enum"]) == set(sections.LAYOUTS)
     one = f"({'|'.join([*patches.ENCODERS, *encoders.ENCODERS])})"
     assert known["encoder"]["pattern"] == f"^(table|{one}([+]{one})*)$"
