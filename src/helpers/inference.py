@@ -1,9 +1,12 @@
 """Is a difference over sections, or a correlation over spots, more than chance: paired tests and spatial nulls."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
-from scipy.stats import rankdata
+from scipy.spatial.distance import cdist
+from scipy.stats import false_discovery_control, norm, rankdata, t
 
 MIN_PATIENTS = 5
 ALL_FLIPS = 10_000  # up to so many sign patterns, all are tried
@@ -120,6 +123,52 @@ def over_patients(differences: np.ndarray, patients: np.ndarray) -> dict:
     return row | tests | {"smallest_p": flip["smallest_p"], "note": f"n = {n} patients"}
 
 
+def bootstrap_patients(
+    values: np.ndarray, patients: np.ndarray, level: float = 0.95, n_draws: int = 9_999, seed: int = 0
+) -> dict:
+    """Interval for the mean over patients, resampling patients with all their sections.
+
+    `values` and `patients` are per section; a patient counts once, as the mean of its sections. Returns n_patients,
+    mean, low, high and note; under five patients no interval is given and the note says so. Percentiles are expanded
+    (Hesterberg 2015, doi 10.1080/00031305.2015.1089789): plain ones cover 85 % at five patients and 87 % at eight.
+    """
+    means = pd.Series(_clean(values)).groupby(np.asarray(patients)).mean().to_numpy()
+    n = len(means)
+    row = {"n_patients": n, "mean": float(means.mean()) if n else np.nan}
+    if n < MIN_PATIENTS:
+        return row | {"low": np.nan, "high": np.nan, "note": f"n = {n} patients: not estimable"}
+    draws = means[np.random.default_rng(seed).integers(n, size=(n_draws, n))].mean(axis=1)
+    tail = norm.cdf(np.sqrt(n / (n - 1)) * t.ppf((1 - level) / 2, n - 1))
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return row | {"low": float(low), "high": float(high), "note": f"n = {n} patients"}
+
+
+def printed_p(printed: Iterable[float], sizes: Iterable[int] = (35, 36)) -> pd.DataFrame:
+    """Which exact signed-rank tests without ties print a p-value, to two digits.
+
+    One row for each printed p, number of sections and side that attains it: printed, n, alternative (`greater` or
+    `two-sided`), statistic (the smaller rank sum W) and its exact p. No row means that no such test prints this p.
+    """
+    rows = []
+    for n in sizes:
+        below = np.cumsum(signed_rank_distribution(np.arange(1, n + 1))[::2])  # P(W <= w), w = 0, 1, ...
+        for alternative, p in (("greater", below), ("two-sided", np.minimum(2 * below, 1))):
+            for value in printed:
+                found = np.flatnonzero([f"{possible:.1e}" == f"{value:.1e}" for possible in p])
+                rows += [(value, n, alternative, w, p[w]) for w in found]
+    table = pd.DataFrame(rows, columns=["printed", "n", "alternative", "statistic", "p"])
+    return table.sort_values(["n", "alternative", "printed"], ignore_index=True)
+
+
+def fdr(p: np.ndarray) -> np.ndarray:
+    """Benjamini-Hochberg q-values of many tests; an undefined p stays NaN and is no test."""
+    p = np.asarray(p, float)
+    q = np.full(p.shape, np.nan)
+    known = np.isfinite(p)
+    q[known] = false_discovery_control(p[known])
+    return q
+
+
 # Spatial null ---------------------------------------------------------------------------------------------------
 
 
@@ -140,16 +189,22 @@ def neighbours(xy: np.ndarray, radius: float = 1.7) -> np.ndarray:
     return adjacency
 
 
-def moran_basis(xy: np.ndarray, radius: float = 1.7) -> np.ndarray:
+def moran_basis(xy: np.ndarray, radius: float = 1.7, weights: str = "distance") -> np.ndarray:
     """Moran's eigenvector maps of a section: n x (n - 1), orthonormal, each of mean zero; for every variable on it.
 
-    Eigenvectors of the doubly centred adjacency. Dray, Legendre & Peres-Neto 2006, doi 10.1016/j.ecolmodel.2006.02.015.
+    Eigenvectors of doubly centred spatial weights, which fall linearly with `distance` over the whole section (in any
+    unit) or are 1 for `neighbours` within `radius` lattice steps and 0 beyond. The maps must carry smooth variables
+    with uncorrelated coefficients. Those of neighbours vanish at the border, so a gradient spreads over many of them
+    with signs that belong together; those of distance do not (`moran_randomize` has the rates).
+    Dray, Legendre & Peres-Neto 2006, doi 10.1016/j.ecolmodel.2006.02.015 (distance: their weights f1, all connected).
     """
-    adjacency = neighbours(xy, radius)
-    n = len(adjacency)
-    centred = adjacency - adjacency.mean(axis=0) - adjacency.mean(axis=1)[:, None] + adjacency.mean()
+    if weights not in ("distance", "neighbours"):
+        raise ValueError(f"weights {weights!r} are neither distance nor neighbours")
+    matrix = -cdist(xy, xy) if weights == "distance" else neighbours(xy, radius)
+    n = len(matrix)
+    centred = matrix - matrix.mean(axis=0) - matrix.mean(axis=1)[:, None] + matrix.mean()
     # The constant map has eigenvalue 0, as others may: lifted above all of them, it can be told apart and dropped.
-    lift = 2 * adjacency.sum(axis=1).max() + 1
+    lift = 2 * np.abs(matrix).sum(axis=1).max() + 1
     return np.linalg.eigh(centred + lift / n)[1][:, :-1]
 
 
@@ -157,12 +212,109 @@ def moran_randomize(x: np.ndarray, basis: np.ndarray, n_draws: int = 199, seed: 
     """Maps that keep the mean, the variance and Moran's I of x, and nothing else of it: n x draws.
 
     Random signs on the coefficients of x in `moran_basis` (the singleton procedure of Moran spectral randomization,
-    Wagner & Dray 2015, doi 10.1111/2041-210X.12407). On smooth unrelated maps a nominal 5 % test rejects 7-11 %,
-    where shuffling spots rejects about half.
+    Wagner & Dray 2015, doi 10.1111/2041-210X.12407). For a rank correlation give the ranks of x. On unrelated smooth
+    maps a nominal 5 % test then rejects 5-7 % with weights of distance, 6-30 % with those of neighbours, where
+    shuffling spots rejects about half; skewed values that are ranked only after randomizing add as much again.
     """
     x = _clean(x)
-    if len(x) != len(basis):
-        raise ValueError(f"{len(x)} values on a basis of {len(basis)} spots")
+    _check_basis(x, basis)
     coefficients = basis.T @ (x - x.mean())
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(len(coefficients), n_draws))
-    return x.mean() + basis @ (coefficients[:, None] * signs)
+    return x.mean() + basis @ (coefficients[:, None] * _signs(len(coefficients), n_draws, seed))
+
+
+def null_correlations(
+    X: np.ndarray, Y: np.ndarray, basis: np.ndarray | None = None, rank: bool = False, n_draws: int = 999, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Correlation of each column of X with Y, and the same with other maps of Y's smoothness: genes, genes x draws.
+
+    X is spots x genes; Y is spots (nuclei), or spots x genes (predictions), then paired column by column. Pearson, or
+    Spearman with `rank`. With a `moran_basis` Y is randomized as by `moran_randomize`, its ranks if it is ranked;
+    without one its spots are shuffled, which is no null for smooth maps. A draw treats all genes alike, so that what
+    is computed from many genes, as PCC-k, has its null in the columns. NaN for constant columns.
+    """
+    X, Y = _unit(X, rank), _unit(Y, rank)
+    observed = (X * Y).sum(axis=0)
+    if basis is not None:
+        # The r of a randomized map is a signed sum over components: no map needs to be drawn.
+        return observed, _component_products(X, Y, basis).T @ _signs(basis.shape[1], n_draws, seed)
+    rng = np.random.default_rng(seed)
+    if Y.shape[1] == 1:
+        return observed, X.T @ rng.permuted(np.tile(Y, n_draws), axis=0)
+    return observed, np.stack([np.einsum("ij,ij->j", X, rng.permutation(Y)) for _ in range(n_draws)], axis=1)
+
+
+def p_values(observed: np.ndarray, null: np.ndarray, alternative: str = "two-sided") -> np.ndarray:
+    """p = (1 + hits) / (draws + 1) of any statistic with draws of it under the null along the last axis of `null`.
+
+    A hit is at least as far from zero as the observed value, with alternative `greater` at least as large. NaN where
+    the observed value is.
+    """
+    if alternative not in ("two-sided", "greater"):
+        raise ValueError(f"alternative {alternative!r} is neither two-sided nor greater")
+    observed, null = np.asarray(observed, float), np.asarray(null, float)
+    if alternative == "two-sided":
+        observed, null = np.abs(observed), np.abs(null)
+    # The same sum in another order may differ in the last digit, and must still count as a hit.
+    hits = (null >= (observed - 1e-12 * np.abs(observed))[..., None]).sum(axis=-1)
+    return np.where(np.isnan(observed), np.nan, (1 + hits) / (null.shape[-1] + 1))
+
+
+def effective_n(X: np.ndarray, Y: np.ndarray, basis: np.ndarray, rank: bool = False) -> np.ndarray:
+    """How many independent spots would let r of unrelated maps scatter as these maps do, one per column of X.
+
+    1 + 1 / Var(r), with Var(r) = trace(S_x S_y) / (trace(S_x) trace(S_y)) and covariances S that are diagonal in
+    `moran_basis`: the variance of `null_correlations`. About the number of spots where one of the maps is noise, and
+    above it where they differ in scale. X, Y and `rank` as there.
+    Source: Dutilleul 1993, doi 10.2307/2532625, after Clifford, Richardson & Hemon 1989, doi 10.2307/2532039.
+    """
+    return 1 + 1 / (_component_products(_unit(X, rank), _unit(Y, rank), basis) ** 2).sum(axis=0)
+
+
+def type_one_error(
+    X: np.ndarray,
+    Y: np.ndarray,
+    basis: np.ndarray | None = None,
+    rank: bool = False,
+    level: float = 0.05,
+    n_draws: int = 199,
+    seed: int = 0,
+) -> float:
+    """Share of pairs of unrelated maps that a test at `level` calls correlated; a valid test says `level`.
+
+    X and Y are spots x maps, every one of X against every one of Y, which is randomized; the test is that of
+    `null_correlations` and `p_values`.
+    """
+    rejected = [
+        p_values(*null_correlations(X, y, basis, rank, n_draws, seed + k)) <= level
+        for k, y in enumerate(np.transpose(Y))
+    ]
+    return float(np.mean(rejected))
+
+
+def _component_products(X: np.ndarray, Y: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """What each map of the basis adds to r of unit columns; components x genes."""
+    _check_basis(X, basis)
+    return (basis.T @ X) * (basis.T @ Y)
+
+
+def _signs(n: int, n_draws: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).choice([-1.0, 1.0], size=(n, n_draws))
+
+
+def _check_basis(values: np.ndarray, basis: np.ndarray) -> None:
+    if len(values) != len(basis):
+        raise ValueError(f"{len(values)} values on a basis of {len(basis)} spots")
+
+
+def _unit(values: np.ndarray, rank: bool) -> np.ndarray:
+    """Columns, ranked if asked, centred and scaled to length one; constant columns NaN."""
+    values = np.asarray(values, float)
+    values = values[:, None] if values.ndim == 1 else values
+    if not np.isfinite(values).all():
+        raise ValueError("a map holds values that are not finite: leave those spots out on both sides")
+    values = rankdata(values, axis=0) if rank else values
+    centred = values - values.mean(axis=0)
+    length = np.sqrt((centred**2).sum(axis=0))
+    # Rounding alone may make a constant column vary.
+    constant = length <= 1e-12 * np.sqrt(len(values)) * np.abs(values).max(axis=0, initial=0)
+    return centred / np.where(constant, np.nan, length)
