@@ -1,0 +1,116 @@
+"""What a prediction knows of each gene beyond what was captured: partial and semi-partial scores, shares of R2.
+
+Covariates are per spot (nuclei), or per spot and gene (depth without that gene). Adjusting for what the gene itself
+drives, or for what both biology and capture drive, takes biology away too: a partial score is a lower bound.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+NOTHING = 1e-5  # a column of length one that shrinks below this was rounding: predictions are stored as float32
+
+
+def depth_without(counts: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """log(depth + 1) of each spot without the gene in question, so that no gene is adjusted for itself.
+
+    `counts` is spots x genes, raw; `total` is per spot, over all genes of the section. Spots x genes.
+    """
+    rest = np.asarray(total, float)[:, None] - counts
+    if (rest < 0).any():
+        raise ValueError("a gene has more counts than its spot in total: give raw counts and totals over all genes")
+    return np.log1p(rest)
+
+
+def partial_scores(
+    measured: np.ndarray,
+    predicted: np.ndarray,
+    genes: Sequence[str],
+    given: Mapping[str, Sequence[np.ndarray]],
+    rank: bool = False,
+) -> pd.DataFrame:
+    """Correlation of measured with predicted, gene by gene, given each set of covariates.
+
+    `measured` and `predicted` are spots x genes; `given` maps a name to arrays of spots or spots x genes, entered as
+    they are (take the log of a count for Pearson), or by their ranks with `rank`. Columns given, gene, n_spots and
+
+    - r; partial: covariates taken out of both sides; semi_partial: out of the prediction only;
+    - shares of the variance of the measured gene, that add up to R2 of prediction and covariates together:
+      unique (the prediction alone, semi_partial squared), capture_only (covariates alone), shared (either; negative
+      where one hides the other).
+
+    NaN where the measured or predicted gene is constant, and in partial and semi_partial where covariates leave
+    nothing of it; a covariate that is constant, or explained by those before it, takes nothing out.
+    Source: regression commonality analysis, Nimon & Reio 2011, doi 10.1177/1534484311411077.
+    """
+    if np.shape(measured) != np.shape(predicted) or np.shape(measured)[1] != len(genes):
+        raise ValueError(
+            f"measured {np.shape(measured)}, predicted {np.shape(predicted)} and {len(genes)} genes differ: "
+            "both need the same spots and genes"
+        )
+    x, y = _unit(measured, rank), _unit(predicted, rank)
+    r = _dot(x, y)
+    tables = []
+    for name, covariates in given.items():
+        if len(x) < len(covariates) + 3:
+            raise ValueError(f"{len(x)} spots are too few to take {len(covariates)} covariates out ({name})")
+        directions = _directions([_unit(covariate, rank) for covariate in covariates])
+        left_x, left_y = _left(x, directions), _left(y, directions)
+        lengths = np.sqrt(_dot(left_x, left_x)), np.sqrt(_dot(left_y, left_y))
+        length_x, length_y = (np.where(length > NOTHING, length, np.nan) for length in lengths)
+        joint = _dot(left_x, left_y)
+        # What covariates say entirely, a prediction adds nothing to: 0, where its correlation is undefined.
+        unique = np.where(lengths[1] > NOTHING, (joint / length_y) ** 2, 0 * r)
+        tables.append(
+            pd.DataFrame(
+                {
+                    "given": name,
+                    "gene": list(genes),
+                    "n_spots": len(x),
+                    "r": r,
+                    "partial": joint / (length_x * length_y),
+                    "semi_partial": joint / length_y,
+                    "unique": unique,
+                    "shared": r**2 - unique,
+                    "capture_only": 1 - lengths[0] ** 2 - (r**2 - unique),
+                }
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.einsum("ij,ij->j", a, b)
+
+
+def _left(x: np.ndarray, directions: Sequence[np.ndarray]) -> np.ndarray:
+    for direction in directions:
+        x = x - direction * (direction * x).sum(axis=0)
+    return x
+
+
+def _directions(covariates: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Orthonormal columns that span the covariates, gene by gene (Gram-Schmidt); zeros where one adds nothing."""
+    found = []
+    for covariate in covariates:
+        # A second pass takes out what rounding left of nearly collinear covariates.
+        left = _left(_left(np.nan_to_num(covariate), found), found)
+        length = np.sqrt(_dot(left, left))
+        found.append(np.where(length > NOTHING, left / np.where(length > NOTHING, length, 1), 0))
+    return found
+
+
+def _unit(values: np.ndarray, rank: bool) -> np.ndarray:
+    """Columns, ranked if asked, centred and scaled to length one; constant columns NaN."""
+    values = np.asarray(values, float)
+    values = values[:, None] if values.ndim == 1 else values
+    if not np.isfinite(values).all():
+        raise ValueError("measured, predicted or a covariate holds values that are not finite: leave those spots out")
+    values = rankdata(values, axis=0) if rank else values
+    centred = values - values.mean(axis=0)
+    length = np.sqrt(_dot(centred, centred))
+    # Rounding alone may make a constant column vary.
+    constant = length <= 1e-12 * np.sqrt(len(values)) * np.abs(values).max(axis=0, initial=0)
+    return centred / np.where(constant, np.nan, length)
