@@ -33,12 +33,14 @@ METRICS = {
     "wilcoxon_p_two_sided": "two-sided Wilcoxon p",
     "permutation_p": "sign-flip p",
 }
-READINGS = {  # of the nuclei under a spot; another one is a back end, which keeps its name
+READINGS = {  # of the nuclei under a spot
     "disc": "count in the spot's disc",
     "crop": "count in STEM's crop",
-    "threshold_low": "threshold −20 %",
-    "threshold_high": "threshold +20 %",
     "area": "nuclear area in the disc",
+    "threshold_low": "classical, threshold −20 %",
+    "threshold_high": "classical, threshold +20 %",
+    "classical": "classical",
+    "table": "nuclei given as a file",
     "haematoxylin": "mean haematoxylin in the disc",
 }
 OTHER_TARGETS = (("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"))
