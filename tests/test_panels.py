@@ -50,7 +50,8 @@ def tables():
     pits = every(target=TARGETS[:2], held_out=sections, seed=[0], low=[0.0, 0.25, 0.5, 0.75]).assign(density=1.0)
     coverage = every(target=TARGETS[:2], section=sections, share=[0.5, 0.9]).assign(covered=wave)
     curves = every(gene=list("abcdefgh")).assign(variance_measured=wave, variance_predicted=0.2, variance_sampled=0.4)
-    ladder = every(sampler=["ancestral", "ddim"], network_calls=[10, 1000]).assign(pcc=wave, rvd=wave, seconds=wave)
+    ladder = every(sampler=["ancestral", "ddim"], network_calls=[10, 1000]).assign(pcc=wave, rvd=wave)
+    ladder["starts"] = ladder["sampler"].map({"ancestral": "independent", "ddim": "antithetic"})
     readings = every(reading=["disc", "crop", "hovernet"], section=sections, target=TARGETS)
     readings = readings.assign(median_abs_rho_nuclei=wave, chance_abs_rho_nuclei=0.05)
     depth = pd.DataFrame({"section": sections, "median_total_counts": np.arange(N) * 1000 + 600})
@@ -226,7 +227,7 @@ def test_genes_stand_in_the_order_of_their_measured_variance(ax, tables):
 def test_each_sampler_is_a_line_over_its_calls(ax, tables):
     panels.sampling_ladder(ax, tables["ladder"][::-1], "rvd")
     assert [list(line.get_xdata()) for line in ax.lines] == [[10, 1000]] * 2
-    assert set(legend(ax)) == {"ancestral", "ddim"}
+    assert set(legend(ax)) == {"ancestral", "ddim, antithetic"}
 
 
 def test_the_network_is_drawn_at_its_size(ax):

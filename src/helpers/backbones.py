@@ -13,7 +13,7 @@ from sklearn.model_selection import KFold, LeaveOneGroupOut
 from sklearn.preprocessing import StandardScaler
 
 from helpers import store
-from helpers.schema import MEASURED, PATCH, PREDICTED
+from helpers.schema import MEASURED, PATCH, PATCH_AUGMENTED, PREDICTED
 
 SPLITS = ("section", "patient")
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(0, 5, 11))
@@ -38,8 +38,9 @@ def predict(
 
     `sections` maps names to AnnData with `layers[target]` and what the backbone looks at; `genes` is the panel, by
     default the genes of the held-out section. `prepare(values, target)` is applied to each section's target before
-    anything else (`normalization.clip`: models see clipped residuals). `seed`, `profile`, `weights` (a file to keep
-    the fitted network in) and `changes` (hyperparameters that differ from the profile's) matter to stem only.
+    anything else (`normalization.clip`: models see clipped residuals). To stem only matter `seed`, `profile`, features
+    of the patch turned and mirrored (`obsm["patch_augmented"]`, where every training section has them), `weights` (a
+    file to keep the fitted network in), and `changes`: hyperparameters, and what else `stem.fit` takes (checkpoint).
     Returns the held-out spots x genes with `layers["measured"]` and `layers["predicted"]`; in `uns` the choices
     above and `info`, what the fit left behind (loss curve and samples, alpha, slopes).
     ValueError, naming the section, for an unknown name, no section left to train on, a held-out section that is also
@@ -65,11 +66,13 @@ def predict(
     labels = np.repeat(training, [len(inputs[name]) for name in training])
     x, y = (np.vstack([values[name] for name in training]) for values in (inputs, measured))
     settings = {"seed": seed, "profile": profile, "progress": progress, "weights": weights} | changes
+    if backbone == "stem" and all(PATCH_AUGMENTED in sections[name].obsm for name in training):
+        settings["augmented"] = np.vstack([sections[name].obsm[PATCH_AUGMENTED] for name in training])
     predicted, info = fit_predict(x, y, labels, inputs[held_out], **settings)
 
     held = sections[held_out]
     prediction = AnnData(obs=held.obs.copy(), var=held.var.loc[genes].copy())
-    prediction.obsm = {slot: values.copy() for slot, values in held.obsm.items() if slot != PATCH}
+    prediction.obsm = {slot: values.copy() for slot, values in held.obsm.items() if PATCH not in slot}
     prediction.layers[MEASURED] = measured[held_out].astype(np.float32)
     prediction.layers[PREDICTED] = predicted.astype(np.float32)
     prediction.uns = {
@@ -159,47 +162,29 @@ def stem(
     profile: str = "quick",
     progress: bool = False,
     weights: str | Path | None = None,
-    **changes,
+    **settings,
 ) -> tuple[np.ndarray, dict]:
-    """STEM conditioned on standardized features; the prediction is the mean of its samples.
+    """STEM conditioned on the features; the prediction is the mean of its samples. `settings` are those of `stem.fit`.
 
-    Kept beside it are `N_SAMPLES` independent samples (samples x spots x genes): those behind the prediction may come
-    in pairs, which is good for a mean and no fair picture of their scatter.
+    Kept beside it are independent samples (samples x spots x genes), `N_SAMPLES` where those behind the prediction
+    share or oppose their noise, which is good for a mean and no fair picture of their scatter.
     """
     import torch
 
     from helpers.stem import fit, sample
 
-    scaler = StandardScaler().fit(x)
-    condition, condition_new = (scaler.transform(values).astype(np.float32) for values in (x, x_new))
-    fitted = fit(condition, y.astype(np.float32), profile=profile, seed=seed, progress=progress, **changes)
+    fitted = fit(x, y, profile=profile, seed=seed, progress=progress, sections=sections, **settings)
     if weights is not None:
-        features = {"mean": scaler.mean_.tolist(), "scale": scaler.scale_.tolist()}
         with store.atomic(weights) as partial:
-            torch.save(fitted | {"features": features, "trained_on": np.unique(sections).tolist()}, partial)
-    samples = sample(fitted, condition_new, seed=seed, progress=progress)
+            torch.save(fitted, partial)
+    hyper, samples = fitted["hyper"], sample(fitted, x_new, seed=seed, progress=progress)
     predicted = samples.mean(0)
-    if fitted["hyper"]["antithetic"]:
-        samples = sample(fitted, condition_new, seed=seed, progress=progress, n_samples=N_SAMPLES, antithetic=False)
-    return predicted, {"loss": np.asarray(fitted["loss"]), "hyper": dict(fitted["hyper"]), "samples": samples}
-
-
-def read_fitted(path: str | Path) -> dict:
-    """A stem kept by `predict(weights=path)`, as `stem.sample` takes it; reading runs no code of the file."""
-    import torch
-
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def conditions(fitted: dict, section: AnnData) -> np.ndarray:
-    """What a fitted stem is shown of a section, spots x features; ValueError for a section that it was trained on."""
-    if (name := section.uns["section"]) in fitted["trained_on"]:
-        raise ValueError(f"section {name} was trained on: judge the model on one that was held out")
-    features, values = fitted["features"], _inputs(section, name, "stem", patch)
-    if values.shape[1] != len(features["mean"]):
-        wanted = len(features["mean"])
-        raise ValueError(f"section {name} has {values.shape[1]} features, the model {wanted}: encode it the same way")
-    return ((values - features["mean"]) / features["scale"]).astype(np.float32)
+    if hyper["antithetic"] or hyper["shared"] or hyper["sampler"] == "mean":
+        fair = {"n_samples": N_SAMPLES, "antithetic": False, "shared": False}
+        fair["sampler"] = "ddim" if hyper["sampler"] == "mean" else hyper["sampler"]
+        samples = sample(fitted, x_new, seed=seed, progress=progress, **fair)
+    kept = {name: np.asarray(fitted[name]) for name in ("loss", "validation")}
+    return predicted, kept | {"hyper": dict(hyper), "samples": samples}
 
 
 BACKBONES: dict[str, tuple[Callable, Callable]] = {

@@ -543,20 +543,18 @@ def stem_network(ax: Axes, n_genes: int, n_features: int, hidden_size: int, dept
     return ax
 
 
-LADDER = {"pcc": "PCC, mean over genes", "rvd": "relative variation distance", "seconds": "seconds"}
+LADDER = {"pcc": "PCC, mean over genes", "rvd": "relative variation distance"}
 
 
 def sampling_ladder(ax: Axes, ladder: pd.DataFrame, value: str) -> Axes:
     """What each sampler gives for its calls of the network: `value`, of `LADDER`, in `stem.ladder` on one target."""
-    for i, (sampler, part) in enumerate(ladder.groupby("sampler", sort=False)):
+    for i, ((sampler, starts), part) in enumerate(ladder.groupby(["sampler", "starts"], sort=False)):
         part = part.sort_values("network_calls")
-        look = {"color": SECTIONS[i % len(SECTIONS)], "marker": "os^DvP"[i % 6], "label": sampler}
+        name = sampler if starts == "independent" else f"{sampler}, {starts}"
+        look = {"color": SECTIONS[i % len(SECTIONS)], "marker": "os^DvP"[i % 6], "label": name}
         ax.plot(part["network_calls"], part[value], lw=1.2, ms=6, **look)
     ax.set(xscale="log", xlabel="calls of the network per spot", ylabel=LADDER[value])
-    if value == "seconds":
-        ax.set_yscale("log")
-        _logarithmic(ax.yaxis)
-    _logarithmic(ax.xaxis)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda calls, _: f"{calls:,.0f}"))
     _legend(ax, ax.get_legend_handles_labels()[0])
     return ax
 
