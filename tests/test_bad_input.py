@@ -12,10 +12,12 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import anndata
 import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
+import writers
 import yaml
 from anndata import AnnData
 
@@ -260,6 +262,158 @@ def test_an_image_that_holds_few_of_the_spots_is_refused(root):
     change_spots(root / SPOT_FILE, lambda table: table.assign(pixel_x=table["pixel_x"] + 1500))
     with pytest.raises(ValueError, match="section A1: .* spots lie outside the image .*toy_HE_A1.jpg.* full size"):
         read(root)
+
+
+# --- cohorts in other layouts ---
+
+ST = {"spot_um": 100, "pitch_um": 200, "patients": {"A1": "A"}}
+
+
+@pytest.fixture
+def others(good, tmp_path) -> Path:
+    """The section A1 as HEST-1k, as Space Ranger and as a plain h5ad file."""
+    section = sections.read("her2st", good, "A1")
+    writers.hest(section, tmp_path / "hest", "SPA154")
+    writers.spaceranger(section, tmp_path / "spaceranger", "A1")
+    writers.plain(section, tmp_path / "h5ad", "A1")
+    return tmp_path
+
+
+def change_h5ad(path: Path, change) -> None:
+    content = anndata.read_h5ad(path)
+    (change(content) or content).write_h5ad(path)
+
+
+@pytest.mark.parametrize("spoil", [gone, emptied, halved, a_web_page])
+@pytest.mark.parametrize(
+    "file",
+    [
+        "hest/st/SPA154.h5ad",
+        "hest/metadata/SPA154.json",
+        "spaceranger/A1/outs/filtered_feature_bc_matrix.h5",
+        "spaceranger/A1/outs/spatial/tissue_positions.csv",
+        "h5ad/A1.h5ad",
+    ],
+)
+def test_a_missing_or_damaged_file_of_any_layout_is_named_with_the_fix(others, file, spoil):
+    spoil(others / file)
+    layout, _, below = file.partition("/")
+    ids = {"ids": {"A1": "SPA154"}} if layout == "hest" else {}
+    with pytest.raises((ValueError, FileNotFoundError), match="fetch|check the root|a table of positions has") as error:
+        sections.read(layout, others / layout, "A1", **ST, **ids)
+    assert Path(below).name in str(error.value)
+
+
+def test_damaged_scale_factors_are_named(others):
+    halved(others / "spaceranger/A1/outs/spatial/scalefactors_json.json")
+    with pytest.raises(ValueError, match="scalefactors_json.json: not a whole JSON file"):
+        sections.read("spaceranger", others / "spaceranger", "A1", **ST)
+
+
+def test_a_table_of_positions_that_is_cut_off_is_named_with_the_line(others):
+    path = others / "spaceranger/A1/outs/spatial/tissue_positions.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:-1], lines[-1].rpartition(",")[0]]))
+    with pytest.raises(ValueError, match=f"tissue_positions.csv: line {len(lines)} is cut off"):
+        sections.read("spaceranger", others / "spaceranger", "A1", **ST)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [("-1,", ",", "no spot in common .*-1.* against"), ("A", "C", "no spot in common")],
+    ids=["suffix", "slide"],
+)
+def test_barcodes_of_another_slide_are_refused(others, old, new, says):
+    path = others / "spaceranger/A1/outs/spatial/tissue_positions.csv"
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ValueError, match=f"filtered_feature_bc_matrix.h5 and .*tissue_positions.csv have {says}"):
+        sections.read("spaceranger", others / "spaceranger", "A1", **ST)
+
+
+def test_positions_handed_to_the_wrong_barcodes_are_refused(others):
+    """Each barcode has a position, but the array says it lies elsewhere."""
+    path = others / "spaceranger/A1/outs/spatial/tissue_positions.csv"
+    table = pd.read_csv(path)
+    pixels = ["pxl_row_in_fullres", "pxl_col_in_fullres"]
+    table[pixels] = table[pixels].sample(frac=1, random_state=0).to_numpy()
+    table.to_csv(path, index=False)
+    with pytest.raises(ValueError, match="section A1: .* spots lie elsewhere than their place on the lattice says"):
+        sections.read("spaceranger", others / "spaceranger", "A1", **ST)
+
+
+def without_spatial(content):
+    del content.obsm["spatial"]
+
+
+def logged(content):
+    content.layers["umi"] = content.X.copy()
+    content.raw = content.copy()
+    content.X = np.log1p(content.X)
+
+
+def only_logged(content):
+    content.X = np.log1p(content.X)
+
+
+def named_by_id(content):
+    content.var_names = [f"ENSG{k:011d}" for k in range(content.n_vars)]
+
+
+def twice_a_spot(content):
+    content.obs_names = [content.obs_names[0], *content.obs_names[:-1]]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (without_spatial, r"no obsm\['spatial'\], it has nothing; put each spot's centre there, x and y in pixels"),
+        (logged, "X holds normalized values where raw counts are wanted; they are in umi, raw: give counts_layer"),
+        (only_logged, "X holds normalized values where raw counts are wanted; no layer has raw counts"),
+        (named_by_id, "genes are named by id, ENSG00000000000; give gene_names in the config"),
+    ],
+)
+@pytest.mark.parametrize(("layout", "file"), [("h5ad", "A1.h5ad"), ("hest", "st/SPA154.h5ad")])
+def test_an_h5ad_file_that_lacks_what_is_wanted_is_refused(others, layout, file, change, says):
+    change_h5ad(others / layout / file, change)
+    with pytest.raises(ValueError, match=f"{Path(file).name}: {says}"):
+        sections.read(layout, others / layout, "A1", **ST)
+
+
+@pytest.mark.filterwarnings("ignore:Observation names are not unique")
+def test_a_spot_that_occurs_twice_is_named(others):
+    change_h5ad(others / "h5ad/A1.h5ad", twice_a_spot)
+    with pytest.raises(ValueError, match="section A1: spot '.*' occurs twice"):
+        sections.read("h5ad", others / "h5ad", "A1", **ST)
+
+
+@pytest.mark.parametrize("place", ["umi", "raw"])
+def test_the_layer_that_the_error_names_is_the_way_out(others, place):
+    change_h5ad(others / "h5ad/A1.h5ad", logged)
+    section = sections.read("h5ad", others / "h5ad", "A1", **ST, counts_layer=place)
+    whole = sections.read("hest", others / "hest", "A1")
+    np.testing.assert_array_equal(section.layers["counts"].toarray(), whole.layers["counts"].toarray())
+    with pytest.raises(ValueError, match="A1.h5ad: counts is not in the file; they are in umi, raw"):
+        sections.read("h5ad", others / "h5ad", "A1", **ST, counts_layer="counts")
+
+
+@pytest.mark.parametrize(("column", "option"), [("feature_name", {}), ("mine", {"gene_names": "mine"})])
+def test_gene_symbols_are_taken_from_the_column_that_holds_them(others, column, option):
+    def change(content):
+        content.var[column] = content.var_names
+        named_by_id(content)
+
+    before = sections.read("h5ad", others / "h5ad", "A1", **ST).var_names
+    change_h5ad(others / "h5ad/A1.h5ad", change)
+    assert list(sections.read("h5ad", others / "h5ad", "A1", **ST, **option).var_names) == list(before)
+    with pytest.raises(ValueError, match=f"var has no column symbols; it has {column}"):
+        sections.read("h5ad", others / "h5ad", "A1", **ST, gene_names="symbols")
+
+
+def test_two_sections_of_one_name_are_not_chosen_between(others):
+    section = sections.read("hest", others / "hest", "A1")
+    writers.hest(section, others / "hest", "TENX1")
+    with pytest.raises(ValueError, match="A1 is the subseries of SPA154, TENX1; say which under ids in the config"):
+        sections.read("hest", others / "hest", "A1")
 
 
 # --- names ---

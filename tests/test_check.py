@@ -7,7 +7,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from helpers import check, sections, simulate
+from helpers import check, images, sections, simulate
 
 CONFIG = Path(__file__).parents[1] / "config"
 QC = {"min_spots": 10, "min_median_counts": 1000}
@@ -58,6 +58,18 @@ def test_swapped_coordinates_are_named(root):
     change_spots(root, "A1", pixel_x="pixel_y", pixel_y="pixel_x")
     with pytest.raises(ValueError, match=r"section A1: \d+ of \d+ spots lie off .* exchanged 0: they are swapped"):
         check.read("A1", readers(root), QC)
+
+
+@pytest.mark.parametrize("name", ["B4", "C2", "C3", "C4", "C5"])
+def test_every_spot_of_the_real_images_lies_on_tissue_and_a_swap_is_seen(her2st_root, name):
+    section = sections.read("her2st", her2st_root, name)
+    if not section.uns["image"]:
+        pytest.skip(f"no image of {name}")
+    size, thumbnail = images.size(section.uns["image"]), images.thumbnail(section.uns["image"], check.THUMBNAIL_PX)
+    assert check._placed(section, thumbnail, size).all()
+    section.obsm["spatial"] = section.obsm["spatial"][:, ::-1]
+    with pytest.raises(ValueError, match=f"section {name}: .* they are swapped"):
+        check._placed(section, thumbnail, size)
 
 
 def test_an_image_of_another_section_is_named(root):

@@ -31,10 +31,10 @@ def read(name: str, readers: Mapping, qc: Mapping) -> tuple[AnnData, dict]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         whole = sections.read(name=name, **readers, embedded=images.embedded_mpp)
-        image, size, n_off_tissue = whole.uns["image"], None, np.nan
+        image = whole.uns["image"]
+        size = images.size(image) if image else None
         if image:
-            size = images.size(image)
-            n_off_tissue = _check_place(whole, images.thumbnail(image, THUMBNAIL_PX), size)
+            whole.obs["on_tissue"] = _placed(whole, images.thumbnail(image, THUMBNAIL_PX), size)
         section = sections.drop_spots(whole, size)
     kept, reason = sections.quality(section, qc["min_spots"], qc["min_median_counts"])
     n_empty = int((whole.obs["total_counts"] == 0).sum())
@@ -48,7 +48,7 @@ def read(name: str, readers: Mapping, qc: Mapping) -> tuple[AnnData, dict]:
         "n_unpaired": whole.uns["n_spots_dropped"],
         "n_empty": n_empty,
         "n_outside": whole.n_obs - section.n_obs - n_empty if image else np.nan,
-        "n_off_tissue": n_off_tissue,
+        "n_off_tissue": int((~section.obs.pop("on_tissue")).sum()) if image else np.nan,
         "width": size[0] if image else np.nan,
         "height": size[1] if image else np.nan,
         "mpp": section.uns["mpp"],
@@ -84,12 +84,13 @@ def on_tissue(xy: np.ndarray, diameter: float, thumbnail: np.ndarray) -> np.ndar
     return found
 
 
-def _check_place(section: AnnData, thumbnail: np.ndarray, size: tuple[int, int]) -> int:
-    """Number of spots off the tissue or the image; refused where x and y are swapped, or most spots are off."""
+def _placed(section: AnnData, thumbnail: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Whether each spot lies on tissue; refused where x and y are swapped, or most spots lie elsewhere."""
     scale = thumbnail.shape[1] / size[0]
     diameter = section.uns["spot_um"] / section.uns["mpp"] * scale
     xy = section.obsm[SPATIAL] * scale
-    n, n_off, n_swapped = len(xy), *(int(np.sum(~on_tissue(at, diameter, thumbnail))) for at in (xy, xy[:, ::-1]))
+    placed, swapped = (on_tissue(at, diameter, thumbnail) for at in (xy, xy[:, ::-1]))
+    n, n_off, n_swapped = len(xy), np.sum(~placed), np.sum(~swapped)
     off = f"section {section.uns['section']}: {n_off} of {n} spots lie off the tissue or the image"
     if n_off > n / 20 and n_swapped < n_off / 4:
         raise ValueError(f"{off}, with x and y exchanged {n_swapped}: they are swapped, exchange them in the files")
@@ -99,7 +100,7 @@ def _check_place(section: AnnData, thumbnail: np.ndarray, size: tuple[int, int])
         )
     if n_off > n / 20:
         warnings.warn(f"{off}; look whether positions and image belong together", stacklevel=2)
-    return n_off
+    return placed
 
 
 def _row(name: str, readers: Mapping, qc: Mapping) -> dict:

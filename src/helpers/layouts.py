@@ -94,6 +94,9 @@ def spaceranger(root: Path, name: str) -> AnnData:
     matrix_path = folder / "filtered_feature_bc_matrix.h5"
     section = _read_10x(matrix_path)
     path, spots = _read_positions(folder / "spatial")
+    known = _common(section.obs_names, spots.index, matrix_path, path)
+    if n_lost := section.n_obs - len(known):
+        raise ValueError(f"{path}: {n_lost} of {section.n_obs} barcodes of {matrix_path} have no line; fetch it again")
     under_tissue = spots.index[spots["in_tissue"] == 1]
     common = _common(section.obs_names, under_tissue, matrix_path, path)
     n_dropped = len(section.obs_names.union(under_tissue)) - len(common)
@@ -106,7 +109,7 @@ def spaceranger(root: Path, name: str) -> AnnData:
         section,
         spot_um=VISIUM_SPOT_UM,
         pitch_um=VISIUM_PITCH_UM,
-        mpp_estimated=SCALEFACTORS_SPOT_UM / diameter,
+        mpp_estimated=SCALEFACTORS_SPOT_UM / (diameter or np.nan),
         n_spots_dropped=n_dropped,
     )
 
@@ -356,21 +359,23 @@ def _are_counts(values) -> bool:
 
 
 def _symbols(var: pd.DataFrame, gene_names: str | None, path: Path) -> pd.Index:
-    """Gene symbols: of the column asked for, else the names, else, where those are Ensembl ids, of a usual column."""
-    if gene_names and gene_names not in var:
-        raise ValueError(f"{path}: var has no column {gene_names}; it has {_listed(var.columns)}")
-    if gene_names is None:
-        if not _are_ids(var.index):
-            return var.index
-        gene_names = next((column for column in SYMBOLS if column in var and not _are_ids(var[column])), None)
-        if gene_names is None:
-            raise ValueError(
-                f"{path}: genes are named by id, {var.index[0]}; give gene_names in the config, the column of var that "
-                f"holds their symbols; it has {_listed(var.columns)}"
-            )
+    """Gene symbols: of the column asked for, else the names, else, where those are Ensembl ids, of a usual column.
+
+    A symbol of two genes is numbered, as scanpy does.
+    """
     from anndata.utils import make_index_unique
 
-    return make_index_unique(pd.Index(var[gene_names].astype(str)))
+    if gene_names and gene_names not in var:
+        raise ValueError(f"{path}: var has no column {gene_names}; it has {_listed(var.columns)}")
+    if gene_names is None and not _are_ids(var.index):
+        return make_index_unique(var.index)
+    column = gene_names or next((column for column in SYMBOLS if column in var and not _are_ids(var[column])), None)
+    if column is None:
+        raise ValueError(
+            f"{path}: genes are named by id, {var.index[0]}; give gene_names in the config, the column of var that "
+            f"holds their symbols; it has {_listed(var.columns)}"
+        )
+    return make_index_unique(pd.Index(var[column].astype(str)))
 
 
 def _are_ids(names) -> bool:

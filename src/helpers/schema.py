@@ -20,6 +20,8 @@ MEASURED, PREDICTED = "measured", "predicted"  # layers of a prediction
 PIT, PIT_WITHIN, SPREAD = "pit", "pit_within", "spread"
 # A row per nucleus: centroid in full-resolution pixels; type and probability are missing where a back end gives none.
 NUCLEI_COLUMNS = ("section", "x", "y", "area_um2", "type", "probability", "back_end")
+# uns of a section: section, image and nuclei_file (paths, "" where there is none), spot_um and pitch_um (diameter and
+# distance of spots), mpp with mpp_source and mpp_by_source (um per full-resolution pixel), n_spots_dropped.
 SPOT_DIAMETER_UM = 100.0  # of the her2st arrays; a section's own are uns["spot_um"] and uns["pitch_um"]
 SPOT_PITCH_UM = 200.0
 
