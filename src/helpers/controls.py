@@ -18,17 +18,12 @@ def depth_only(counts: csr_matrix, rng: np.random.Generator) -> csr_matrix:
     Every spot has the same expected composition, so whatever still follows nuclei, depth or a prediction does so by
     the number of molecules alone. Spots x genes, each total as it was.
     """
-    counts = csr_matrix(counts)
-    ends = np.asarray(counts.sum(axis=0), float).ravel().cumsum()
-    if not ends[-1]:
+    share = np.asarray(counts.sum(axis=0), float).ravel()
+    if not share.any():
         raise ValueError("no spot has a count: there is no composition to draw from")
-    ends /= ends[-1]
-
-    def redraw(row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        # A gene for each molecule; one without a count in the section has no width, and is never met.
-        return np.unique(np.searchsorted(ends, rng.random(int(row.sum())), side="right"), return_counts=True)
-
-    return _from_rows([redraw(counts.data[a:b]) for a, b in pairwise(counts.indptr)], counts)
+    totals = np.asarray(counts.sum(axis=1)).ravel().astype(np.int64)
+    drawn = (rng.multinomial(total, share / share.sum()) for total in totals)
+    return _from_rows([(np.flatnonzero(row), row[row > 0]) for row in drawn], counts)
 
 
 def equal_depth(counts: csr_matrix, depth: int, rng: np.random.Generator) -> tuple[csr_matrix, np.ndarray]:
