@@ -34,6 +34,8 @@ ROOT = cohorts.root(config)
 # Ridge and the floors cost seconds and go together; stem is a fit, hence a job, per target.
 FITS = ["linear"] + [f"stem.{target}" for target in config["stem_targets"] if "stem" in config["backbones"]]
 EXAMPLE_FIT = FITS[min(1, len(FITS) - 1)]
+# An arm is stem trained on the target prepared in another way: fits beside the others, for one table of their own.
+ARMS = [f"{fit}.{arm}" for fit in FITS[1:] for arm in config["stem_arms"]]
 RESULTS = f"{BUILD}/results"
 FIGURE = [f"{RESULTS}/figure1.{kind}" for kind in ("png", "svg")]
 ENCODING = {"weights": {}, "augmented": False, "cache": "build/cache"} | config.get("encoding", {})
@@ -53,7 +55,7 @@ PAPERMILL = (
 
 wildcard_constraints:
     section="[^/]+",
-    fit="linear|stem[.][a-z0-9_]+",
+    fit="linear|stem[.][a-z0-9_]+([.][a-z_]+)?",
     split="section|patient",
 
 
@@ -76,15 +78,15 @@ def imported(code):
 def code(name):
     """The notebook's helpers, and the helpers these import: an edit re-runs what depends on it and nothing else.
 
-    One exception: what feeds training does not run again for the look of its figures, as a new colour would then cost
-    every fit.
+    One exception: training and what feeds it do not run again for the look of their figures, as a new colour would
+    then cost every fit.
     """
     found, ahead = set(), set().union(*(imported(cell) for cell, _ in source(name)))
     while ahead:
         found |= ahead
         ahead = {m for n in ahead for m in imported(Path(f"src/helpers/{n}.py").read_text())} - found
     files = [f"src/helpers/{module}.py" for module in sorted(found)]
-    feeds_training = name in {"1_data", "2_segmentation", "2d_patches", "3_normalization"}
+    feeds_training = name in {"1_data", "2_segmentation", "2d_patches", "3_normalization", "4_stem_training"}
     return [ancient(path) if feeds_training and path.endswith("panels.py") else path for path in files]
 
 
@@ -181,7 +183,7 @@ PANELS = {  # notebook: the tables it reads, besides cohort; what it leaves
 BY_SPLIT = [panel for panel, (takes, _) in PANELS.items() if "predictability" in takes]
 PAGES = [
     "1_data", "2_segmentation", "2b_segmentation_check", "2d_patches", "3_normalization", "3b_dependence", "4_stem_training", "4b_training_check",
-    *PANELS, "5g_figure1", "6_tables", "7_ledger",
+    "4c_sampling", "4d_calibration", *PANELS, "5g_figure1", "6_tables", "7_ledger",
 ]  # fmt: skip
 
 
@@ -363,7 +365,10 @@ rule training:
             held_out=wildcards.section, split=wildcards.split, seeds=config["seeds"],
             profile="none" if wildcards.fit == "linear" else config["profile"],
             backbones=["ridge", "nuclei", "depth"] if wildcards.fit == "linear" else ["stem"],
-            targets=config["targets"] if wildcards.fit == "linear" else [wildcards.fit.removeprefix("stem.")],
+            targets=config["targets"] if wildcards.fit == "linear" else [wildcards.fit.split(".")[1]],
+            arm=(wildcards.fit.split(".") + [None, None])[2],
+            # No output: a fit that was killed goes on from there. The notebook removes it in the end.
+            checkpoints=f"../{BUILD}/checkpoints/{config['profile']}/{wildcards.split}.{wildcards.section}.{wildcards.fit}",
         ),  # fmt: skip
     resources:
         gpu=lambda wildcards: int(config["profile"] == "paper" and wildcards.fit != "linear"),
@@ -377,14 +382,54 @@ rule training_check:
         code=code("4b_training_check"),
         predictions=fits(f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"),
         losses=fits(f"{BUILD}/losses/{{split}}.{{section}}.{{fit}}.csv"),
+        arm_predictions=images(
+            f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}", split=config["splits"], fit=ARMS
+        ),
         ceilings=f"{BUILD}/ceilings.csv.gz",
     output:
         page=f"{BUILD}/pages/4b_training_check.ipynb",
         predictability=f"{RESULTS}/predictability.csv.gz",
         fractions=f"{RESULTS}/fraction_of_ridge.csv",
+        arms=f"{RESULTS}/arms.csv",
     params:
         values=lambda wildcards, input, output: values(
-            "4b_training_check", input, output, profile=config["profile"], example=config["example"]
+            "4b_training_check", input, output, profile=config["profile"]
+        ),
+    shell:
+        PAPERMILL
+
+
+rule sampling:
+    input:
+        notebook="notebooks/4c_sampling.ipynb",
+        code=code("4c_sampling"),
+        targets_folder=f"{BUILD}/targets",
+        predictions=[
+            f"{BUILD}/predictions/{config['splits'][0]}.{config['example']}.{fit}" for fit in FITS[1:]
+        ],
+    output:
+        page=f"{BUILD}/pages/4c_sampling.ipynb",
+        ladder=f"{RESULTS}/ladder.csv",
+    params:
+        values=lambda wildcards, input, output: values(
+            "4c_sampling", input, output, example=config["example"], **config["ladder"]
+        ),
+    shell:
+        PAPERMILL
+
+
+rule calibration:
+    input:
+        notebook="notebooks/4d_calibration.ipynb",
+        code=code("4d_calibration"),
+        predictions=fits(f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"),
+    output:
+        page=f"{BUILD}/pages/4d_calibration.ipynb",
+        gene_table=f"{RESULTS}/calibration.csv.gz",
+        histograms=f"{RESULTS}/pit.csv",
+    params:
+        values=lambda wildcards, input, output: values(
+            "4d_calibration", input, output, split=config["splits"][0], example=config["example"]
         ),
     shell:
         PAPERMILL
