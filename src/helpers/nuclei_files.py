@@ -16,7 +16,7 @@ from helpers import store
 from helpers.schema import NUCLEI_COLUMNS
 
 MEASURED = ["x", "y", "area_um2", "probability"]  # as our GeoJSON names them among a nucleus's measurements
-CORNERS = 12  # of the polygon that stands for a nucleus without an outline
+CORNERS = 8  # of the polygon that stands for a nucleus without an outline
 MOST_PER_MM2 = 60_000.0  # nuclei of 16 um2 side by side
 AREAS_UM2 = 5.0, 500.0  # a median outside is no nucleus
 
@@ -59,13 +59,14 @@ def write_geojson(nuclei: pd.DataFrame, path: str | Path, mpp: float) -> None:
     """
     features = []
     for row, shape in zip(_columns(nuclei).to_dict("records"), shapes(nuclei, mpp), strict=True):
-        ring = np.round(np.vstack([shape, shape[:1]]), 2).tolist()
+        points = shape.round(2).tolist()
         properties = {"objectType": "detection"}
         if row["type"] is not None:
             properties["classification"] = {"name": row["type"]}
         properties["measurements"] = {key: float(row[key]) for key in MEASURED if np.isfinite(row[key])}
-        known = len(ring) > 2
-        geometry = {"type": "Polygon", "coordinates": [ring]} if known else {"type": "Point", "coordinates": ring[0]}
+        geometry = {"type": "Point", "coordinates": points[0]}
+        if len(points) > 2:
+            geometry = {"type": "Polygon", "coordinates": [points + points[:1]]}
         features.append({"type": "Feature", "geometry": geometry, "properties": properties})
     collection = {"type": "FeatureCollection", "features": features}
     with store.atomic(path) as partial:
@@ -80,10 +81,12 @@ def shapes(nuclei: pd.DataFrame, mpp: float) -> list[np.ndarray]:
     angles = np.arange(CORNERS) * 2 * np.pi / CORNERS
     unit = np.column_stack([np.cos(angles), np.sin(angles)]) / np.sqrt(CORNERS / 2 * np.sin(2 * np.pi / CORNERS))
     outlines = nuclei["outline"] if "outline" in nuclei else [None] * len(nuclei)
-    centres, radii = nuclei[["x", "y"]].to_numpy(float), np.sqrt(nuclei["area_um2"].to_numpy(float)) / mpp
+    centres = nuclei[["x", "y"]].to_numpy(float)[:, None]
+    radii = np.sqrt(nuclei["area_um2"].to_numpy(float)) / mpp
+    circles = centres + radii[:, None, None] * unit
     return [
-        outline if outline is not None else centre + radius * unit if np.isfinite(radius) else centre[None]
-        for outline, centre, radius in zip(outlines, centres, radii, strict=True)
+        outline if outline is not None else circle if known else centre
+        for outline, circle, centre, known in zip(outlines, circles, centres, np.isfinite(radii), strict=True)
     ]
 
 
