@@ -44,7 +44,7 @@ def her2st(root: Path, name: str) -> AnnData:
     n_dropped = len(names.union(spots.index)) - len(common)
     spots = spots.loc[common]
     section = AnnData(obs=pd.DataFrame(index=common), var=pd.DataFrame(index=genes))
-    section.layers[COUNTS] = sparse.csr_matrix(counts[names.get_indexer(common)], dtype=np.float32)
+    section.layers[COUNTS] = sparse.csr_matrix(counts, dtype=np.float32)[names.get_indexer(common)]
     section.obsm[SPATIAL] = spots[["pixel_x", "pixel_y"]].to_numpy(float)
     section.obsm[LATTICE] = spots[["new_x", "new_y"]].to_numpy(float)
     return _with(
