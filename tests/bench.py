@@ -119,6 +119,79 @@ def fold():
     return x[:800], y[:800], np.repeat(list("abcd"), 200), x[800:]
 
 
+@functools.cache
+def maps():
+    """Measured and predicted maps of a section on its lattice, and the basis of its nulls."""
+    from helpers import inference
+
+    rng = np.random.default_rng(0)
+    xy = np.array([(i, j) for i in range(28) for j in range(25)], float)
+    measured, predicted = rng.normal(size=(2, SPOTS, 300))
+    return measured, predicted, rng.poisson(20, SPOTS).astype(float), inference.moran_basis(xy)
+
+
+def moran_null(n_draws=999):
+    from helpers import inference
+
+    measured, _, nuclei, basis = maps()
+    return inference.null_correlations(measured, nuclei, basis, rank=True, n_draws=n_draws)
+
+
+def moran_null_of_few():
+    return moran_null(19)
+
+
+def moran_null_loop():
+    from scipy.stats import rankdata, spearmanr
+
+    from helpers import inference
+
+    measured, _, nuclei, basis = maps()
+    drawn = inference.moran_randomize(rankdata(nuclei), basis, 19)
+    return np.array([[spearmanr(gene, draw).statistic for draw in drawn.T] for gene in measured.T])
+
+
+def partial_vectorized():
+    from helpers import partial
+
+    measured, predicted, nuclei, _ = maps()
+    return partial.partial_scores(measured, predicted, [str(i) for i in range(300)], {"nuclei": [nuclei]})
+
+
+def partial_loop():
+    import pingouin
+
+    measured, predicted, nuclei, _ = maps()
+    tables = (pd.DataFrame({"m": m, "p": p, "n": nuclei}) for m, p in zip(measured.T, predicted.T, strict=True))
+    return [pingouin.partial_corr(table, "m", "p", "n")["r"].iloc[0] for table in tables]
+
+
+def depth_only_twin():
+    from helpers import controls
+
+    return controls.depth_only(section().layers["counts"], np.random.default_rng(0))
+
+
+def depth_only_dense():
+    rng, share = np.random.default_rng(0), counts().sum(0, dtype=float) / counts().sum(dtype=float)
+    return np.array([rng.multinomial(int(total), share) for total in counts().sum(1)])
+
+
+def equal_depth_twin():
+    from helpers import controls
+
+    depth = int(np.median(counts().sum(1)))
+    return controls.equal_depth(section().layers["counts"], depth, np.random.default_rng(0))
+
+
+def equal_depth_of_scanpy():
+    import scanpy as sc
+
+    thinned = section().copy()
+    thinned.X = thinned.layers["counts"].astype(int)
+    return sc.pp.downsample_counts(thinned, counts_per_cell=int(np.median(counts().sum(1))), copy=True).X
+
+
 # STEM: whole fits of a few steps at each profile's size, beside the same mathematics as one would first write it.
 # On a CPU a step of the published batch takes minutes, so it is measured on 4 spots and counted as 4 / 256 of a step.
 N_STEPS = {"quick": 40, "cpu": 40, "paper": 2}
