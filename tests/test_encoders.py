@@ -74,8 +74,8 @@ def test_each_is_saved_loaded_and_embeds(two_blocks, name, tissue, tmp_path):
 def test_each_at_its_real_size(name, tissue, tmp_path):
     network = encoders.load(name, save(random_network(name), tmp_path / "weights.bin"))
     (tmp_path / "weights.bin").unlink()
-    features = encoders.embed(name, network, tissue[:2])
-    assert features.shape == (2, encoders.ENCODERS[name]["width"])
+    features = encoders.embed(name, network, tissue[:1])
+    assert features.shape == (1, encoders.ENCODERS[name]["width"])
     assert np.isfinite(features).all()
 
 
@@ -233,23 +233,38 @@ def test_a_damaged_file_is_named(two_blocks, name, tmp_path):
         encoders.load("uni", tmp_path / "none.bin")
 
 
-def test_weights_without_access_or_network_say_what_to_do(monkeypatch):
-    refusal = httpx.Response(403, request=httpx.Request("GET", "https://huggingface.co"))
-    for error, says in (
-        (
-            GatedRepoError("gated", response=refusal),
-            "accept the terms on https://huggingface.co/MahmoodLab/UNI and set HF_TOKEN",
-        ),
+GATED = GatedRepoError("gated", response=httpx.Response(403, request=httpx.Request("GET", "https://huggingface.co")))
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (GATED, "'uni': .* accept the terms on https://huggingface.co/MahmoodLab/UNI and set HF_TOKEN"),
         (
             LocalEntryNotFoundError("no connection"),
-            r"cannot be fetched .* \(no connection\); or download pytorch_model.bin there",
+            r"'uni': cannot fetch .* \(no connection\); or download pytorch_model",
         ),
-    ):
-        monkeypatch.setattr(
-            huggingface_hub, "hf_hub_download", lambda *_, error=error, **__: (_ for _ in ()).throw(error)
-        )
-        with pytest.raises(FileNotFoundError, match=says):
-            encoders.load("uni")
+        (RuntimeError("the client has been closed"), r"'uni': cannot fetch .* \(the client has been closed\); or"),
+    ],
+)
+def test_weights_without_access_or_network_say_what_to_do(monkeypatch, error, says):
+    def hub(repository, file, revision, local_files_only=False):
+        raise LocalEntryNotFoundError("not here yet") if local_files_only else error
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", hub)
+    with pytest.raises(FileNotFoundError, match=says):
+        encoders.weights_file("uni")
+
+
+def test_weights_fetched_once_need_no_network(monkeypatch, tmp_path):
+    snapshot = tmp_path / "models--MahmoodLab--UNI/snapshots/abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "pytorch_model.bin").touch()
+    (tmp_path / "models--MahmoodLab--UNI/refs").mkdir()
+    (tmp_path / "models--MahmoodLab--UNI/refs/main").write_text("abc")
+    fetch = huggingface_hub.hf_hub_download
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *a, **k: fetch(*a, **k, cache_dir=tmp_path))
+    assert encoders.weights_file("uni") == snapshot / "pytorch_model.bin"
 
 
 # --- CONCH, by its authors' loader ---

@@ -6,6 +6,8 @@ tensors only and never runs code from a file.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -92,22 +94,24 @@ def weights_file(name: str, weights: str | Path | None = None) -> Path:
             )
         return Path(weights)
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+    fetch = partial(hf_hub_download, settings["hub"], settings["file"], revision=settings["revision"])
+    with suppress(LocalEntryNotFoundError):
+        return Path(fetch(local_files_only=True))  # what was fetched once is kept to, with a network or without
     either = (
         f"or download {settings['file']} there and name it in the config, encoding: {{weights: {{{name}: <path>}}}}"
     )
     try:
-        return Path(hf_hub_download(settings["hub"], settings["file"], revision=settings["revision"]))
+        return Path(fetch())
     except (GatedRepoError, RepositoryNotFoundError) as error:
         raise FileNotFoundError(
             f"encoder {name!r}: the hub gives its weights to registered users only; accept the terms on {page} and set "
             f"HF_TOKEN to your token, {either}"
         ) from error
-    except OSError as error:  # no network, offline mode, a broken download: all of them are OSErrors
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except Exception as error:  # without a network its client fails in many ways, a RuntimeError among them
         raise FileNotFoundError(
-            f"encoder {name!r}: its weights cannot be fetched from {page} ({reason}); {either}"
+            f"encoder {name!r}: cannot fetch its weights from {page} ({error}); {either}"
         ) from error
 
 
