@@ -17,9 +17,11 @@ import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 import writers
 import yaml
 from anndata import AnnData
+from PIL import Image
 
 from helpers import backbones, genes, images, normalization, patches, sections, simulate, store
 
@@ -414,6 +416,82 @@ def test_two_sections_of_one_name_are_not_chosen_between(others):
     writers.hest(section, others / "hest", "TENX1")
     with pytest.raises(ValueError, match="A1 is the subseries of SPA154, TENX1; say which under ids in the config"):
         sections.read("hest", others / "hest", "A1")
+
+
+# --- images that are no H&E, or not whole ---
+
+PICTURE = np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8)
+TILED = {"tile": (64, 64), "photometric": "rgb"}
+
+
+def picture(path: Path, mode: str = "RGB", **how) -> Path:
+    Image.fromarray(PICTURE).convert(mode).save(path, **how)
+    return path
+
+
+def turned(path: Path) -> Path:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return picture(path, exif=exif)
+
+
+def tiff(path: Path, pixels: np.ndarray = PICTURE, **how) -> Path:
+    tifffile.imwrite(path, pixels, **TILED | how)
+    return path
+
+
+def cut(path: Path) -> Path:
+    path = tiff(path)
+    path.write_bytes(path.read_bytes()[:-5000])  # tifffile writes the header first
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "says"),
+    [
+        ("a.jpg", lambda path: picture(path, "CMYK"), "RGB of 8 bits.*mode CMYK.*vips colourspace"),
+        ("a.jpg", lambda path: picture(path, "L"), "RGB of 8 bits.*mode L"),
+        ("a.png", lambda path: picture(path, "I;16"), "RGB of 8 bits.*mode I;16"),
+        ("a.jpg", turned, "EXIF.*orientation 6.*without the tag"),
+        ("a.tif", lambda path: tiff(path, PICTURE.astype(np.uint16)), "RGB of 8 bits.*3 x 16 bits.*vips colourspace"),
+        ("a.tif", lambda path: tiff(path, PICTURE[..., [0, 1, 2, 2]], photometric="separated"), "SEPARATED of 4 x 8"),
+        ("a.tif", lambda path: tiff(path, PICTURE[..., 0], photometric="minisblack"), "MINISBLACK of 1 x 8"),
+        ("a.tif", cut, "cut short; fetch it again"),
+        ("a.tif", lambda path: picture(path, format="PNG"), "not a TIFF image, whatever its name says"),
+        ("a.jpg", lambda path: tiff(path), "not a JPEG or PNG image, whatever its name says"),
+        ("a.tif", lambda path: path.write_text("no image") and path, "not a TIFF image, whatever its name says"),
+        ("a.bmp", picture, "images are read from .jpeg, .jpg.*convert it to a tiled TIFF"),
+    ],
+    ids=[
+        *("cmyk", "grey", "16-bit", "turned", "tiff-16-bit", "tiff-cmyk", "tiff-grey", "tiff-cut"),
+        *("png-as-tiff", "tiff-as-jpeg", "text", "bmp"),
+    ],
+)
+def test_an_image_that_is_no_upright_rgb_is_refused_with_the_fix(tmp_path, name, write, says):
+    path = write(tmp_path / name)
+    for look in (images.size, lambda path: images.open(path, 0.5), lambda path: images.thumbnail(path, 50)):
+        with pytest.raises(ValueError, match=f"{name}: .*{says}"):
+            look(path)
+
+
+@pytest.mark.parametrize("kind", ["deflate.tif", "jpeg.tif", "jpeg.ome.tif"])
+def test_a_damaged_tile_is_named_and_never_shown_as_grey(tmp_path, kind):
+    path = tiff(tmp_path / kind, compression=kind.split(".")[0])
+    with tifffile.TiffFile(path) as file:
+        start, n = file.pages[0].dataoffsets[6], file.pages[0].databytecounts[6]
+    content = bytearray(path.read_bytes())
+    content[start + n // 2 : start + n] = bytes(n - n // 2)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{kind}: the image is cut short or damaged.*fetch it again"):
+        images.region(images.open(path, 0.5), (96, 96), 16, 0.5)
+
+
+def test_an_image_too_large_to_be_decoded_whole_is_refused_with_the_command_that_tiles_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "WHOLE_MP", 0.05)  # the picture has 60,000 pixels
+    for path in (picture(tmp_path / "a.jpg"), tiff(tmp_path / "a.tif", tile=None)):
+        with pytest.raises(ValueError, match=rf"{path.name}: .*300 x 200 px.*vips tiffsave .*--tile --pyramid"):
+            images.open(path, 0.5)
+    images.open(tiff(tmp_path / "tiled.tif"), 0.5)
 
 
 # --- names ---

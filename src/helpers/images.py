@@ -258,14 +258,13 @@ def _tiled_reader(path: Path) -> str:
     import openslide
 
     with _tiff(path) as series:
-        if series.kind != "ome" and openslide.OpenSlide.detect_format(path):
-            return "OpenSlideWSIReader"
         _check_tiles_end(series.levels[0].keyframe)
-        return "TIFFWSIReader"
+        pages = series.kind != "ome" and openslide.OpenSlide.detect_format(path)  # it sees no level of an OME-TIFF
+        return "OpenSlideWSIReader" if pages else "TIFFWSIReader"
 
 
 def _check_tiles_end(page) -> None:
-    """Of a TIFF with JPEG tiles: openslide refuses a tile without its end, tifffile fills it with grey."""
+    """Refuse a JPEG tile that is cut short: a decoder may fill it with grey. Other compressions tell as they decode."""
     from tifffile import COMPRESSION
 
     if page.compression == COMPRESSION.JPEG:
