@@ -1,6 +1,5 @@
+import multiprocessing
 import pickle
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -342,34 +341,23 @@ def same(a, b):
     assert torch.equal(a["loss"], b["loss"])
 
 
-KILLED = """
-import sys, numpy as np, torch
-from helpers import stem
-torch.set_num_threads(1)
-y, x = np.load(sys.argv[1]).values()
-print("ready", flush=True)
-stem.fit(y, x, checkpoint=sys.argv[2], hidden_size=16, depth=1, n_heads=2, batch_size=16, steps=200, seed=3)
-"""
-
-
-def test_a_killed_fit_goes_on_to_the_numbers_of_an_unbroken_one(linear, tmp_path):
+def test_a_killed_fit_goes_on_to_the_numbers_of_an_unbroken_one(linear, tmp_path, monkeypatch):
+    y, x, _ = linear
+    path, rng, steps = tmp_path / "fit.pt", np.random.default_rng(), []
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    y, x, _ = linear
-    settings = {**TINY, "steps": 200, "seed": 3}
-    np.savez(tmp_path / "data.npz", y=y, x=x)
-    path, rng, steps = tmp_path / "fit.pt", np.random.default_rng(), []
-    for _ in range(2):
-        process = subprocess.Popen(
-            [sys.executable, "-c", KILLED, tmp_path / "data.npz", path], stdout=subprocess.PIPE, text=True
-        )
-        process.stdout.readline()
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["helpers.stem"])
+    for _ in range(3):
+        process = context.Process(target=stem.fit, args=(y, x), kwargs={**TINY, "steps": 300, "checkpoint": path})
+        process.start()
         time.sleep(rng.uniform(0, 1))
         process.kill()
-        process.wait()
+        process.join()
         steps.append(torch.load(path, weights_only=True)["state"]["step"] if path.exists() else 0)
     assert steps == sorted(steps)
-    same(stem.fit(y, x, checkpoint=path, **settings), stem.fit(y, x, **settings))
+    same(stem.fit(y, x, checkpoint=path, **TINY, steps=300), stem.fit(y, x, **TINY, steps=300))
     torch.set_num_threads(threads)
 
 
