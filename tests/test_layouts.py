@@ -115,12 +115,10 @@ def visium(mpp=0.5, angle=0.0, mirrored=False, n=12):
     return pd.DataFrame({"barcode": [f"A{k:04d}-1" for k in range(n * n)], "in_tissue": 1} | spots)
 
 
-def write_visium(root, spots):
+def write_visium(root, spots, genes=tuple(f"G{k}" for k in range(20))):
     (root / "A1/spatial").mkdir(parents=True)
     counts = sparse.csr_matrix(np.random.default_rng(0).poisson(3, (len(spots), 20)))
-    writers.matrix_10x(
-        root / "A1/filtered_feature_bc_matrix.h5", counts, spots["barcode"], [f"G{k}" for k in range(20)]
-    )
+    writers.matrix_10x(root / "A1/filtered_feature_bc_matrix.h5", counts, spots["barcode"], genes)
     spots.to_csv(root / "A1/spatial/tissue_positions.csv", index=False)
 
 
@@ -138,6 +136,13 @@ def test_a_spot_of_a_hexagonal_array_has_six_neighbours(tmp_path):
     degrees = inference.neighbours(found.obsm[schema.LATTICE]).sum(axis=1)
     inner = visium().assign(degree=degrees).query("2 <= array_row <= 9 and 3 <= array_col <= 20")["degree"]
     assert set(inner) == {6}
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_two_genes_of_one_symbol_are_numbered(tmp_path):
+    write_visium(tmp_path, visium(), genes=["TBCE", "TBCE", *(f"G{k}" for k in range(18))])
+    found = sections.read("spaceranger", tmp_path, "A1", patients={"A1": "P"})
+    assert list(found.var_names[:3]) == ["TBCE", "TBCE-1", "G0"]
 
 
 def test_the_same_array_in_an_h5ad_file_is_known_as_visium(tmp_path):

@@ -9,6 +9,7 @@ lacks. `helpers.sections.read` makes a section of it.
 import gzip
 import json
 import re
+import warnings
 import zlib
 from pathlib import Path
 
@@ -292,11 +293,14 @@ def _read_10x(path: Path) -> AnnData:
 
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such matrix; check the root and the section's name")
-    try:
-        found = scanpy.read_10x_h5(path)
-    except Exception as error:  # h5py and scanpy have errors of their own for each kind of damage
-        raise ValueError(f"{path}: not a readable 10x matrix ({error}); fetch the file again") from error
-    found.var_names_make_unique()  # a few symbols name two gene ids
+    with warnings.catch_warnings():
+        # A few symbols name two genes. They are numbered here, as scanpy would have us do.
+        warnings.filterwarnings("ignore", "Variable names are not unique", UserWarning)
+        try:
+            found = scanpy.read_10x_h5(path)
+        except Exception as error:  # h5py and scanpy have errors of their own for each kind of damage
+            raise ValueError(f"{path}: not a readable 10x matrix ({error}); fetch the file again") from error
+    found.var_names_make_unique()
     section = AnnData(obs=pd.DataFrame(index=found.obs_names), var=pd.DataFrame(index=found.var_names))
     section.layers[COUNTS] = sparse.csr_matrix(found.X, dtype=np.float32)
     return section
@@ -328,7 +332,9 @@ def _read_h5ad(path: Path) -> AnnData:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; check the root and the section's name, or give ids")
     try:
-        return anndata.read_h5ad(path)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "(Variable|Observation) names are not unique", UserWarning)
+            return anndata.read_h5ad(path)
     except Exception as error:  # h5py and anndata have errors of their own for each kind of damage
         raise ValueError(f"{path}: not a readable h5ad file ({error}); fetch or write it again") from error
 
