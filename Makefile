@@ -10,7 +10,7 @@ OVERRIDES := $(if $(BACKBONES),backbones=[$(BACKBONES)]) $(if $(PROFILE),profile
 FLAGS = --cores $(CORES) --configfile config/$(COHORT).yaml --rerun-incomplete --quiet rules \
         $(if $(strip $(OVERRIDES)),--config $(OVERRIDES))
 
-.PHONY: book data check test test-full lab bench reference clean
+.PHONY: book data check audit test test-full lab bench reference clean
 .DEFAULT_GOAL := book
 
 book: .venv/ready config/$(COHORT).yaml
@@ -24,6 +24,10 @@ data: .venv/ready config/$(COHORT).yaml
 # Each section's raw files, read in seconds: what is there, what is missing, what is wrong.
 check: .venv/ready config/$(COHORT).yaml
 	@$(BIN)/python -m helpers.check config/$(COHORT).yaml
+
+# A report card for predictions of any model: make audit ARGS="--predictions 'pred/{section}.csv' ..."; without ARGS, help.
+audit: .venv/ready
+	@$(BIN)/python -m helpers.audit $(or $(ARGS),--help)
 
 test: .venv/ready
 	$(BIN)/ruff check src tests

@@ -26,7 +26,9 @@ ALLOWED |= {
     "downloads": BASE | {"cohorts"},
     "check": BASE | {"cohorts", "images", "sections"},
 }
-PROGRAMS = {"check", "downloads"}  # these have a main, and it alone prints
+PROGRAMS = {"audit", "check", "downloads"}  # these have a main, and it alone prints
+
+ALLOWED |= {"report_card": BASE | {"panels"}, "audit": set(HELPERS)}
 
 ALLOWED |= {"patches": BASE | {"encoders"}, "encoders": set()}
 

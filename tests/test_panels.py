@@ -280,3 +280,16 @@ def test_agreement_says_how_many_and_how_far_off(ax):
     panels.agreement(ax, truth, 2 * truth, "nuclei per spot")
     assert "4 spots" in ax.get_title(loc="left")
     assert "r = 1.00, in total +100.0%" in ax.get_title(loc="left")
+
+
+def test_a_picture_is_a_png_of_its_size():
+    picture = panels.png(lambda ax: ax.plot([0, 1]), 2, 1)
+    assert picture[:8] == b"\x89PNG\r\n\x1a\n" and picture[16:24] == (260).to_bytes(4, "big") + (130).to_bytes(4, "big")
+
+
+def test_an_audited_model_stands_beside_the_floors_that_are_known(ax):
+    rows = [{"section": s, "space": "log2", "pcc": 0.5, "ceiling": 0.9, "chance_95": 0.2, "twin": 0.3} for s in "AB"]
+    panels.scores_and_floors(ax, pd.DataFrame(rows).assign(depth=0.6), 50)
+    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert "depth alone (oracle)" in names and "nuclei alone" not in names
+    assert len(ax.lines) == 5 + 1  # a mark each, and the line at zero

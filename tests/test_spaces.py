@@ -52,6 +52,11 @@ def test_only_the_library_of_a_log_prediction_is_lost_among_residuals():
     np.testing.assert_allclose(once, twice, rtol=1e-9)
 
 
+def test_a_prediction_of_depth_alone_is_exactly_constant_among_residuals():
+    log = np.log2(np.outer(np.linspace(1, 9, 30), SHARE * 100) + 1)
+    assert np.ptp(spaces.convert(log, "log2", "pearson_residual", SHARE, 50.0), axis=0).max() == 0
+
+
 def test_an_unknown_space_is_refused():
     with pytest.raises(ValueError, match="unknown space 'tpm'; known: counts, log2"):
         spaces.convert(COUNTS, "tpm", "log2", SHARE, 50.0)

@@ -4,13 +4,15 @@ Colours and markers of the targets are the same everywhere and tell them apart f
 Every panel says in its title how many sections, spots or genes it shows; chance levels and floors are grey or black.
 """
 
-from collections.abc import Sequence
+import io
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.collections import EllipseCollection, LineCollection
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
@@ -71,6 +73,16 @@ def style() -> None:
         "axes.spines.right": False,
     }
     sns.set_theme(style="ticks", font="DejaVu Sans", rc=rc)
+
+
+def png(draw: Callable[[Axes], object], width: float, height: float) -> bytes:
+    """A figure of one axis, width x height in inches, as the bytes of a PNG."""
+    style()
+    figure = Figure(figsize=(width, height), layout="constrained")
+    draw(figure.subplots())
+    with io.BytesIO() as file:
+        figure.savefig(file, format="png", dpi=130)
+        return file.getvalue()
 
 
 def label(name: str) -> str:
@@ -729,3 +741,29 @@ def spots_on_tissue(
     _bare(ax)
     ax.set_title(_count(len(spatial), "spots"))
     return scale_bar(ax, mpp, um)
+
+
+def scores_and_floors(ax: Axes, scores: pd.DataFrame, k: int) -> Axes:
+    """PCC-k of an audited model in every space, a point a section, beside chance, ceiling and one number per spot.
+
+    `scores` has section, space, pcc, ceiling, chance_95, twin, and nuclei and depth where those floors are known.
+    """
+    marks = {  # column: label, colour, marker
+        "pcc": ("model", "black", "o"),
+        "nuclei": ("nuclei alone", SECTIONS[3], "x"),
+        "depth": ("depth alone (oracle)", SECTIONS[4], "+"),
+        "twin": ("model on the depth-only twin", SECTIONS[1], "v"),
+        "ceiling": ("noise ceiling", GREY, "_"),
+        "chance_95": ("95 % of chance", GREY, "."),
+    }
+    shown = {column: look for column, look in marks.items() if column in scores}
+    spaces = list(dict.fromkeys(scores["space"]))
+    offsets = dict(zip(shown, _spread(len(shown), 0.3), strict=True))
+    for column, (_, colour, marker) in shown.items():
+        at = scores["space"].map(spaces.index).to_numpy() + offsets[column]
+        ax.plot(at, scores[column], marker, color=colour, alpha=0.8, markersize=7)
+    ax.axhline(0, color=GREY, linewidth=0.8)
+    ax.set_xticks(range(len(spaces)), [label(space) for space in spaces])
+    ax.set(ylabel=f"PCC-{k}", title=f"{_count(scores['section'].nunique(), 'sections')}, scored in every space")
+    _legend(ax, [_handle(*look) for look in shown.values()], columns=3)
+    return ax

@@ -53,7 +53,8 @@ def convert(values: np.ndarray, source: str, target: str, share: np.ndarray, dep
     counts = np.maximum(SPACES[source][1](values, library, share), 0)
     if source in HOLD_DEPTH:
         library = np.maximum(counts.sum(axis=1) / share.sum(), 1.0)
-    return SPACES[target][0](counts, library, share)
+    # A prediction that is constant in the target space must not vary by rounding alone: that would have a correlation.
+    return np.round(SPACES[target][0](counts, library, share), 9)
 
 
 def doubts(values: np.ndarray, space: str, counts: np.ndarray) -> list[str]:

@@ -1,0 +1,221 @@
+"""An audit tells a model that knows composition from one that knows only how many molecules a spot holds."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import typer
+from anndata import AnnData
+from scipy.sparse import csr_matrix
+from typer.testing import CliRunner
+
+from helpers import audit, inference, normalization, schema
+
+SIDE, GENES = 14, [f"G{i}" for i in range(60)]
+XY = np.stack(np.meshgrid(range(SIDE), range(SIDE)), axis=-1).reshape(-1, 2).astype(float)
+SPOTS = [f"{x:.0f}x{y:.0f}" for x, y in XY]
+
+
+def truth(seed):
+    """Nuclei of a spot, and expected composition: half of the genes follow a wave, half the opposite one."""
+    rng = np.random.default_rng(seed)
+    nuclei = np.round(12 + 8 * np.sin(XY[:, 0] / 2 + seed) + rng.normal(0, 1, len(XY))).clip(1)
+    wave = np.exp(np.outer(np.cos(XY[:, 1] / 2 - seed), np.repeat([0.5, -0.5], 30)))
+    composition = wave * rng.lognormal(0, 0.3, 60)
+    return nuclei, composition / composition.sum(axis=1, keepdims=True)
+
+
+def section(seed, patient=""):
+    nuclei, composition = truth(seed)
+    counts = np.random.default_rng(seed + 100).poisson(nuclei[:, None] * 60 * composition)
+    made = AnnData(obs=pd.DataFrame(index=SPOTS), var=pd.DataFrame(index=GENES))
+    made.layers[schema.COUNTS] = csr_matrix(counts.astype(np.float32))
+    made.obsm[schema.SPATIAL] = XY * 290
+    made.obs["n_nuclei"] = nuclei
+    made.uns["patient"] = patient
+    return made
+
+
+def table(values):
+    return pd.DataFrame(values, SPOTS, GENES)
+
+
+def knows_depth_alone(seed):
+    nuclei, _ = truth(seed)
+    return table(np.log2(1 + np.outer(nuclei * 60, np.full(60, 1 / 60))))
+
+
+def knows_composition_alone(seed):
+    return table(np.log1p(1e4 * truth(seed)[1]))
+
+
+@pytest.fixture(scope="module")
+def cohort():
+    return {f"S{seed}": section(seed) for seed in range(3)}
+
+
+def raised(report):
+    return {flag["flag"]: flag["raised"] for flag in report["flags"]}
+
+
+def assess(cohort, model, space, **more):
+    predicted = {name: model(int(name[1:])) for name in cohort}
+    return audit.assess(cohort, predicted, space, n_draws=49, n_splits=1, **more)
+
+
+def test_a_model_that_knows_depth_alone_is_flagged(cohort):
+    report = assess(cohort, knows_depth_alone, "log2")
+    flags, summary = raised(report), report["summary"]
+    assert flags["beaten by one number per spot"] and flags["skill on the depth-only twin"]
+    assert summary["twin"] > 0.5 and abs(summary["given_both"]) < 0.2
+    without_depth = report["scores"].query("space == 'pearson_residual' and k == 50")
+    assert (without_depth["pcc"] < without_depth["chance_95"] + 0.05).all()
+
+
+def test_a_score_that_does_not_exist_is_said_to_be_undefined(cohort):
+    summary = assess(cohort, knows_depth_alone, "log2")["summary"] | {"residual_pcc": np.nan}
+    assert "undefined (constant) in that of Pearson residuals" in audit.sentence(summary)
+
+
+def test_a_model_that_knows_composition_alone_is_not(cohort):
+    report = assess(cohort, knows_composition_alone, "log1p_cp10k")
+    flags = raised(report)
+    assert not flags["beaten by one number per spot"]
+    assert not flags["skill on the depth-only twin"] and not flags["no better than chance"]
+    assert report["summary"]["given_both"] > 0.5
+
+
+def test_noise_is_no_better_than_chance(cohort):
+    report = assess(cohort, lambda seed: table(np.random.default_rng(seed).normal(5, 1, (len(SPOTS), 60))), "log2")
+    assert raised(report)["no better than chance"]
+
+
+def test_a_perfect_model_reaches_its_ceiling_and_the_best_k_are_best(cohort):
+    scores = assess(cohort, knows_composition_alone, "log1p_cp10k")["scores"]
+    own = scores[scores["space"] == "log1p_cp10k"]
+    nearly_all = own[own["k"] == 50].mean(numeric_only=True)
+    assert nearly_all["pcc"] == pytest.approx(nearly_all["ceiling"], abs=0.05)  # it knows all there is to know
+    assert set(own["k"]) == {10, 50}
+    assert (own.query("k == 10")["pcc"].to_numpy() >= own.query("k == 50")["pcc"].to_numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("method", "library", "smoothed"),
+    [
+        ("log2", "none", False),
+        ("log1p_cp10k", "all", False),
+        ("log1p_cp10k", "panel", False),
+        ("log1p_cp10k", "panel", True),
+        ("pearson_residual", "all", False),
+    ],
+)
+def test_what_a_target_is_can_be_told_from_its_values(method, library, smoothed):
+    """Also after each gene is z-scored, as models are often trained."""
+    made, panel = section(1), GENES[:25]
+    part = made[:, panel].copy() if library == "panel" else made
+    values = pd.DataFrame(normalization.METHODS[method](part, panel), SPOTS, panel)
+    if smoothed:
+        around = inference.neighbours(XY) + np.eye(len(XY))
+        values = (around / around.sum(1, keepdims=True)) @ values.set_axis(range(len(values)))
+        values.index = SPOTS
+    first = audit.recognize(made, (values - values.mean()) / values.std(), "S1").iloc[0]
+    assert (first["method"], first["library"], first["smoothed"]) == (method, library, smoothed)
+    assert first["correlation"] > audit.RECOGNIZED
+
+
+def test_flags_on_the_target_are_open_where_it_is_not_given(cohort):
+    flags = raised(assess(cohort, knows_composition_alone, "log1p_cp10k"))
+    assert flags["target smoothed"] is None and flags["library size over the panel only"] is None
+    assert flags["panel chosen with the test section"] is None
+
+
+def test_one_section_is_scored_against_floors_of_its_own_and_tested_by_nothing():
+    report = assess({"S1": section(1)}, knows_composition_alone, "log1p_cp10k", panel_chosen_on="training")
+    flags = raised(report)
+    assert flags["too few patients for a test"] and flags["panel chosen with the test section"] is False
+    assert report["floors"]["pcc"].notna().all()
+
+
+def test_a_floor_never_sees_the_spots_it_predicts():
+    x, y = np.arange(50.0)[:, None], np.zeros((50, 1))
+    y[:10] = 1e6  # only the first block is unlike the rest
+    assert np.abs(audit.one_number({"a": x}, {"a": y}, "a")[:10]).max() < 1e-6
+
+
+def test_without_nuclei_the_depth_floor_remains(cohort):
+    blind = {name: made.copy() for name, made in cohort.items()}
+    for made in blind.values():
+        del made.obs["n_nuclei"]
+    report = assess(blind, knows_composition_alone, "log1p_cp10k")
+    assert set(report["floors"]["floor"]) == {"depth"} and report["summary"]["nuclei"] is None
+    assert "given sequencing depth" in audit.sentence(report["summary"])
+
+
+def test_genes_that_only_some_sections_have_are_left_out_with_a_word(cohort):
+    predicted = {name: knows_composition_alone(int(name[1:])) for name in cohort}
+    predicted["S0"] = predicted["S0"].drop(columns="G7")
+    report = audit.assess(cohort, predicted, "log1p_cp10k", n_draws=19, n_splits=1)
+    assert report["summary"]["n_genes"] == 59
+    assert "1 genes are not predicted in every section and are left out" in report["remarks"]
+
+
+# As a new user would run it -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def files(tmp_path, cohort):
+    for folder in ("counts", "pred"):
+        (tmp_path / folder).mkdir()
+    for name, made in cohort.items():
+        plain = AnnData(made.layers[schema.COUNTS], made.obs[[]], made.var[[]], obsm={"spatial": made.obsm["spatial"]})
+        plain.write_h5ad(tmp_path / "counts" / f"{name}.h5ad")
+        made.obs["n_nuclei"].rename_axis("spot").reset_index().to_csv(tmp_path / f"{name}_nuclei.csv", index=False)
+        knows_depth_alone(int(name[1:])).to_csv(tmp_path / "pred" / f"{name}.csv")
+    return tmp_path
+
+
+def run(folder, *more, space="log2"):
+    program = typer.Typer()
+    program.command()(audit.main)
+    patterns = ["--predictions", f"{folder}/pred/{{section}}.csv", "--counts", f"{folder}/counts/{{section}}.h5ad"]
+    return CliRunner().invoke(program, [*patterns, "--space", space, "--draws", "19", "--out", f"{folder}/out", *more])
+
+
+def test_the_report_card_stands_alone(files):
+    result = run(files, "--nuclei", f"{files}/{{section}}_nuclei.csv", "--title", "A <new> model")
+    assert result.exit_code == 0, result.output
+    page = (files / "out/audit.html").read_text()
+    assert "A &lt;new&gt; model" in page and "http" not in page.replace("http-equiv", "")
+    report = json.loads((files / "out/audit.json").read_text())
+    assert report["sentence"] in page.replace("&#x27;", "'") and report["sentence"] in result.output
+    assert len(report["scores"]) == 3 * 3 * 2  # sections, spaces, k
+    for flag in report["flags"]:
+        assert f"id='{flag['flag'].replace(' ', '-')}'" in page
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda folder: (folder / "pred/S1.csv").unlink() or [], None),
+        (lambda folder: knows_depth_alone(1).T.to_csv(folder / "pred/S1.csv") or [], "transpose"),
+        (lambda folder: knows_depth_alone(1).iloc[:5].to_csv(folder / "pred/S1.csv") or [], "5 spots match"),
+        (lambda folder: ["--space", "tpm"], "unknown space 'tpm'"),
+        (lambda folder: ["--nuclei", f"{folder}/none/{{section}}.csv"], "none/S0.csv: no such file"),
+        (lambda folder: ["--predictions", f"{folder}/pred"], "say where the section's name stands"),
+        (lambda folder: ["--predictions", f"{folder}/nothing/{{section}}.csv"], "no such file"),
+        (lambda folder: ["--counts", ""], "give the counts one way"),
+    ],
+    ids=["fewer sections", "transposed", "few spots", "space", "nuclei", "no pattern", "no predictions", "no counts"],
+)
+def test_what_cannot_be_audited_is_named_and_leaves_nothing(files, spoil, words):
+    result = run(files, *spoil(files))
+    if words is None:
+        assert result.exit_code == 0 and len(json.loads((files / "out/audit.json").read_text())["scores"]) == 2 * 3 * 2
+    else:
+        assert result.exit_code == 2 and words in result.stderr and not (files / "out").exists()
+
+
+def test_predictions_in_another_space_than_declared_are_remarked_on(files):
+    assert run(files, space="pearson_residual").exit_code == 0
+    assert "are they logs or counts?" in (files / "out/audit.html").read_text()
