@@ -157,6 +157,14 @@ def test_a_kept_model_gives_the_samples_of_its_fit(cohort, tiny, tmp_path):
     np.testing.assert_allclose(again.mean(0), prediction.layers["predicted"], rtol=1e-5)
 
 
+def test_a_fit_goes_on_from_its_checkpoint_and_refuses_that_of_another_fold(cohort, tiny, tmp_path):
+    given = {"profile": tiny, "checkpoint": tmp_path / "fit.pt"}
+    first = backbones.predict(cohort, "B1", "log2", "stem", **given)
+    again = backbones.predict(cohort, "B1", "log2", "stem", **given)
+    np.testing.assert_array_equal(again.layers["predicted"], first.layers["predicted"])
+    refused(cohort, "fit.pt: checkpoint of another fit", held_out="A1", backbone="stem", **given)
+
+
 def test_stem_learns_from_turned_and_mirrored_patches_where_all_have_them(cohort, tiny):
     changes = {"profile": tiny, "augment": True}
     plain = backbones.predict(cohort, "B1", "log2", "stem", **changes).layers["predicted"]
