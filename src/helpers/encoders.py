@@ -38,7 +38,7 @@ ENCODERS: dict[str, dict] = {
         "pixels": 224, "resize": "bilinear", **IMAGENET, "pool": "class", "width": 1536, "half": "bfloat16",
     },
     # github.com/mahmoodlab/CONCH at 3a919e3: README (encode_image without projection and normalization), factory.py,
-    # transform.py, model_configs/conch_ViT-B-16.json. STEM's own code first resizes a patch to 256 pixels; this does not
+    # transform.py, model_configs/conch_ViT-B-16.json. STEM's own code resizes to 256 pixels first; this does not
     "conch": {
         "hub": "MahmoodLab/conch", "file": BIN, "revision": None, "architecture": None, "arguments": {},
         "pixels": 448, "resize": "bicubic", **CLIP, "pool": "conch", "width": 512, "half": None,
