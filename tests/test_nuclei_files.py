@@ -164,8 +164,8 @@ def test_a_missing_file_is_named(tmp_path):
 
 @pytest.fixture(scope="module")
 def section():
-    """30 x 30 spots, 20 nuclei somewhere in each disc, and pixels of 0.688 um."""
-    spatial = np.stack(np.meshgrid(np.arange(30), np.arange(20, 50)), axis=-1).reshape(-1, 2) * 200 / MPP + 300
+    """12 x 12 spots, 20 nuclei somewhere in each disc, and pixels of 0.688 um."""
+    spatial = np.stack(np.meshgrid(np.arange(12), np.arange(20, 32)), axis=-1).reshape(-1, 2) * 200 / MPP + 300
     at = np.random.default_rng(0).uniform(-30, 30, (len(spatial), 20, 2)) / MPP + spatial[:, None]
     return spatial, pd.DataFrame(at.reshape(-1, 2), columns=["x", "y"]).assign(area_um2=40.0)
 
