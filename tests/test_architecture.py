@@ -129,6 +129,7 @@ def test_the_schema_knows_what_the_helpers_know():
     assert known["encoder"]["pattern"] == f"^(table|{one}([+]{one})*)$"
     assert known["encoding"]["properties"]["weights"]["propertyNames"]["enum"] == list(encoders.ENCODERS)
     assert set(known["profile"]["enum"]) == set(stem.PROFILES)
+    assert set(known["stem_arms"]["items"]["enum"]) == set(stem.CHOICES["arm"])
     assert set(known["backbones"]["items"]["enum"]) < set(backbones.BACKBONES)
 
 
