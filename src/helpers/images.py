@@ -1,5 +1,6 @@
 """The only opener of H&E images: square regions in um around a centre, through tiatoolbox's readers."""
 
+import io
 import logging
 import warnings
 from collections.abc import Iterator
@@ -135,6 +136,44 @@ def _read(reader, start: np.ndarray, side: int, mpp: float) -> np.ndarray:
 def _check_mpp(mpp: float) -> None:
     if not 0 < mpp < np.inf:
         raise ValueError(f"mpp is {mpp}: give the pixel size in um per pixel, above 0")
+
+
+# Annotated tiles ---------------------------------------------------------------------------------------------------
+
+# Quantization tables of the her2st cohort's JPEGs in natural order; their colour is stored at half resolution.
+LUMINANCE = (
+    "12 8 13 21 26 32 34 17 8 9 12 20 27 23 12 12 13 12 16 26 23 12 12 12 21 20 26 23 12 12 12 12 "
+    "26 27 23 12 12 12 12 12 32 23 12 12 12 12 12 12 34 12 12 12 12 12 12 12 17 12 12 12 12 12 12 12"
+)
+CHROMINANCE = (
+    "13 13 17 27 20 20 17 17 13 14 17 14 14 12 12 12 17 17 14 14 12 12 12 12 27 14 14 12 12 12 12 12 "
+    "20 14 12 12 12 12 12 12 20 12 12 12 12 12 12 12 17 12 12 12 12 12 12 12 17 12 12 12 12 12 12 12"
+)
+MONUSEG_MPP = 0.25
+
+
+def annotated_tiles(folder: str | Path, mpp: float) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Name -> (RGB uint8 image, centroids n x 2 as x, y) of the MoNuSeg tiles in a folder, at `mpp` um per pixel.
+
+    A tile is `<name>.png` at 0.25 um/px with its labels, `<name>_label.png`; it is resampled and encoded as the
+    her2st cohort's JPEGs are, since detection on clean pixels would flatter. Kumar et al. 2020,
+    doi 10.1109/TMI.2019.2947628. FileNotFoundError where the folder holds none.
+    """
+    from scipy.ndimage import center_of_mass
+
+    tables = [[int(value) for value in table.split()] for table in (LUMINANCE, CHROMINANCE)]
+    found = {}
+    for path in sorted(Path(folder).glob("*_label.png")):
+        name = path.stem.removesuffix("_label")
+        labels = np.asarray(Image.open(path)).astype(np.int32)
+        centroids = np.array(center_of_mass(labels > 0, labels, np.unique(labels)[1:]))[:, ::-1]
+        tile = Image.open(path.with_name(f"{name}.png")).convert("RGB")
+        small = tile.resize((round(MONUSEG_MPP * tile.width / mpp),) * 2, Image.Resampling.BICUBIC)
+        small.save(encoded := io.BytesIO(), "JPEG", qtables=tables, subsampling="4:2:0")
+        found[name] = np.asarray(Image.open(encoded)), (centroids + 0.5) * small.width / tile.width - 0.5
+    if not found:
+        raise FileNotFoundError(f"{folder}: no tile, that is no <name>.png with <name>_label.png; check MONUSEG_ROOT")
+    return found
 
 
 # Headers, and what they rule out ---------------------------------------------------------------------------------
