@@ -31,6 +31,8 @@ except ValueError as error:
 
 BUILD = f"build/{config['cohort']}"
 ROOT = cohorts.root(config)
+# Annotated tiles, where a user has them: their licence keeps them out of the project.
+MONUSEG = os.path.abspath(os.environ["MONUSEG_ROOT"]) if os.environ.get("MONUSEG_ROOT") else None
 # Ridge and the floors cost seconds and go together; stem is a fit, hence a job, per target.
 FITS = ["linear"] + [f"stem.{target}" for target in config["stem_targets"] if "stem" in config["backbones"]]
 EXAMPLE_FIT = FITS[min(1, len(FITS) - 1)]
@@ -182,8 +184,9 @@ PANELS = {  # notebook: the tables it reads, besides cohort; what it leaves
 }
 BY_SPLIT = [panel for panel, (takes, _) in PANELS.items() if "predictability" in takes]
 PAGES = [
-    "1_data", "2_segmentation", "2b_segmentation_check", "2d_patches", "3_normalization", "3b_dependence", "4_stem_training", "4b_training_check",
+    "1_data", "2_segmentation", "2b_segmentation_check", "2c_counting_accuracy", "2d_patches", "3_normalization", "3b_dependence", "4_stem_training", "4b_training_check",
     "4c_sampling", "4d_calibration", *PANELS, "5g_figure1", "6_tables", "7_ledger",
+    "audit",
 ]  # fmt: skip
 
 
@@ -300,6 +303,21 @@ rule segmentation_check:
         values=lambda wildcards, input, output: values(
             "2b_segmentation_check", input, output, truth=f"../{ROOT}/truth" if "simulation" in config else None
         ),
+    shell:
+        PAPERMILL
+
+
+rule counting_accuracy:
+    input:
+        notebook="notebooks/2c_counting_accuracy.ipynb",
+        code=code("2c_counting_accuracy"),
+        segmented=images(f"{BUILD}/segmented/{{section}}.h5ad"),
+        committed="data/results/nuclei_validation/tiles.csv",
+    output:
+        page=f"{BUILD}/pages/2c_counting_accuracy.ipynb",
+        accuracy_table=f"{RESULTS}/counting_accuracy.csv",
+    params:
+        values=lambda wildcards, input, output: values("2c_counting_accuracy", input, output, monuseg=MONUSEG),
     shell:
         PAPERMILL
 
@@ -544,6 +562,26 @@ rule ledger:
         values=lambda wildcards, input, output: values(
             "7_ledger", input, output, reference="../data/results/her2st", differs=config["differs"]
         ),
+    shell:
+        PAPERMILL
+
+
+rule audit:
+    input:
+        notebook="notebooks/audit.ipynb",
+        code=code("audit"),
+        sections=images(f"{BUILD}/encoded/{{section}}.h5ad"),
+        predictions=images(f"{BUILD}/predictions/{config['splits'][0]}.{{section}}.{EXAMPLE_FIT}"),
+    output:
+        page=f"{BUILD}/pages/audit.ipynb",
+        report_card=f"{RESULTS}/audit.html",
+        numbers=f"{BUILD}/audit.json",
+    params:
+        values=lambda wildcards, input, output: values(
+            "audit", input, output, n_draws=99, seed=config["seeds"][0],
+            backbone="ridge" if EXAMPLE_FIT == "linear" else "stem",
+            space="log2" if EXAMPLE_FIT == "linear" else config["stem_targets"][0],
+        ),  # fmt: skip
     shell:
         PAPERMILL
 

@@ -521,14 +521,18 @@ def main(
     print(f"The report card: {(out / 'audit.html').resolve()}")
 
 
+def plain(report: Mapping) -> dict:
+    """The report as JSON can hold it: tables as lists of rows."""
+    tables = {key: value for key, value in report.items() if isinstance(value, pd.DataFrame)}
+    return dict(report) | {
+        key: json.loads(table.to_json(orient="records", double_precision=5)) for key, table in tables.items()
+    }
+
+
 def write(report: Mapping, folder: Path, title: str) -> None:
     """Leave audit.html, which needs nothing else, and audit.json, which holds every number of it."""
     said = sentence(report["summary"])
-    tables = {
-        key: json.loads(value.to_json(orient="records")) if isinstance(value, pd.DataFrame) else value
-        for key, value in report.items()
-    }
-    store.write_json({"title": title, "sentence": said} | tables, folder / "audit.json")
+    store.write_json({"title": title, "sentence": said} | plain(report), folder / "audit.json")
     with store.atomic(folder / "audit.html") as partial_page:
         partial_page.write_text(report_card.page(report, title, said, CHECKLIST))
 
