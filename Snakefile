@@ -184,8 +184,8 @@ PANELS = {  # notebook: the tables it reads, besides cohort; what it leaves
 }
 BY_SPLIT = [panel for panel, (takes, _) in PANELS.items() if "predictability" in takes]
 PAGES = [
-    "1_data", "2_segmentation", "2b_segmentation_check", "2c_counting_accuracy", "2d_patches", "3_normalization", "3b_dependence", "4_stem_training", "4b_training_check",
-    "4c_sampling", "4d_calibration", *PANELS, "5g_figure1", "6_tables", "7_ledger",
+    "1_data", "2_segmentation", "2b_segmentation_check", "2c_counting_accuracy", "2d_patches", "2e_nuclei_readings", "3_normalization", "3b_dependence", "4_stem_training", "4b_training_check",
+    "4c_sampling", "4d_calibration", *PANELS, "5g_figure1", "6_tables", "6b_counting_and_conclusions", "7_ledger",
     "audit",
 ]  # fmt: skip
 
@@ -262,6 +262,24 @@ rule segmentation:
         ),  # fmt: skip
     resources:
         gpu=int(config["nuclei"]["back_end"] == "hovernet"),
+    shell:
+        PAPERMILL
+
+
+rule nuclei_readings:
+    input:
+        notebook="notebooks/2e_nuclei_readings.ipynb",
+        code=code("2e_nuclei_readings"),
+        segmented=f"{BUILD}/segmented/{{section}}.h5ad",
+        nuclei_table=f"{BUILD}/nuclei/{{section}}.parquet",
+    output:
+        page=f"{BUILD}/runs/2e_nuclei_readings/{{section}}.ipynb",
+        readings=f"{BUILD}/readings/{{section}}.parquet",
+    params:
+        values=lambda wildcards, input, output: values(
+            "2e_nuclei_readings", input, output,
+            nuclei=config["nuclei"] | {key: os.path.join("..", path) for key, path in nuclei_files(wildcards).items()},
+        ),  # fmt: skip
     shell:
         PAPERMILL
 
@@ -465,6 +483,15 @@ rule example_segmentation:
         "cp {input} {output}"
 
 
+rule example_nuclei_readings:
+    input:
+        f"{BUILD}/runs/2e_nuclei_readings/{config['example']}.ipynb",
+    output:
+        f"{BUILD}/pages/2e_nuclei_readings.ipynb",
+    shell:
+        "cp {input} {output}"
+
+
 rule example_patches:
     input:
         f"{BUILD}/runs/2d_patches/{config['example']}.ipynb",
@@ -520,6 +547,30 @@ rule tables:
         drop_one=f"{RESULTS}/drop_one.csv",
     params:
         values=lambda wildcards, input, output: values("6_tables", input, output, qc=config["qc"]),
+    shell:
+        PAPERMILL
+
+
+rule counting_and_conclusions:
+    input:
+        notebook="notebooks/6b_counting_and_conclusions.ipynb",
+        code=code("6b_counting_and_conclusions"),
+        section_files=images(f"{BUILD}/sections/{{section}}.h5ad"),
+        readings=images(f"{BUILD}/readings/{{section}}.parquet"),
+        targets_folder=f"{BUILD}/targets",
+        panel_table=f"{RESULTS}/panel.csv",
+        predictability=f"{RESULTS}/predictability.csv.gz",
+    output:
+        page=f"{BUILD}/pages/6b_counting_and_conclusions.ipynb",
+        readings_table=f"{RESULTS}/readings.csv",
+        delta_table=f"{RESULTS}/readings_delta.csv",
+        attenuation_table=f"{RESULTS}/attenuation.csv",
+    params:
+        values=lambda wildcards, input, output: values(
+            "6b_counting_and_conclusions", input, output, targets=config["targets"],
+            n_random_maps=config["n_random_maps"], n_ceiling_splits=config["n_ceiling_splits"],
+            truth=f"../{ROOT}/truth" if "simulation" in config else None,
+        ),  # fmt: skip
     shell:
         PAPERMILL
 
