@@ -129,7 +129,8 @@ def test_readings_stand_from_the_top_in_their_order_each_with_its_sections(ax, t
     assert ax.yaxis_inverted()
     drawn = points(ax, panels.TARGETS["log2"][1])
     for i, reading in enumerate(("disc", "crop", "hovernet")):
-        expected = rows.query("reading == @reading and target == 'log2'")["median_abs_rho_nuclei"].dropna()
+        own = rows[(rows["reading"] == reading) & (rows["target"] == "log2")]
+        expected = own["median_abs_rho_nuclei"].dropna()
         np.testing.assert_allclose(sorted(drawn[np.abs(drawn[:, 1] - i) < 0.5, 0]), sorted(expected))
     assert "chance (median)" in legend(ax)
 
@@ -293,3 +294,26 @@ def test_an_audited_model_stands_beside_the_floors_that_are_known(ax):
     names = [text.get_text() for text in ax.get_legend().get_texts()]
     assert "depth alone (oracle)" in names and "nuclei alone" not in names
     assert len(ax.lines) == 5 + 1  # a mark each, and the line at zero
+
+
+def test_rows_hold_the_sections_of_every_target_and_chance_only_where_it_is_given(ax):
+    table = every(backbone=["ridge", "nuclei", "depth"], target=TARGETS, section=list("ABC")).assign(pcc=wave)
+    panels.in_rows(ax, table.assign(chance=0.1), "pcc", "backbone", "PCC-50", "chance", "95 %")
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["ridge", "nuclei alone", "measured depth (oracle)"]
+    assert ax.get_title(loc="left") == "PCC-50, 3 sections" and "chance (95 %)" in legend(ax)
+    drawn = points(ax, panels.TARGETS["log2"][1])
+    top = table.query("backbone == 'ridge' and target == 'log2'")["pcc"]
+    np.testing.assert_allclose(sorted(drawn[drawn[:, 1] < 0.5, 0]), sorted(top))
+    ax.clear()
+    panels.in_rows(ax, table, "pcc", "backbone", "PCC-50")
+    assert not any("chance" in text for text in legend(ax))
+
+
+def test_shares_of_a_bar_end_at_their_sum_and_a_negative_one_lies_left_of_zero(ax):
+    rows = [("A", "ridge", "log2", 0.2, 0.3, 0.1), ("B", "ridge", "log2", 0.4, 0.1, 0.1), ("A", "nuclei", "log2", 0.1, -0.1, 0.3)]
+    shares = pd.DataFrame(rows, columns=["section", "backbone", "target", *panels.SHARES])
+    panels.commonality(ax, shares, "What explains a gene")
+    spans = np.reshape([(bar.get_x(), bar.get_x() + bar.get_width()) for bar in ax.patches], (3, 2, 2))
+    np.testing.assert_allclose(spans[:, 0], [(0, 0.3), (0.3, 0.5), (0.5, 0.6)])
+    np.testing.assert_allclose(spans[:, 1], [(0, 0.1), (0, -0.1), (0.1, 0.4)])
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["ridge, log2(x + 1)", "nuclei alone, log2(x + 1)"]
