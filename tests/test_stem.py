@@ -175,10 +175,10 @@ def test_each_arm_and_target_sees_the_same_batches_times_and_noise(linear, monke
 def test_arms_scale_targets_as_they_say():
     """Two sections of 4 and 9 spots; the limit of each is the root of its size."""
     x = np.outer(np.arange(13.0), [1, 10]).astype("f4")
-    sections = ["a"] * 4 + ["b"] * 9
+    sections, learned = ["a"] * 4 + ["b"] * 9, np.ones(13, bool)
 
     def seen(**changes):
-        data, undo = stem.prepared(np.zeros((13, 1)), x, sections, None, stem.recipe("paper", **changes))
+        data, undo = stem.prepared(np.zeros((13, 1)), x, sections, None, stem.recipe("paper", **changes), learned)
         return data["targets"].numpy(), undo
 
     np.testing.assert_array_equal(seen()[0], x)
@@ -398,12 +398,13 @@ def test_a_fit_stops_when_the_watched_section_gains_no_more_and_keeps_its_best(t
         stem.fit(y, x, **TINY, patience=3)
 
 
-def test_what_the_watched_section_measured_reaches_no_weight(linear):
+@pytest.mark.parametrize("within", [True, False])
+def test_what_the_watched_section_measured_reaches_no_weight(linear, within):
     y, x, _ = linear
-    sections, settings = np.repeat(["a", "b"], 120), {**TINY, "patience": 100, "steps": 5, "arm": "as_is"}
+    sections, settings = np.repeat(["a", "b"], 120), {**TINY, "patience": 100, "steps": 5, "within_sections": within}
     other = x.copy()
     other[:120] += np.random.default_rng(0).normal(size=(120, 8))
-    runs = [stem.fit(y, t, sections=sections, within_sections=False, **settings) for t in (x, other)]
+    runs = [stem.fit(y, t, sections=sections, **settings) for t in (x, other)]
     assert torch.equal(runs[0]["loss"], runs[1]["loss"])
     assert not torch.equal(runs[0]["validation"], runs[1]["validation"])
 

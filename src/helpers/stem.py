@@ -11,6 +11,7 @@ import pickle
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,7 @@ REASONS = {
 SMALL = {"hidden_size": 32, "depth": 2, "n_heads": 1, "batch_size": 32}
 PROFILES = {
     "quick": PAPER | SHORT | SMALL | {"steps": 200, "n_samples": 8},
-    "cpu": PAPER | SHORT | SMALL | {"steps": 300},
+    "cpu": PAPER | SHORT | SMALL | {"steps": 400},
     "paper": PAPER,
 }
 
@@ -196,8 +197,8 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.adaLN_modulation(condition).chunk(6, dim=-1)
-        x = x + gate_a[:, None] * self.attn(modulated_norm(x, shift_a, scale_a))
-        return x + gate_m[:, None] * self.mlp(modulated_norm(x, shift_m, scale_m))
+        x = torch.addcmul(x, gate_a[:, None], self.attn(modulated_norm(x, shift_a, scale_a)))
+        return torch.addcmul(x, gate_m[:, None], self.mlp(modulated_norm(x, shift_m, scale_m)))
 
 
 class Head(nn.Module):
@@ -371,8 +372,8 @@ def fit(
     longer finite, and when the device's memory is too small.
     """
     hyper = recipe(profile, **changes)
-    data, undo = prepared(conditions, targets, sections, augmented, hyper)
-    held = validation_spots(sections, len(data["targets"]), hyper, seed)
+    held = watched_spots(sections, len(targets), hyper, seed)
+    data, undo = prepared(conditions, targets, sections, augmented, hyper, ~held)
     if augmented is None:
         hyper["augment"] = False
     about = {**hyper, "seed": seed, **{name: list(value.shape) for name, value in data.items()}, "data": digest(data)}
@@ -380,7 +381,7 @@ def fit(
     device = best_device()
     model = build(hyper, data["targets"].shape[1], data["conditions"].shape[2], seed).to(device)
     network = torch.compile(model) if compile else model
-    ema = build(hyper, data["targets"].shape[1], data["conditions"].shape[2], seed).to(device)
+    ema = deepcopy(model)
     average = get_ema_multi_avg_fn(hyper["ema"])
     optimizer = torch.optim.AdamW(
         model.parameters(), hyper["learning_rate"], weight_decay=hyper["weight_decay"], fused=True
@@ -390,8 +391,8 @@ def fit(
         state = resumed(checkpoint, about, model, ema, optimizer)
 
     with enough_memory(f"set batch_size={max(1, hyper['batch_size'] // 2)}"):
-        x0, y = (data[name].to(device) for name in ("targets", "conditions"))
-        seen, unseen = (rows.to(device) for rows in (torch.where(~held)[0], torch.where(held)[0]))
+        x0, y = (data[name][~held].to(device) for name in ("targets", "conditions"))
+        watched = [values[held].to(device) for values in (data["targets"], data["conditions"][:, 0])]
         generator, sums = torch.Generator(device), torch.zeros(2, device=device)
         row_every = max(1, hyper["steps"] // 100)
         for step in tqdm(
@@ -399,8 +400,8 @@ def fit(
         ):
             if state["best"] and len(state["validation"]) - 1 - state["best"]["row"] >= hyper["patience"]:
                 break
-            draws = draw(step, len(seen), *y.shape[1:], x0.shape[1], hyper, seed, generator)
-            loss = training_loss(network, x0, y, seen, draws, hyper)
+            draws = draw(step, *y.shape, x0.shape[1], hyper, seed, generator)
+            loss = training_loss(network, x0, y, draws, hyper)
             optimizer.param_groups[0]["lr"] = hyper["learning_rate"] * rate_factor(step, hyper)
             optimizer.zero_grad()
             loss.sum().backward()
@@ -417,11 +418,11 @@ def fit(
             state["loss"].append(row)
             state["step"] = step + 1
             sums.zero_()
-            if len(unseen):
-                validate(state, ema, x0[unseen], y[unseen, 0], hyper, seed, generator)
+            if held.any():
+                validate(state, ema, *watched, hyper, seed, generator)
             if checkpoint is not None:
                 save(checkpoint, about, state, model, ema, optimizer)
-    weights = state["best"]["weights"] if len(unseen) else ema.state_dict()
+    weights = state["best"]["weights"] if held.any() else ema.state_dict()
     kept = {name: torch.tensor(state[name], dtype=torch.float64) for name in ("loss", "validation")}
     return {"hyper": hyper, "weights": {name: value.cpu() for name, value in weights.items()}} | undo | kept
 
@@ -432,8 +433,12 @@ def prepared(
     sections: Sequence[str] | None,
     augmented: np.ndarray | None,
     hyper: dict,
+    learned: np.ndarray,
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Targets (spots, genes) and conditions (spots, views, features) as the network sees them, and what undoes that."""
+    """Targets (spots, genes) and conditions (spots, views, features) as the network sees them, and what undoes that.
+
+    Centre and scale are those of the `learned` spots (bool); what the others measured reaches nothing but themselves.
+    """
     x0, y = finite("targets", targets), finite("conditions", conditions)[:, None]
     if augmented is not None and hyper["augment"]:
         y = finite("augmented conditions", augmented, n_axes=3)
@@ -444,30 +449,30 @@ def prepared(
             "give all for the same spots"
         )
     group = torch.from_numpy(np.unique(sections, return_inverse=True)[1])
+    learned = torch.from_numpy(learned)
     undo = plain(x0.shape[1], y.shape[2])
 
     if hyper["arm"] == "clipped":
         limit = torch.bincount(group)[group].sqrt()[:, None]
         x0 = x0.clamp(-limit, limit)
-    constant = (x0 - x0[0]).abs().amax(0) < 1e-6
-    level = x0[0]
+    level = x0[learned][0]
+    constant = (x0[learned] - level).abs().amax(0) < 1e-6
     if hyper["arm"] == "standardized" or hyper["within_sections"]:
-        undo["centre"] = x0.mean(0)
+        undo["centre"] = x0[learned].mean(0)
         x0 = x0 - (means(x0, group)[group] if hyper["within_sections"] else undo["centre"])
     if hyper["arm"] == "standardized":
-        undo["scale"] = spread(x0)
+        undo["scale"] = spread(x0[learned])
         x0 = x0 / undo["scale"]
     # A gene that does not vary stays where it is: whatever the sample says of it is multiplied by zero.
     undo["centre"], undo["scale"] = torch.where(constant, level, undo["centre"]), undo["scale"] * ~constant
 
-    flat, each = y.flatten(0, 1), group.repeat_interleave(y.shape[1])
     if hyper["scale_conditions"] or hyper["within_sections"]:
-        undo["condition_centre"] = flat.mean(0)
-        flat = flat - (means(flat, each)[each] if hyper["within_sections"] else undo["condition_centre"])
+        undo["condition_centre"] = y[learned].mean((0, 1))
+        y = y - (means(y.mean(1), group)[group][:, None] if hyper["within_sections"] else undo["condition_centre"])
     if hyper["scale_conditions"]:
-        undo["condition_scale"] = spread(flat)
-        flat = flat / undo["condition_scale"]
-    return {"targets": x0, "conditions": flat.view(y.shape)}, undo
+        undo["condition_scale"] = spread(y[learned].flatten(0, 1))
+        y = y / undo["condition_scale"]
+    return {"targets": x0, "conditions": y}, undo
 
 
 def means(values: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
@@ -482,14 +487,14 @@ def spread(values: torch.Tensor) -> torch.Tensor:
     return torch.where(sd < 1e-6, torch.ones_like(sd), sd)
 
 
-def validation_spots(sections: Sequence[str] | None, n_spots: int, hyper: dict, seed: int) -> torch.Tensor:
-    """Which spots the fit watches instead of learning from: one training section, another for another seed."""
+def watched_spots(sections: Sequence[str] | None, n_spots: int, hyper: dict, seed: int) -> np.ndarray:
+    """Which spots the fit watches instead of learning from (bool): one training section, another for another seed."""
     if not hyper["patience"]:
-        return torch.zeros(n_spots, dtype=torch.bool)
+        return np.zeros(n_spots, bool)
     names = list(dict.fromkeys([] if sections is None else sections))
     if len(names) < 2:
         raise ValueError("patience watches one of two or more training sections: give sections=, or set patience=0")
-    return torch.from_numpy(np.asarray(sections) == names[seed % len(names)])
+    return np.asarray(sections) == names[seed % len(names)]
 
 
 def draw(
@@ -528,16 +533,11 @@ def mixed(*numbers: int) -> int:
 
 
 def training_loss(
-    network: nn.Module,
-    x0: torch.Tensor,
-    y: torch.Tensor,
-    seen: torch.Tensor,
-    draws: tuple[torch.Tensor, ...],
-    hyper: dict,
+    network: nn.Module, x0: torch.Tensor, y: torch.Tensor, draws: tuple[torch.Tensor, ...], hyper: dict
 ) -> torch.Tensor:
     """Squared error and variational term of a batch, (2,): their sum is what is minimized."""
     rows, views, t, noise, jitter = draws
-    target, condition = x0[seen[rows]][:, None], y[seen[rows], views] + hyper["condition_noise"] * jitter
+    target, condition = x0[rows][:, None], y[rows, views] + hyper["condition_noise"] * jitter
     output = evaluate(network, diffusion.noised(target, t, noise), t, condition)
     return torch.stack([part.mean() for part in diffusion.losses(output, target, t, noise, hyper["prediction"])])
 
