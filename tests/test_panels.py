@@ -310,8 +310,8 @@ def test_rows_hold_the_sections_of_every_target_and_chance_only_where_it_is_give
 
 
 def test_shares_of_a_bar_end_at_their_sum_and_a_negative_one_lies_left_of_zero(ax):
-    rows = [("A", "ridge", "log2", 0.2, 0.3, 0.1), ("B", "ridge", "log2", 0.4, 0.1, 0.1), ("A", "nuclei", "log2", 0.1, -0.1, 0.3)]
-    shares = pd.DataFrame(rows, columns=["section", "backbone", "target", *panels.SHARES])
+    shares = pd.DataFrame({"section": list("ABA"), "backbone": ["ridge", "ridge", "nuclei"], "target": "log2"})
+    shares[list(panels.SHARES)] = [(0.2, 0.3, 0.1), (0.4, 0.1, 0.1), (0.1, -0.1, 0.3)]
     panels.commonality(ax, shares, "What explains a gene")
     spans = np.reshape([(bar.get_x(), bar.get_x() + bar.get_width()) for bar in ax.patches], (3, 2, 2))
     np.testing.assert_allclose(spans[:, 0], [(0, 0.3), (0.3, 0.5), (0.5, 0.6)])

@@ -5,7 +5,7 @@ Every panel says in its title how many sections, spots or genes it shows; chance
 """
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -44,6 +44,33 @@ READINGS = {  # of the nuclei under a spot
     "classical": "classical",
     "table": "nuclei given as a file",
     "haematoxylin": "mean haematoxylin in the disc",
+}
+ROWS = {  # backbones that are floors, and counts that are controls
+    "nuclei": "nuclei alone",
+    "depth": "measured depth (oracle)",
+    "position": "place in the section",
+    "real": "as measured",
+    "depth_only": "depth-only twin",
+    "equal_depth": "equal-depth twin",
+}
+SIZE_FACTORS = {  # of the arms of the factorial
+    "none": "not divided",
+    "total": "by all counts",
+    "panel_total": "by the panel's counts",
+    "nuclei": "by nuclei",
+    "alone": "on its own",
+}
+TRANSFORMS = {  # label, colour, marker
+    "identity": ("as it is", "#E69F00", "v"),
+    "sqrt": ("square root", "#009E73", "^"),
+    "log": ("log", "#D55E00", "o"),
+    "acosh": ("acosh", "#CC79A7", "D"),
+    "pearson_residual": ("Pearson residual", "#0072B2", "s"),
+    "clr": ("centred log-ratio", "#56B4E9", "P"),
+    "rank": ("rank in the spot", "#117733", "X"),
+    "depth_regressed_log": ("log, depth regressed out", "#332288", "<"),
+    "nuclei_regressed_log": ("log, nuclei regressed out", "#999933", ">"),
+    "thinned": ("log, thinned to equal depth", "#882255", "p"),
 }
 OTHER_TARGETS = (("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"))
 FLOORS = {"nuclei": ("nuclei alone", "x"), "depth": ("depth alone", "+")}
@@ -86,8 +113,8 @@ def png(draw: Callable[[Axes], object], width: float, height: float) -> bytes:
 
 
 def label(name: str) -> str:
-    """How a target, metric or reading is called in sentences, tables and figures; what is unknown keeps its name."""
-    return TARGETS[name][0] if name in TARGETS else (METRICS | READINGS).get(name, name)
+    """How a target, metric, reading, floor or control is called; what is unknown keeps its name."""
+    return TARGETS[name][0] if name in TARGETS else (METRICS | READINGS | ROWS).get(name, name)
 
 
 def looks(targets: Sequence[str]) -> dict[str, tuple[str, str, str]]:
@@ -422,26 +449,113 @@ def coupling_by_reading(ax: Axes, summary: pd.DataFrame) -> Axes:
 
     `summary` is `scores.section_summary` of each reading, with a column reading; the first one is drawn on top.
     """
-    summary = summary.dropna(subset="median_abs_rho_nuclei")
-    readings, look = list(dict.fromkeys(summary["reading"])), looks(summary["target"])
-    width = 0.8 / len(look)
-    for (reading, target), part in summary.groupby(["reading", "target"], sort=False):
-        _, colour, marker = look[target]
-        y = readings.index(reading) + (list(look).index(target) - (len(look) - 1) / 2) * width
-        around = y + _spread(len(part), 0.3 * width)
-        ax.scatter(part["median_abs_rho_nuclei"], around, s=24, color=colour, marker=marker, alpha=0.55, lw=0)
-        ends = y - 0.45 * width, y + 0.45 * width
-        ax.vlines(part["median_abs_rho_nuclei"].median(), *ends, color=colour, lw=3)
-        ax.vlines(part["chance_abs_rho_nuclei"].median(), *ends, color=colour, lw=1.5, ls=(0, (2, 1)))
-    ax.set_yticks(range(len(readings)), [label(reading) for reading in readings])
-    ax.set(ylim=(len(readings) - 0.5, -0.5), xlabel="median |ρ(target, nuclei)|", ylabel="reading of the nuclei")
+    title = "Coupling under each reading of the nuclei\nmedian over genes"
+    in_rows(ax, summary, "median_abs_rho_nuclei", "reading", title, "chance_abs_rho_nuclei")
+    ax.set(xlabel="median |ρ(target, nuclei)|", ylabel="reading of the nuclei")
     ax.set_xlim(left=0)
-    for i in range(1, len(readings)):
+    return ax
+
+
+def in_rows(
+    ax: Axes, table: pd.DataFrame, value: str, by: str, title: str, chance: str | None = None, level: str = "median"
+) -> Axes:
+    """`value` in a row for each `by`, the first on top: targets in their colours, a point a section, medians as bars.
+
+    `table` has section and target besides; `chance` is a column drawn dashed (its median), `level` says which chance.
+    """
+    table = table.dropna(subset=value)
+    rows, look = list(dict.fromkeys(table[by])), looks(table["target"])
+    width = 0.8 / max(1, len(look))
+    for (row, target), part in table.groupby([by, "target"], sort=False):
+        _, colour, marker = look[target]
+        y = rows.index(row) + (list(look).index(target) - (len(look) - 1) / 2) * width
+        around = y + _spread(len(part), 0.3 * width)
+        ax.scatter(part[value], around, s=24, color=colour, marker=marker, alpha=0.55, lw=0)
+        ends = y - 0.45 * width, y + 0.45 * width
+        ax.vlines(part[value].median(), *ends, color=colour, lw=3)
+        if chance:
+            ax.vlines(part[chance].median(), *ends, color=colour, lw=1.5, ls=(0, (2, 1)))
+    ax.set_yticks(range(len(rows)), [label(row) for row in rows])
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    for i in range(1, len(rows)):
         ax.axhline(i - 0.5, color="0.92", lw=1, zorder=0)
-    n = _count(summary["section"].nunique(), "sections")
-    ax.set_title(f"Coupling under each reading of the nuclei\nmedian over genes, {n}")
-    handles = [_handle(*parts) for parts in look.values()]
-    _legend(ax, [*handles, _handle(*_MEDIAN), _handle("chance (median)", GREY, line=(0, (2, 1)))])
+    ax.set_title(f"{title}, {_count(table['section'].nunique(), 'sections')}")
+    handles = [*(_handle(*parts) for parts in look.values()), _handle(*_MEDIAN)]
+    _legend(ax, handles + ([_handle(f"chance ({level})", GREY, line=(0, (2, 1)))] if chance else []))
+    return ax
+
+
+SHARES = {  # of the variance of the measured gene: label, colour
+    "unique": ("the prediction alone", "#332288"),
+    "shared": ("either", "#88CCEE"),
+    "capture_only": ("nuclei and depth alone", "#DDDDDD"),
+}
+
+
+def commonality(ax: Axes, shares: pd.DataFrame, title: str) -> Axes:
+    """What explains the measured genes, in stacked bars: mean `SHARES` of each backbone and target, over genes.
+
+    `shares` has backbone, target, section and a column for each of `SHARES`; the mean over sections is drawn, a share
+    that is negative (one hides the other) to the left of zero.
+    """
+    mean = shares.groupby(["backbone", "target"], sort=False)[list(SHARES)].mean()
+    look, end = looks(shares["target"]), np.zeros(len(mean))
+    for share, (_, colour) in SHARES.items():
+        width = mean[share].to_numpy()
+        ax.barh(range(len(mean)), width, left=np.where(width < 0, 0, end), color=colour, edgecolor="white", height=0.75)
+        end += np.maximum(width, 0)
+    ax.set_yticks(range(len(mean)), [f"{label(backbone)}, {look[target][0]}" for backbone, target in mean.index])
+    ax.invert_yaxis()
+    ax.axvline(0, color=GREY, lw=0.8)
+    ax.xaxis.set_major_formatter(PercentFormatter(1))
+    ax.set_xlabel("share of the variance of the measured gene, mean over genes")
+    ax.set_title(f"{title}, {_count(shares['section'].nunique(), 'sections')}")
+    _legend(ax, [_handle(text, colour, "s") for text, colour in SHARES.values()])
+    return ax
+
+
+def arms_by_depth(ax: Axes, arms: pd.DataFrame) -> Axes:
+    """Median |rho| with depth of each section against its median depth, a colour a transform, chance in grey.
+
+    `arms` has size_factor (one), transform, section, median_total_counts, median_rho_depth and chance_rho_depth.
+    """
+    chance = arms.groupby("section").median(numeric_only=True)
+    at = {"s": 14, "color": "0.7", "marker": "_", "zorder": 0}
+    ax.scatter(chance["median_total_counts"], chance["chance_rho_depth"], **at)
+    transforms = [transform for transform in TRANSFORMS if transform in set(arms["transform"])]
+    for transform in transforms:
+        part = arms[arms["transform"] == transform]
+        at = {"s": 26, "color": TRANSFORMS[transform][1], "marker": TRANSFORMS[transform][2], "lw": 0, "alpha": 0.8}
+        ax.scatter(part["median_total_counts"], part["median_rho_depth"], **at)
+    ax.set(xscale="log", xlabel="median total counts of the section", ylabel="median |ρ(target, depth)|")
+    _logarithmic(ax.xaxis)
+    ax.set_title(f"{SIZE_FACTORS[arms['size_factor'].iloc[0]]}\n{_count(len(chance), 'sections')}")
+    _legend(ax, [*(_handle(*TRANSFORMS[t]) for t in transforms), _handle("chance", "0.7", "_")], columns=2)
+    return ax
+
+
+def by_arm(ax: Axes, arms: pd.DataFrame, value: str, marks: Mapping[str, tuple[str, str, str]] = {}) -> Axes:
+    """A score of every arm, from the top in the table's order: a point a section, medians as bars.
+
+    `arms` has size_factor, transform, section, `value`, and the columns of `marks`, drawn as medians in the label,
+    colour and marker given there. Grey lines part the size factors.
+    """
+    order = list(dict.fromkeys(zip(arms["size_factor"], arms["transform"], strict=True)))
+    for y, (size_factor, transform) in enumerate(order):
+        part = arms[(arms["size_factor"] == size_factor) & (arms["transform"] == transform)]
+        colour = TRANSFORMS[transform][1]
+        ax.scatter(part[value], y + _spread(len(part), 0.22), s=16, color=colour, alpha=0.55, lw=0)
+        ax.vlines(part[value].median(), y - 0.38, y + 0.38, color=colour, lw=3)
+        for column, (_, shade, marker) in marks.items():
+            ax.plot(part[column].median(), y, marker, color=shade, ms=6, mew=1.5)
+        if y and size_factor != order[y - 1][0]:
+            ax.axhline(y - 0.5, color="0.85", lw=1, zorder=0)
+    ax.axvline(0, color=GREY, lw=0.8, zorder=0)
+    names = [f"{SIZE_FACTORS[size_factor]}, {TRANSFORMS[transform][0]}" for size_factor, transform in order]
+    ax.set_yticks(range(len(order)), [name.removeprefix(f"{SIZE_FACTORS['alone']}, ") for name in names])
+    ax.set_ylim(len(order) - 0.5, -0.5)
+    ax.set_title(_count(arms["section"].nunique(), "sections"))
+    _legend(ax, [_handle("median", GREY, "|"), *(_handle(*mark) for mark in marks.values())], columns=1)
     return ax
 
 
