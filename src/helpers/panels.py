@@ -736,7 +736,8 @@ def gene_variation(ax: Axes, genes: pd.DataFrame, target: str, what: str = "vari
     hollow = {"facecolor": "white", "edgecolor": GREY, "s": 14, "lw": 0.7}
     if what == "variance":
         ax.scatter(rank, genes["variance_sampled"], marker=marker, **hollow)
-        ax.set_ylim(0, 1.3 * genes[["variance_measured", "variance_sampled"]].quantile(0.98).max())
+        ax.set_yscale("log")
+        _logarithmic(ax.yaxis)
     ax.scatter(rank, genes[f"{what}_predicted"], s=14, color=colour, marker=marker, lw=0)
     ax.plot(rank, genes[f"{what}_measured"], color="black", lw=2)
     ax.set(xlabel=f"rank of the gene by measured {what}", ylabel=f"{what} over spots")
