@@ -653,31 +653,15 @@ def backwards(model: Stem, x: torch.Tensor, y: torch.Tensor, hyper: dict, genera
     return diffusion.few_calls(network, x, y, hyper["prediction"], hyper["sampler"], hyper["calls"])
 
 
-RUNGS = (
-    {"sampler": "ancestral", "n_samples": 20},
-    {"sampler": "ddim", "calls": 50, "n_samples": 20},
-    {"sampler": "ddim", "calls": 20, "n_samples": 20},
-    {"sampler": "ddim", "calls": 10, "n_samples": 20},
-    {"sampler": "ddim", "calls": 10, "n_samples": 20, "antithetic": True},
-    {"sampler": "ddim", "calls": 10, "n_samples": 20, "shared": True},
-    {"sampler": "ddim", "calls": 10, "n_samples": 8, "antithetic": True},
-    {"sampler": "dpm", "calls": 20, "n_samples": 20},
-    {"sampler": "dpm", "calls": 10, "n_samples": 20},
-    {"sampler": "dpm", "calls": 10, "n_samples": 20, "antithetic": True},
-    {"sampler": "mean", "n_samples": 8, "antithetic": True},
-    {"sampler": "mean", "n_samples": 2, "antithetic": True},
-)
-
-
 def ladder(
     fitted: dict,
     conditions: np.ndarray,
     measured: np.ndarray,
-    rungs: Sequence[dict] = RUNGS,
+    rungs: Sequence[dict],
     seed: int = 0,
     progress: bool = False,
 ) -> pd.DataFrame:
-    """Ways to sample, from most calls of the network to fewest: what each costs and how its predictions score.
+    """Ways to sample: what each costs in calls of the network, and how its predictions score.
 
     `measured` is spots x genes; each of `rungs` holds arguments of `sample`, and the first is what the others are
     compared with. Columns: sampler, calls, n_samples, starts, network_calls per spot, times_fewer, seconds; pcc (mean
