@@ -53,12 +53,13 @@ ROWS = {  # backbones that are floors, and counts that are controls
     "depth_only": "depth-only twin",
     "equal_depth": "equal-depth twin",
 }
-SIZE_FACTORS = {  # of the arms of the factorial
+SIZE_FACTORS = {  # what counts of an arm are divided by; the last two see to depth in another way
     "none": "not divided",
-    "total": "by all counts",
-    "panel_total": "by the panel's counts",
-    "nuclei": "by nuclei",
-    "alone": "on its own",
+    "total": "÷ all counts",
+    "panel_total": "÷ panel's counts",
+    "nuclei": "÷ nuclei",
+    "spot": "within the spot",
+    "corrected": "corrected log",
 }
 TRANSFORMS = {  # label, colour, marker
     "identity": ("as it is", "#E69F00", "v"),
@@ -67,10 +68,10 @@ TRANSFORMS = {  # label, colour, marker
     "acosh": ("acosh", "#CC79A7", "D"),
     "pearson_residual": ("Pearson residual", "#0072B2", "s"),
     "clr": ("centred log-ratio", "#56B4E9", "P"),
-    "rank": ("rank in the spot", "#117733", "X"),
-    "depth_regressed_log": ("log, depth regressed out", "#332288", "<"),
-    "nuclei_regressed_log": ("log, nuclei regressed out", "#999933", ">"),
-    "thinned": ("log, thinned to equal depth", "#882255", "p"),
+    "rank": ("rank", "#117733", "X"),
+    "depth_regressed_log": ("depth regressed out", "#332288", "<"),
+    "nuclei_regressed_log": ("nuclei regressed out", "#999933", ">"),
+    "thinned": ("thinned to equal depth", "#882255", "p"),
 }
 OTHER_TARGETS = (("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"))
 FLOORS = {"nuclei": ("nuclei alone", "x"), "depth": ("depth alone", "+")}
@@ -551,8 +552,7 @@ def by_arm(ax: Axes, arms: pd.DataFrame, value: str, marks: Mapping[str, tuple[s
         if y and size_factor != order[y - 1][0]:
             ax.axhline(y - 0.5, color="0.85", lw=1, zorder=0)
     ax.axvline(0, color=GREY, lw=0.8, zorder=0)
-    names = [f"{SIZE_FACTORS[size_factor]}, {TRANSFORMS[transform][0]}" for size_factor, transform in order]
-    ax.set_yticks(range(len(order)), [name.removeprefix(f"{SIZE_FACTORS['alone']}, ") for name in names])
+    ax.set_yticks(range(len(order)), [f"{SIZE_FACTORS[size]}, {TRANSFORMS[transform][0]}" for size, transform in order])
     ax.set_ylim(len(order) - 0.5, -0.5)
     ax.set_title(_count(arms["section"].nunique(), "sections"))
     _legend(ax, [_handle("median", GREY, "|"), *(_handle(*mark) for mark in marks.values())], columns=1)
