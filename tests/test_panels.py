@@ -55,9 +55,12 @@ def tables():
     readings = every(reading=["disc", "crop", "hovernet"], section=sections, target=TARGETS)
     readings = readings.assign(median_abs_rho_nuclei=wave, chance_abs_rho_nuclei=0.05)
     depth = pd.DataFrame({"section": sections, "median_total_counts": np.arange(N) * 1000 + 600})
+    arms = every(size_factor=["total"], transform=["log", "pearson_residual"], section=sections).merge(depth)
+    arms = arms.assign(median_rho_depth=wave, chance_rho_depth=0.07)
     return {"spots": spots, "summary": summary, "top": top, "ranked": ranked, "couplings": couplings,
             "genes": genes, "moments": moments, "losses": losses, "sections": depth, "pits": pits,
-            "coverage": coverage, "curves": curves, "ladder": ladder, "readings": readings}  # fmt: skip
+            "coverage": coverage, "curves": curves, "ladder": ladder, "readings": readings,
+            "arms": arms}  # fmt: skip
 
 
 PANELS = {
@@ -71,6 +74,7 @@ PANELS = {
     "predictability_and_coupling": lambda ax, t: panels.predictability_and_coupling(ax, t["couplings"], "ridge"),
     "coupling_by_depth": lambda ax, t: panels.coupling_by_depth(ax, t["summary"], t["sections"]),
     "coupling_by_reading": lambda ax, t: panels.coupling_by_reading(ax, t["readings"]),
+    "arms_by_depth": lambda ax, t: panels.arms_by_depth(ax, t["arms"]),
     "gene_by_gene": lambda ax, t: panels.gene_by_gene(ax, t["genes"]),
     "loss_curve": lambda ax, t: panels.loss_curve(ax, t["losses"]),
     "pit_histogram": lambda ax, t: panels.pit_histogram(ax, t["pits"]),
@@ -133,6 +137,25 @@ def test_readings_stand_from_the_top_in_their_order_each_with_its_sections(ax, t
         expected = own["median_abs_rho_nuclei"].dropna()
         np.testing.assert_allclose(sorted(drawn[np.abs(drawn[:, 1] - i) < 0.5, 0]), sorted(expected))
     assert "chance (median)" in legend(ax)
+
+
+def test_arms_stand_from_the_top_in_their_order_each_with_its_sections(ax, tables):
+    panels.by_arm(ax, tables["arms"], "median_rho_depth", "coupling", {"chance_rho_depth": ("chance", "black", "|")})
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["÷ all counts, log", "÷ all counts, Pearson residual"]
+    assert ax.yaxis_inverted()
+    for i, (transform, own) in enumerate(tables["arms"].groupby("transform")):
+        drawn = points(ax, panels.TRANSFORMS[transform][1])
+        np.testing.assert_allclose(sorted(drawn[:, 0]), sorted(own["median_rho_depth"]))
+        assert (np.abs(drawn[:, 1] - i) < 0.5).all()
+    assert legend(ax) == ["median", "chance"]
+
+
+def test_each_section_is_a_point_of_its_transforms_colour_at_its_depth(ax, tables):
+    panels.arms_by_depth(ax, tables["arms"])
+    for transform, own in tables["arms"].groupby("transform"):
+        expected = own[["median_total_counts", "median_rho_depth"]].sort_values("median_total_counts")
+        np.testing.assert_allclose(points(ax, panels.TRANSFORMS[transform][1]), expected)
+    assert legend(ax) == ["log", "Pearson residual", "chance"]
 
 
 def test_only_the_chosen_ranking_is_drawn(ax, tables):

@@ -535,8 +535,8 @@ def arms_by_depth(ax: Axes, arms: pd.DataFrame) -> Axes:
     return ax
 
 
-def by_arm(ax: Axes, arms: pd.DataFrame, value: str, marks: Mapping[str, tuple[str, str, str]] = {}) -> Axes:
-    """A score of every arm, from the top in the table's order: a point a section, medians as bars.
+def by_arm(ax: Axes, arms: pd.DataFrame, value: str, name: str, marks: Mapping[str, tuple[str, str, str]] = {}) -> Axes:
+    """`value`, called `name`, of every arm, from the top in the table's order: a point a section, medians as bars.
 
     `arms` has size_factor, transform, section, `value`, and the columns of `marks`, drawn as medians in the label,
     colour and marker given there. Grey lines part the size factors.
@@ -553,7 +553,7 @@ def by_arm(ax: Axes, arms: pd.DataFrame, value: str, marks: Mapping[str, tuple[s
             ax.axhline(y - 0.5, color="0.85", lw=1, zorder=0)
     ax.axvline(0, color=GREY, lw=0.8, zorder=0)
     ax.set_yticks(range(len(order)), [f"{SIZE_FACTORS[size]}, {TRANSFORMS[transform][0]}" for size, transform in order])
-    ax.set_ylim(len(order) - 0.5, -0.5)
+    ax.set(xlabel=name, ylim=(len(order) - 0.5, -0.5))
     ax.set_title(_count(arms["section"].nunique(), "sections"))
     _legend(ax, [_handle("median", GREY, "|"), *(_handle(*mark) for mark in marks.values())], columns=1)
     return ax
