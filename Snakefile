@@ -186,7 +186,7 @@ BY_SPLIT = [panel for panel, (takes, _) in PANELS.items() if "predictability" in
 PAGES = [
     "1_data", "2_segmentation", "2b_segmentation_check", "2c_counting_accuracy", "2d_patches", "2e_nuclei_readings", "3_normalization", "3b_dependence", "4_stem_training", "4b_training_check",
     "4c_sampling", "4d_calibration", *PANELS, "5g_figure1", "6_tables", "6b_counting_and_conclusions", "7_ledger",
-    "audit",
+    "8_factorial", "audit",
 ]  # fmt: skip
 
 
@@ -612,6 +612,26 @@ rule ledger:
     params:
         values=lambda wildcards, input, output: values(
             "7_ledger", input, output, reference="../data/results/her2st", differs=config["differs"]
+        ),
+    shell:
+        PAPERMILL
+
+
+# --- beyond the paper ---
+
+
+rule factorial:
+    input:
+        notebook="notebooks/8_factorial.ipynb",
+        code=code("8_factorial"),
+        section_files=sections_as("encoded"),
+        panel_table=f"{RESULTS}/panel.csv",
+    output:
+        page=f"{BUILD}/pages/8_factorial.ipynb",
+        factorial=f"{RESULTS}/factorial.csv",
+    params:
+        values=lambda wildcards, input, output: values(
+            "8_factorial", input, output, split=config["splits"][0], n_random_maps=config["n_random_maps"]
         ),
     shell:
         PAPERMILL
