@@ -186,7 +186,7 @@ BY_SPLIT = [panel for panel, (takes, _) in PANELS.items() if "predictability" in
 PAGES = [
     "1_data", "2_segmentation", "2b_segmentation_check", "2c_counting_accuracy", "2d_patches", "2e_nuclei_readings", "3_normalization", "3b_dependence", "4_stem_training", "4b_training_check",
     "4c_sampling", "4d_calibration", *PANELS, "5g_figure1", "6_tables", "6b_counting_and_conclusions", "7_ledger",
-    "8_factorial", "audit",
+    "8_factorial", "10_partial", "11_controls", "audit",
 ]  # fmt: skip
 
 
@@ -652,6 +652,46 @@ rule audit:
             "audit", input, output, n_draws=99, seed=config["seeds"][0],
             backbone="ridge" if EXAMPLE_FIT == "linear" else "stem",
             space="log2" if EXAMPLE_FIT == "linear" else config["stem_targets"][0],
+        ),  # fmt: skip
+    shell:
+        PAPERMILL
+
+
+rule partial:
+    input:
+        notebook="notebooks/10_partial.ipynb",
+        code=code("10_partial"),
+        predictions=fits(f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"),
+        section_files=images(f"{BUILD}/sections/{{section}}.h5ad"),
+    output:
+        page=f"{BUILD}/pages/10_partial.ipynb",
+        gene_table=f"{RESULTS}/partial_genes.csv.gz",
+        partial_table=f"{RESULTS}/partial.csv",
+    params:
+        values=lambda wildcards, input, output: values(
+            "10_partial", input, output,
+            targets=config["targets"], split=config["splits"][0], example=config["example"],
+        ),  # fmt: skip
+    shell:
+        PAPERMILL
+
+
+rule controls:
+    input:
+        notebook="notebooks/11_controls.ipynb",
+        code=code("11_controls"),
+        section_files=images(f"{BUILD}/encoded/{{section}}.h5ad"),
+        predictions=fits(f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"),
+        panel_table=f"{RESULTS}/panel.csv",
+    output:
+        page=f"{BUILD}/pages/11_controls.ipynb",
+        controls_table=f"{RESULTS}/controls.csv",
+        refitted_table=f"{RESULTS}/controls_refitted.csv",
+        coupling_table=f"{RESULTS}/controls_coupling.csv",
+    params:
+        values=lambda wildcards, input, output: values(
+            "11_controls", input, output,
+            targets=config["targets"], splits=config["splits"], n_random_maps=config["n_random_maps"],
         ),  # fmt: skip
     shell:
         PAPERMILL
