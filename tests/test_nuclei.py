@@ -235,7 +235,7 @@ def test_the_defaults_are_not_fitted_to_the_tile_they_are_scored_on(tiles):
     """Leave one tile out: share of eosin, scale and contrast are chosen on 12 tiles and scored on the 13th."""
     table = nuclei.leave_one_tile_out(tiles[0.688], 0.688)
     assert table["f1"].mean() >= 0.82 and table["f1"].min() >= 0.72
-    assert table["count_error"].mean() <= 0.11
+    assert table["count_error"].mean() <= 0.1
 
 
 def test_a_tile_has_no_say_in_its_own_setting(monkeypatch):
