@@ -177,6 +177,8 @@ def test_one_size_factor_and_a_monotone_transform_are_one_arm_to_spearman(random
         for transform in ("sqrt", "log", "acosh"):
             np.testing.assert_allclose(rho(size_factor, transform), same, rtol=1e-12)
         np.testing.assert_allclose(rho(size_factor, "acosh", theta=np.inf), same, rtol=1e-12)
+    # Without a size factor a residual only shifts and stretches each gene.
+    np.testing.assert_allclose(rho("none", "pearson_residual"), rho("none", "identity"), rtol=1e-12)
     cp10k = normalization.log1p_cp10k(random_section)
     expected = [stats.spearmanr(gene, covariate).statistic for gene in cp10k.T]
     np.testing.assert_allclose(rho("total", "log"), expected, atol=2e-3)  # rounding breaks ties of CP10k
