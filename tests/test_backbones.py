@@ -253,3 +253,24 @@ def test_sections_that_cannot_be_used_are_named(cohort):
     narrow = cohort["A2"].copy()
     narrow.obsm["patch"] = narrow.obsm["patch"][:, :3]
     refused({**cohort, "A2": narrow}, "different numbers of features .*'A2': 3")
+
+
+def test_place_alone_predicts_what_is_smooth_and_alike_in_all_sections_wherever_they_lie(cohort):
+    rng = np.random.default_rng(3)
+    for adata in cohort.values():
+        adata.obsm["lattice"] = rng.uniform(0, 20, (adata.n_obs, 2))
+        x, y = adata.obsm["lattice"].T
+        adata.layers["log2"][:, 0] = np.sin(x / 5) * y + 0.1 * rng.normal(size=len(x))
+        adata.layers["log2"][:, 1] = rng.normal(size=len(x))
+    prediction = backbones.predict(cohort, "B1", "log2", "position")
+    assert pcc(prediction, "up") > 0.9 > 0.4 > abs(pcc(prediction, "down"))
+    cohort["B1"].obsm["lattice"] = 3 * cohort["B1"].obsm["lattice"] + 100
+    moved = backbones.predict(cohort, "B1", "log2", "position")
+    np.testing.assert_allclose(moved.layers["predicted"], prediction.layers["predicted"], rtol=1e-5)
+
+
+def test_the_stain_alone_is_a_floor_too(cohort):
+    for adata in cohort.values():
+        adata.obs["haematoxylin"] = 0.01 * adata.obs["n_nuclei"]
+    stain, nuclei = (backbones.predict(cohort, "B1", "log2", floor) for floor in ("haematoxylin", "nuclei"))
+    np.testing.assert_allclose(stain.layers["predicted"], nuclei.layers["predicted"], rtol=1e-5)

@@ -13,9 +13,10 @@ from sklearn.model_selection import KFold, LeaveOneGroupOut
 from sklearn.preprocessing import StandardScaler
 
 from helpers import store
-from helpers.schema import MEASURED, PATCH, PATCH_AUGMENTED, PREDICTED
+from helpers.schema import LATTICE, MEASURED, PATCH, PATCH_AUGMENTED, PREDICTED
 
 SPLITS = ("section", "patient")
+SMOOTH = 3  # degree in x and in y of what a place alone may say
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(0, 5, 11))
 # Samples to be judged as such: in ten calls those of dpm scatter as those of a thousand steps do, ddim's less.
 FAIR = {"sampler": "dpm", "calls": 10, "n_samples": 20, "antithetic": False, "shared": False}
@@ -126,6 +127,21 @@ def log_depth(section: AnnData) -> np.ndarray:
     return np.log1p(section.obs[["total_counts"]].to_numpy())
 
 
+def haematoxylin(section: AnnData) -> np.ndarray:
+    """The mean haematoxylin in each spot's disc, one column: the stain, before anyone counts nuclei."""
+    return section.obs[["haematoxylin"]].to_numpy()
+
+
+def position(section: AnnData) -> np.ndarray:
+    """Smooth functions of the place in the section: products of Legendre polynomials of x and y, without the constant.
+
+    Every section is stretched to the same square, so a place can only say what holds there in other sections too.
+    """
+    xy = np.asarray(section.obsm[LATTICE], float)
+    x, y = (2 * (xy - xy.min(axis=0)) / np.maximum(np.ptp(xy, axis=0), 1) - 1).T
+    return np.polynomial.legendre.legvander2d(x, y, (SMOOTH, SMOOTH))[:, 1:]
+
+
 # How it is fitted: (x, y, section of each row, x of the held-out spots) -> their y, and what to keep of the fit.
 
 
@@ -190,6 +206,8 @@ BACKBONES: dict[str, tuple[Callable, Callable]] = {
     "stem": (patch, stem),
     "ridge": (patch, ridge),
     "nuclei": (nuclei_count, line),
+    "haematoxylin": (haematoxylin, line),
+    "position": (position, ridge),
     # An oracle, not a model: it is shown the depth measured on the held-out spots themselves.
     "depth": (log_depth, line),
 }
