@@ -186,7 +186,7 @@ BY_SPLIT = [panel for panel, (takes, _) in PANELS.items() if "predictability" in
 PAGES = [
     "1_data", "2_segmentation", "2b_segmentation_check", "2c_counting_accuracy", "2d_patches", "2e_nuclei_readings", "3_normalization", "3b_dependence", "4_stem_training", "4b_training_check",
     "4c_sampling", "4d_calibration", *PANELS, "5g_figure1", "6_tables", "6b_counting_and_conclusions", "7_ledger",
-    "8_factorial", "10_partial", "11_controls", "audit",
+    "8_factorial", "9_floors", "10_partial", "11_controls", "audit",
 ]  # fmt: skip
 
 
@@ -653,6 +653,26 @@ rule audit:
             backbone="ridge" if EXAMPLE_FIT == "linear" else "stem",
             space="log2" if EXAMPLE_FIT == "linear" else config["stem_targets"][0],
         ),  # fmt: skip
+    shell:
+        PAPERMILL
+
+
+rule floors:
+    input:
+        notebook="notebooks/9_floors.ipynb",
+        code=code("9_floors"),
+        predictability=f"{RESULTS}/predictability.csv.gz",
+        targets_folder=f"{BUILD}/targets",
+        panel_table=f"{RESULTS}/panel.csv",
+        controls_table=f"{RESULTS}/controls.csv",
+    output:
+        page=f"{BUILD}/pages/9_floors.ipynb",
+        floors_table=f"{RESULTS}/floors.csv",
+        excess_table=f"{RESULTS}/floors_excess.csv",
+    params:
+        values=lambda wildcards, input, output: values(
+            "9_floors", input, output, targets=config["targets"], splits=config["splits"]
+        ),
     shell:
         PAPERMILL
 
