@@ -82,13 +82,14 @@ def test_variational_term_trains_the_variance_alone():
 
 def test_schedule_of_diffusers_is_ours():
     ours = diffusion.schedule()["alphas_cumprod"]
-    for sampler in ("ddim", "dpm"):
+    for sampler in ("ddim", "dpm", "sde"):
         close(diffusion.scheduler(sampler, "v").alphas_cumprod.double(), ours, atol=1e-6)
 
 
 def test_nothing_is_clipped():
     assert not diffusion.scheduler("ddim", "epsilon").config.clip_sample
-    assert not diffusion.scheduler("dpm", "epsilon").config.thresholding
+    for sampler in ("dpm", "sde"):
+        assert not diffusion.scheduler(sampler, "epsilon").config.thresholding
 
 
 def noise(*settings):
@@ -123,14 +124,14 @@ def normal(prediction):
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v"])
-@pytest.mark.parametrize("sampler", ["ancestral", "ddim", "dpm"])
+@pytest.mark.parametrize("sampler", ["ancestral", "ddim", "dpm", "sde"])
 def test_each_way_back_ends_in_the_distribution_that_the_network_knows(sampler, prediction):
     generator = torch.Generator().manual_seed(0)
     x, y = diffusion.starts(400, 1, 10, generator), torch.ones(400, 1)
     if sampler == "ancestral":
         back = diffusion.ancestral(normal(prediction), x, y, prediction, generator)
     else:
-        back = diffusion.few_calls(normal(prediction), x, y, prediction, sampler, 50)
+        back = diffusion.few_calls(normal(prediction), x, y, prediction, sampler, 50, generator)
     assert back.mean().item() == pytest.approx(MEAN + 1, abs=0.03)
     assert back.std().item() == pytest.approx(SD, rel=0.08)
 

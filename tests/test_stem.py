@@ -107,7 +107,7 @@ def published_samples(linear, fitted):
     return stem.sample(fitted, linear[0][:16], n_samples=8, sampler="ancestral", antithetic=False).reshape(-1, 8)
 
 
-@pytest.mark.parametrize("sampler", ["ddim", "dpm"])
+@pytest.mark.parametrize("sampler", ["ddim", "dpm", "sde"])
 def test_few_calls_draw_from_what_a_thousand_do(linear, fitted, published_samples, sampler):
     """Over spots and samples, per gene: same mean, same spread."""
     few = stem.sample(fitted, linear[0][:16], n_samples=8, calls=20, sampler=sampler).reshape(-1, 8)
@@ -120,7 +120,7 @@ def test_same_seed_same_numbers_other_seed_other_numbers(linear):
     runs = [stem.fit(y, x, seed=seed, **TINY, steps=5) for seed in (3, 3, 4)]
     assert all(torch.equal(a, b) for a, b in zip(*(r["weights"].values() for r in runs[:2]), strict=True))
     assert not torch.equal(runs[0]["loss"], runs[2]["loss"])
-    for settings in ({"sampler": "ddim", "calls": 3}, {"sampler": "ancestral"}):
+    for settings in ({"sampler": "ddim", "calls": 3}, {"sampler": "sde", "calls": 3}, {"sampler": "ancestral"}):
         draw = [stem.sample(runs[0], y[:2], seed=seed, n_samples=2, **settings) for seed in (5, 5, 6)]
         np.testing.assert_array_equal(draw[0], draw[1])
         assert np.abs(draw[0] - draw[2]).max() > 0.1
@@ -239,7 +239,7 @@ def test_refusals_say_what_to_do(linear, fitted):
         stem.fit(y, x, profile="big")
     with pytest.raises(ValueError, match="no hyperparameter stepz"):
         stem.fit(y, x, stepz=3)
-    with pytest.raises(ValueError, match="sampler is 'euler': choose from ancestral, ddim, dpm, mean"):
+    with pytest.raises(ValueError, match="sampler is 'euler': choose from ancestral, sde, ddim, dpm, mean"):
         stem.sample(fitted, y, sampler="euler")
     with pytest.raises(ValueError, match="hidden_size 10 is not a multiple of n_heads 4"):
         stem.Stem(3, 10, 1, 4, 2)

@@ -184,7 +184,7 @@ def stem(
     """STEM conditioned on the features; the prediction is the mean of its samples. `settings` are those of `stem.fit`.
 
     Kept beside it are samples (samples x spots x genes) that scatter as the model says: those behind the prediction if
-    they are ancestral and independent, else drawn by `FAIR`, as what is good for a mean is no picture of the scatter.
+    each has noise of its own all the way, else drawn by `FAIR`: what is good for a mean is no picture of the scatter.
     """
     import torch
 
@@ -196,7 +196,7 @@ def stem(
             torch.save(fitted, partial)
     hyper, samples = fitted["hyper"], sample(fitted, x_new, seed=seed, progress=progress)
     predicted = samples.mean(0)
-    if hyper["sampler"] != "ancestral" or hyper["antithetic"] or hyper["shared"]:
+    if hyper["sampler"] not in ("ancestral", "sde") or hyper["antithetic"] or hyper["shared"]:
         samples = sample(fitted, x_new, seed=seed, progress=progress, **FAIR)
     kept = {name: np.asarray(fitted[name]) for name in ("loss", "validation")}
     return predicted, kept | {"hyper": dict(hyper), "samples": samples}

@@ -168,16 +168,23 @@ def ancestral(
 
 
 def few_calls(
-    network: Network, x: torch.Tensor, y: torch.Tensor, prediction: str, sampler: str, calls: int
+    network: Network,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    prediction: str,
+    sampler: str,
+    calls: int,
+    generator: torch.Generator | None = None,
 ) -> torch.Tensor:
-    """From noise to a sample in few calls of the network; all chance is in the start, the path is deterministic.
+    """From noise to a sample in few calls of the network.
 
-    `sampler` is "ddim" (Song 2021, arXiv 2010.02502) or "dpm", DPM-Solver++ (Lu 2022, arXiv 2211.01095).
+    `sampler` is "ddim" (Song 2021, arXiv 2010.02502) or "dpm", DPM-Solver++ (Lu 2022, arXiv 2211.01095), whose chance
+    is all in the start, or "sde", DPM-Solver++ with fresh noise at every step, as ancestral sampling has it.
     """
     steps = scheduler(sampler, prediction)
     steps.set_timesteps(calls, device=x.device)
     for t in steps.timesteps:
-        x = steps.step(network(x, t.expand(len(x)), y)[:, :1], t, x).prev_sample
+        x = steps.step(network(x, t.expand(len(x)), y)[:, :1], t, x, generator=generator).prev_sample
     return x
 
 
@@ -195,6 +202,10 @@ def scheduler(sampler: str, prediction: str):
     }
     if sampler == "ddim":
         return DDIMScheduler(clip_sample=False, **settings)
+    if sampler == "dpm":
+        return DPMSolverMultistepScheduler(thresholding=False, **settings)
+    # Times spaced by noise (Karras 2022, arXiv 2206.00364): most of the variance between spots is made early.
+    settings |= {"algorithm_type": "sde-dpmsolver++", "use_karras_sigmas": True}
     return DPMSolverMultistepScheduler(thresholding=False, **settings)
 
 

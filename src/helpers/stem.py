@@ -45,8 +45,8 @@ PAPER = {
     "stratified": False,  # True: the times of a batch are spread evenly over the schedule
     "ema": 0.9999,
     "patience": 0,  # hundredths of the steps without a better loss on a validation section, then stop; 0: no such split
-    "sampler": "ancestral",  # "ddim", "dpm": few calls, by diffusers; "mean": the conditional mean in one call
-    "calls": 1000,  # of the network for each sample by ddim or dpm
+    "sampler": "ancestral",  # "sde", "ddim", "dpm": few calls, by diffusers; "mean": the mean in one call
+    "calls": 1000,  # of the network for each sample by sde, ddim or dpm
     "n_samples": 20,
     "antithetic": False,  # True: samples come in pairs that start from opposite noise
     "shared": False,  # True: a sample starts from the same noise in every spot
@@ -56,7 +56,7 @@ CHOICES = {
     "arm": ("as_is", "standardized", "clipped"),
     "prediction": ("epsilon", "v"),
     "rate": ("constant", "cosine"),
-    "sampler": ("ancestral", "ddim", "dpm", "mean"),
+    "sampler": ("ancestral", "sde", "ddim", "dpm", "mean"),
 }
 # What lets a small network converge in minutes.
 SHORT = {
@@ -71,9 +71,6 @@ SHORT = {
     "rate": "cosine",
     "stratified": True,
     "ema": 0.99,
-    "sampler": "ddim",
-    "calls": 10,
-    "antithetic": True,
 }
 REASONS = {
     "hidden_size": "a network that a few hundred spots can teach, in minutes",
@@ -99,8 +96,8 @@ REASONS = {
 }
 SMALL = {"hidden_size": 32, "depth": 2, "n_heads": 1, "batch_size": 32}
 PROFILES = {
-    "quick": PAPER | SHORT | SMALL | {"steps": 200, "n_samples": 8},
-    "cpu": PAPER | SHORT | SMALL | {"steps": 400},
+    "quick": PAPER | SHORT | SMALL | {"steps": 200, "n_samples": 8, "sampler": "ddim", "calls": 10, "antithetic": True},
+    "cpu": PAPER | SHORT | SMALL | {"steps": 400, "sampler": "sde", "calls": 20},
     "paper": PAPER,
 }
 
@@ -650,7 +647,7 @@ def backwards(model: Stem, x: torch.Tensor, y: torch.Tensor, hyper: dict, genera
         return diffusion.ancestral(network, x, y, hyper["prediction"], generator)
     if hyper["sampler"] == "mean":
         return diffusion.expected(network, x, y, hyper["prediction"])
-    return diffusion.few_calls(network, x, y, hyper["prediction"], hyper["sampler"], hyper["calls"])
+    return diffusion.few_calls(network, x, y, hyper["prediction"], hyper["sampler"], hyper["calls"], generator)
 
 
 def ladder(
