@@ -28,7 +28,9 @@ def section(name, n=60, seed=0, noise=0.1, shift=0.0):
     )
     adata = AnnData(obs=obs, var=pd.DataFrame(index=GENES))
     adata.layers["log2"] = np.column_stack([values, np.ones(n)])
+    adata.obs["haematoxylin"] = 0.01 * nuclei
     adata.obsm["spatial"] = rng.uniform(0, 1000, (n, 2))
+    adata.obsm["lattice"] = adata.obsm["spatial"] / 100
     adata.obsm["patch"] = np.column_stack([features, nuclei]).astype(np.float32)
     return adata
 
@@ -206,7 +208,7 @@ def test_a_prediction_says_what_it_is_and_survives_a_file(cohort, tiny, backbone
     assert (read.uns["backbone"], read.uns["target"], read.uns["held_out"]) == (backbone, "log2", "B1")
     assert (read.uns["split"], read.uns["seed"], list(read.obs_names)) == ("section", 3, list(cohort["B1"].obs_names))
     assert np.isfinite(read.layers["predicted"]).all()
-    assert list(read.obsm) == ["spatial"]
+    assert list(read.obsm) == ["lattice", "spatial"]
 
 
 def test_training_spots_too_few_to_choose_a_penalty_still_give_numbers(cohort):
@@ -270,7 +272,5 @@ def test_place_alone_predicts_what_is_smooth_and_alike_in_all_sections_wherever_
 
 
 def test_the_stain_alone_is_a_floor_too(cohort):
-    for adata in cohort.values():
-        adata.obs["haematoxylin"] = 0.01 * adata.obs["n_nuclei"]
     stain, nuclei = (backbones.predict(cohort, "B1", "log2", floor) for floor in ("haematoxylin", "nuclei"))
     np.testing.assert_allclose(stain.layers["predicted"], nuclei.layers["predicted"], rtol=1e-5)
