@@ -214,20 +214,29 @@ rule html:
         cp -r book {params.book}
         cp {input.pages} {params.book}
         cp -r {params.results} {params.book}/results
-        sed 's|COHORT_TITLE|{params.title}|' {input.look} > {params.book}/_config.yml
+        TITLE={params.title:q} %s -c 'import os, sys; print(sys.stdin.read().replace("COHORT_TITLE", os.environ["TITLE"]))' \
+            < {input.look} > {params.book}/_config.yml
         %s/jupyter-book build {params.book} --config {params.book}/_config.yml --path-output {params.built} -W --quiet
         mv {params.built}/_build/html {params.html}
         rm -rf {params.built}
-        """ % Path(sys.executable).parent
+        """ % (sys.executable, Path(sys.executable).parent)
 
 
 # --- raw files -> targets ---
+
+
+def raw_files():
+    """Every file below a root that is read and not written here: a corrected or added one re-runs what follows."""
+    downloaded = "manifest" in config and ROOT == config["root"]
+    written = "simulation" in config or downloaded
+    return [] if written else [str(path) for path in sorted(Path(ROOT).rglob("*")) if path.is_file()]
 
 
 checkpoint data:
     input:
         notebook="notebooks/1_data.ipynb",
         code=code("1_data"),
+        tracked=raw_files(),
     output:
         page=f"{BUILD}/pages/1_data.ipynb",
         section_table=f"{BUILD}/sections.csv",

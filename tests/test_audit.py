@@ -137,6 +137,33 @@ def test_one_section_is_scored_against_floors_of_its_own_and_tested_by_nothing()
     assert report["floors"]["pcc"].notna().all()
 
 
+def test_a_trend_across_a_section_on_its_own_is_not_turned_against_its_floor():
+    x = np.random.default_rng(0).normal(size=(100, 1))
+    y = np.linspace(0, 3, 100)[:, None] + 0.5 * x
+    predicted = audit.one_number({"a": x}, {"a": y}, "a")
+    assert np.corrcoef(predicted[:, 0], y[:, 0])[0, 1] > 0.3
+
+
+def test_a_gene_without_counts_leaves_the_score_of_the_others(cohort):
+    """A panel of 50, one gene never captured in one section: the score is that of 49."""
+    silent = {name: made.copy() for name, made in cohort.items()}
+    counts = silent["S0"].layers[schema.COUNTS].tolil()
+    counts[:, 0] = 0
+    silent["S0"].layers[schema.COUNTS] = counts.tocsr()
+    predicted = {name: knows_composition_alone(int(name[1:])).iloc[:, :50] for name in silent}
+    report = audit.assess(silent, predicted, "log1p_cp10k", n_draws=19, n_splits=1)
+    assert report["scores"]["pcc"].notna().all() and report["scores"]["n_undefined"].max() == 1
+    assert "nan" not in audit.sentence(report["summary"])
+
+
+def test_patients_are_counted_where_they_are_known():
+    five = {f"S{i}": section(i, patient="AB"[i % 2]) for i in range(5)}
+    flags = raised(assess(five, knows_composition_alone, "log1p_cp10k"))
+    assert flags["too few patients for a test"]
+    unknown = {f"S{i}": section(i) for i in range(5)}
+    assert raised(assess(unknown, knows_composition_alone, "log1p_cp10k"))["too few patients for a test"] is None
+
+
 def test_a_floor_never_sees_the_spots_it_predicts():
     x, y = np.arange(50.0)[:, None], np.zeros((50, 1))
     y[:10] = 1e6  # only the first block is unlike the rest
@@ -214,6 +241,16 @@ def test_what_cannot_be_audited_is_named_and_leaves_nothing(files, spoil, words)
         assert result.exit_code == 0 and len(json.loads((files / "out/audit.json").read_text())["scores"]) == 2 * 3 * 2
     else:
         assert result.exit_code == 2 and words in result.stderr and not (files / "out").exists()
+
+
+def test_spots_that_are_numbers_keep_their_names(files):
+    """AnnData's default names, with leading zeros in one file: names, not numbers."""
+    table = pd.DataFrame({"spot": [f"{i:03d}" for i in range(30)], "n_nuclei": range(30)})
+    made = AnnData(obs=pd.DataFrame(index=table["spot"]))
+    for ending, separator in ((".csv", ","), (".tsv", "\t")):
+        table.to_csv(files / f"n{ending}", sep=separator, index=False)
+        audit.add_nuclei(made, files / f"n{ending}")
+        assert made.obs["n_nuclei"].tolist() == list(range(30))
 
 
 def test_predictions_in_another_space_than_declared_are_remarked_on(files):

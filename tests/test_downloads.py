@@ -2,7 +2,9 @@ import functools
 import http.server
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
+import httpx
 import huggingface_hub
 import pandas as pd
 import pytest
@@ -85,10 +87,12 @@ def hub(monkeypatch):
     """The calls that reach the hub, which gives the files that are asked for, or the error it is told to raise."""
     calls = []
 
-    def snapshot_download(repo_id, *, local_dir, allow_patterns, **more):
-        calls.append({"repo_id": repo_id, "allow_patterns": allow_patterns} | more)
+    def repo_info(*_, **__):
         if hub_fails:
             raise hub_fails[0]
+
+    def snapshot_download(repo_id, *, local_dir, allow_patterns, **more):
+        calls.append({"repo_id": repo_id, "allow_patterns": allow_patterns} | more)
         for pattern in allow_patterns:
             path = Path(local_dir) / pattern
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,13 +101,12 @@ def hub(monkeypatch):
 
     hub_fails = []
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda token: SimpleNamespace(repo_info=repo_info))
     monkeypatch.setattr(huggingface_hub, "get_token", lambda: "hf_token")
     return calls, hub_fails
 
 
 def refusal(kind):
-    import httpx
-
     return kind("no", response=httpx.Response(403, request=httpx.Request("GET", "https://huggingface.co")))
 
 
@@ -146,11 +149,15 @@ def test_the_cohort_of_the_config_is_the_36_sections_of_the_paper(hub, tmp_path,
         (refusal(errors.GatedRepoError), "not granted: accept the terms"),
         (refusal(errors.RepositoryNotFoundError), "token is not valid"),
         (errors.LocalEntryNotFoundError("no"), "check the network"),
+        (httpx.ProxyError("no"), "check the network"),
     ],
-    ids=["gated", "token", "network"],
+    ids=["gated", "token", "network", "proxy"],
 )
 def test_the_hub_s_refusals_are_said_with_what_to_do(hub, tmp_path, error, says):
+    """Also where an earlier download left files: without asking first, the hub's client would only warn."""
     _, fails = hub
+    (tmp_path / "st").mkdir()
+    (tmp_path / "st/SPA119.h5ad").write_bytes(b"earlier")
     fails.append(error)
     with pytest.raises(OSError, match=says):
         downloads.fetch_hest(tmp_path, ["SPA119"])

@@ -21,6 +21,7 @@ from helpers import (
     backbones,
     cohorts,
     controls,
+    images,
     inference,
     layouts,
     normalization,
@@ -126,7 +127,7 @@ def one_number(
     """What a straight line on one number per spot predicts for a section, spots x genes.
 
     Fitted on the other sections; a section on its own is cut into blocks of consecutive spots, each predicted from
-    the rest.
+    the rest up to its level, which no correlation sees.
     """
     others = [name for name in x if name != held_out]
     if others:
@@ -138,6 +139,8 @@ def one_number(
         rest = np.setdiff1d(np.arange(len(out)), block)
         fit = (part[held_out][rest] for part in (x, y))
         out[block] = backbones.line(*fit, np.full(len(rest), held_out), x[held_out][block])[0]
+        # The mean of the rest is low where the block is high: left in, it would turn a trend against the floor.
+        out[block] -= y[held_out][rest].mean(axis=0)
     return out
 
 
@@ -239,12 +242,17 @@ def _floor_scores(
     if any(value is None for value in known.values()):
         return pd.DataFrame()
     pcc = scores.pearson(measured[name], one_number(known, measured, name))
-    table = pd.DataFrame([{"k": k, "pcc": scores.pcc_at_k(pcc, k)} for k in _ks(pcc)])
+    table = pd.DataFrame([{"k": k, "pcc": _pcc_at(pcc, k)} for k in _ks(pcc)])
     return table.assign(floor=floor, section=name, space=space)
 
 
 def _ks(pcc: np.ndarray) -> list[int]:
     return [k for k in KS if k <= len(pcc)] or [len(pcc)]
+
+
+def _pcc_at(pcc: np.ndarray, k: int) -> float:
+    """PCC-k over the genes that have a PCC, where these are fewer than k; NaN where none has."""
+    return scores.pcc_at_k(pcc, min(k, int(np.isfinite(pcc).sum())))
 
 
 def _at_ks(
@@ -256,8 +264,8 @@ def _at_ks(
     _, drawn = inference.null_correlations(measured, predicted, basis, n_draws=n_draws, seed=seed)
     rows = []
     for k in _ks(pcc):
-        best, value = scores.top_k(pcc, k), scores.pcc_at_k(pcc, k)
-        null = np.array([scores.pcc_at_k(draw, k) for draw in drawn.T])
+        best, value = scores.top_k(pcc, k), _pcc_at(pcc, k)
+        null = np.array([_pcc_at(draw, k) for draw in drawn.T])
         rows.append(
             {
                 "k": k,
@@ -284,7 +292,7 @@ def summarize(report: Mapping, held: Mapping[str, AnnData], n_genes: int, space:
     """The numbers of the headline: medians over sections in the model's own space."""
     own = _headline(report["scores"], space)
     k = int(own["k"].iloc[0])
-    patients = {str(section.uns.get("patient", "")) for section in held.values()}
+    patients = {_patient(section) for section in held.values()}
     row = {
         "space": space,
         "n_sections": len(held),
@@ -308,6 +316,10 @@ def summarize(report: Mapping, held: Mapping[str, AnnData], n_genes: int, space:
     return row
 
 
+def _patient(section: AnnData) -> str:
+    return str(section.obs["patient"].iloc[0] if "patient" in section.obs else section.uns.get("patient", ""))
+
+
 def _headline(table: pd.DataFrame, space: str) -> pd.DataFrame:
     """Rows of one space, at the k nearest to 50."""
     part = table[table["space"] == space]
@@ -322,30 +334,32 @@ def flags(report: Mapping, panel_chosen_on: str) -> list[dict]:
     def flag(name: str, raised: bool | None, evidence: str, advice: str) -> None:
         found.append({"flag": name, "raised": raised, "evidence": evidence, "advice": advice})
 
+    def over(score: float, other: float) -> bool | None:
+        return None if np.isnan([score, other]).any() else bool(score > other)
+
     known = {floor: summary[floor] for floor in FLOORS if summary[floor] is not None}
-    best = max(known, key=known.get)
     words = "; ".join(f"{floor} alone {value:.3f}" for floor, value in known.items())
     flag(
         "beaten by one number per spot",
-        bool(summary["pcc"] <= known[best]),
+        over(max(known.values()), summary["pcc"]),
         f"PCC-{k} {summary['pcc']:.3f} in its own space; {words}"
         + ("" if "nuclei" in known else "; the number of nuclei was not given"),
         "report the excess over these floors, not the score alone",
     )
     twin, own = (_headline(report[table], summary["space"]).set_index("section") for table in ("twin", "scores"))
-    over = twin["pcc"] > twin["chance_95"]
+    skilled = twin["pcc"] > twin["chance_95"]
     flag(
         "skill on the depth-only twin",
-        bool(over.mean() > 0.5),
+        None if twin["pcc"].isna().all() else bool(skilled.mean() > 0.5),
         f"on counts redrawn so that spots differ in depth alone, PCC-{k} is {twin['pcc'].median():.3f} "
         f"(chance {twin['chance_95'].median():.3f}, on the real counts {own['pcc'].median():.3f}); above chance in "
-        f"{over.sum()} of {len(over)} sections",
+        f"{skilled.sum()} of {len(skilled)} sections",
         "score in a space that is free of depth as well, and show this number",
     )
     above = own["pcc"] > own["chance_95"]
     flag(
         "no better than chance",
-        bool(above.mean() < 0.5),
+        None if own["pcc"].isna().all() else bool(above.mean() < 0.5),
         f"above 95 % of spatially randomized predictions in {above.sum()} of {len(own)} sections",
         "nothing else on this card says anything about such predictions",
     )
@@ -375,10 +389,11 @@ def flags(report: Mapping, panel_chosen_on: str) -> list[dict]:
         f"up to {undefined} genes of a section are constant, in the prediction or as measured: no correlation",
         "say how many genes were left out, and why",
     )
-    n_patients = summary["n_patients"] or summary["n_sections"]
+    # Patients that are not known are no more than the sections.
+    most = summary["n_patients"] or summary["n_sections"]
     flag(
         "too few patients for a test",
-        n_patients < inference.MIN_PATIENTS,
+        True if most < inference.MIN_PATIENTS else False if summary["n_patients"] else None,
         f"sections: {summary['n_sections']}, patients: {summary['n_patients'] or 'not known'}",
         f"with fewer than {inference.MIN_PATIENTS} patients give the values of each section and no p",
     )
@@ -452,7 +467,12 @@ def read_section(pattern: str, name: str, counts_layer: str | None, gene_names: 
 def add_nuclei(section: AnnData, path: Path) -> None:
     """Put `n_nuclei` into obs: from a table with a row a spot (spot, n_nuclei), or from a file of nuclei."""
     if path.suffix in (".csv", ".gz", ".tsv"):
-        table = store.read_table(path, ["spot", "n_nuclei"]).set_index("spot")["n_nuclei"]
+        table = predictions.read_named(path)
+        if "n_nuclei" not in table:
+            raise ValueError(f"{path}: no column n_nuclei; it has {', '.join(table.columns)}; spots stand in the first")
+        if table.index.has_duplicates:
+            raise ValueError(f"{path}: spot {table.index[table.index.duplicated()][0]!r} occurs twice; keep one")
+        table = table["n_nuclei"].astype(float)
         if missing := len(section.obs_names.difference(table.index)):
             raise ValueError(f"{path}: no row for {missing} of {section.n_obs} spots; give each spot's n_nuclei")
         section.obs["n_nuclei"] = table.reindex(section.obs_names).to_numpy(float)
@@ -503,7 +523,7 @@ def main(
             raise ValueError("give the counts one way: --counts pattern of h5ad files, or --cohort config")
         if cohort:
             readers = cohorts.readers(cohorts.load(cohort))
-            read = {name: sections.read(name=name, **readers) for name in known}
+            read = {name: sections.read(name=name, **readers, embedded=images.embedded_mpp) for name in known}
         else:
             read = {name: read_section(counts, name, counts_layer or None, gene_names or None) for name in known}
         for name, section in read.items() if nuclei else ():
@@ -524,9 +544,12 @@ def main(
 def plain(report: Mapping) -> dict:
     """The report as JSON can hold it: tables as lists of rows."""
     tables = {key: value for key, value in report.items() if isinstance(value, pd.DataFrame)}
-    return dict(report) | {
-        key: json.loads(table.to_json(orient="records", double_precision=5)) for key, table in tables.items()
-    }
+    summary = {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in report["summary"].items()}
+    return (
+        dict(report)
+        | {"summary": summary}
+        | {key: json.loads(table.to_json(orient="records", double_precision=5)) for key, table in tables.items()}
+    )
 
 
 def write(report: Mapping, folder: Path, title: str) -> None:

@@ -55,18 +55,22 @@ def coverage(histogram: pd.DataFrame, share: float) -> float:
     return float(held[(centre - 0.5).abs() < share / 2].sum())
 
 
-def by_gene(genes: Sequence[str], measured: np.ndarray, predicted: np.ndarray, spread: np.ndarray) -> pd.DataFrame:
+def by_gene(
+    genes: Sequence[str], measured: np.ndarray, predicted: np.ndarray, spread: np.ndarray, n_samples: float
+) -> pd.DataFrame:
     """Per gene of one section, over its spots: what the gene variation curves draw.
 
-    All arrays are spots x genes; `spread` is the standard deviation (n - 1) of a spot's samples. Columns gene,
-    mean_measured, mean_predicted, variance_measured, variance_predicted (of the prediction, which is a mean) and
-    variance_sampled (of one sample: of the prediction plus within spots).
+    All arrays are spots x genes; `spread` is the standard deviation (n - 1) of a spot's samples, `n_samples` the number
+    of independent ones that the prediction averages (inf where noise cancels in pairs). Columns gene, mean_measured,
+    mean_predicted, variance_measured, variance_predicted (of the prediction, which is a mean) and variance_sampled (of
+    one sample: of the prediction plus what its mean took off the variance within spots).
     """
     table = pd.DataFrame({"gene": list(genes)})
     for name, values in (("measured", measured), ("predicted", predicted)):
         table[f"mean_{name}"] = np.mean(values, axis=0, dtype=float)
         table[f"variance_{name}"] = np.var(values, axis=0, dtype=float)
-    table["variance_sampled"] = table["variance_predicted"] + np.mean(np.square(spread), axis=0, dtype=float)
+    within = np.mean(np.square(spread), axis=0, dtype=float)
+    table["variance_sampled"] = table["variance_predicted"] + (1 - 1 / n_samples) * within
     return table
 
 

@@ -58,6 +58,7 @@ def fetch_hest(root: str | Path, ids: Iterable[str], revision: str = HEST_REVISI
     The dataset is gated: the token of the environment variable HF_TOKEN (or of `hf auth login`) has to belong to an
     account that accepted its terms. OSError says what is missing. Files appear only once they are whole.
     """
+    import httpx
     import huggingface_hub
     from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
@@ -67,6 +68,8 @@ def fetch_hest(root: str | Path, ids: Iterable[str], revision: str = HEST_REVISI
     ids = list(ids)
     wanted = [pattern.format(id=name) for name in ids for pattern in (*HEST_FILES, HEST_NUCLEI)]
     try:
+        # Asked first: with a folder from before, the download itself would only warn that the hub cannot be reached.
+        huggingface_hub.HfApi(token=token).repo_info(HEST, repo_type="dataset", revision=revision)
         huggingface_hub.snapshot_download(
             HEST, repo_type="dataset", revision=revision, local_dir=root, allow_patterns=wanted, token=token
         )
@@ -74,7 +77,7 @@ def fetch_hest(root: str | Path, ids: Iterable[str], revision: str = HEST_REVISI
         raise OSError(f"access not granted: accept the terms at {HEST_PAGE} with the account of HF_TOKEN") from error
     except RepositoryNotFoundError as error:
         raise OSError(f"the token is not valid: make one for the account that accepted {HEST_PAGE}") from error
-    except LocalEntryNotFoundError as error:
+    except (LocalEntryNotFoundError, httpx.HTTPError) as error:
         raise OSError(f"no connection to {HEST_PAGE}: check the network; what is there is kept, try again") from error
     needed = [pattern.format(id=name) for name in ids for pattern in HEST_FILES]
     if missing := [path for path in needed if not (Path(root) / path).is_file()]:

@@ -47,15 +47,17 @@ def read(path: str | Path) -> pd.DataFrame:
     return table
 
 
-def _read_text(path: Path) -> pd.DataFrame:
+def read_named(path: Path) -> pd.DataFrame:
+    """A table of text with a header, indexed by its first column; comma, semicolon or tab, by its header."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; check the pattern and the section's name")
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rt") as file:
             header = file.readline()
             separator = max(",;\t", key=header.count)
             # "NA" and the like may be names; only an empty cell or "nan" is missing.
-            table = pd.read_csv(
-                file, sep=separator, header=None, index_col=0, keep_default_na=False, na_values=["", "nan"]
-            )
+            known = {"dtype": {0: str}, "keep_default_na": False, "na_values": ["", "nan"]}
+            table = pd.read_csv(file, sep=separator, header=None, index_col=0, **known)
         names = next(csv.reader([header.rstrip("\r\n")], delimiter=separator))
         return _named(table.set_axis(names[-table.shape[1] :], axis=1))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, OSError, EOFError) as error:
@@ -98,10 +100,10 @@ def _named(table: pd.DataFrame) -> pd.DataFrame:
 
 
 READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
-    ".csv": _read_text,
-    ".csv.gz": _read_text,
-    ".tsv": _read_text,
-    ".tsv.gz": _read_text,
+    ".csv": read_named,
+    ".csv.gz": read_named,
+    ".tsv": read_named,
+    ".tsv.gz": read_named,
     ".parquet": _read_parquet,
     ".h5ad": _read_h5ad,
     ".npz": _read_npz,
