@@ -18,8 +18,8 @@ from helpers.schema import LATTICE, MEASURED, PATCH, PATCH_AUGMENTED, PREDICTED
 SPLITS = ("section", "patient")
 SMOOTH = 3  # degree in x and in y of what a place alone may say
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(0, 5, 11))
-# Samples to be judged as such: in ten calls those of dpm scatter as those of a thousand steps do, ddim's less.
-FAIR = {"sampler": "dpm", "calls": 10, "n_samples": 20, "antithetic": False, "shared": False}
+# Samples to be judged as such: they scatter as those of a thousand steps do, those of ddim less.
+FAIR = {"sampler": "sde", "calls": 20, "n_samples": 20, "antithetic": False, "shared": False}
 
 
 def predict(

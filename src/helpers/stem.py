@@ -71,6 +71,9 @@ SHORT = {
     "rate": "cosine",
     "stratified": True,
     "ema": 0.99,
+    "sampler": "ddim",
+    "calls": 10,
+    "antithetic": True,
 }
 REASONS = {
     "hidden_size": "a network that a few hundred spots can teach, in minutes",
@@ -96,8 +99,8 @@ REASONS = {
 }
 SMALL = {"hidden_size": 32, "depth": 2, "n_heads": 1, "batch_size": 32}
 PROFILES = {
-    "quick": PAPER | SHORT | SMALL | {"steps": 200, "n_samples": 8, "sampler": "ddim", "calls": 10, "antithetic": True},
-    "cpu": PAPER | SHORT | SMALL | {"steps": 400, "sampler": "sde", "calls": 20},
+    "quick": PAPER | SHORT | SMALL | {"steps": 200, "n_samples": 8},
+    "cpu": PAPER | SHORT | SMALL | {"steps": 400},
     "paper": PAPER,
 }
 
