@@ -736,12 +736,14 @@ rule reference:
         provenance=f"data/results/{config['cohort']}/provenance.json",
     run:
         folder = Path(output.provenance).parent
+        # Asked before the tables change what git sees.
+        commit = next(shell("git describe --always --dirty --abbrev=40", iterable=True))
         shell(f"rm -rf {folder} && mkdir -p {folder} && cp {RESULTS}/* {folder}")
         packages = ["anndata", "numpy", "pandas", "scanpy", "scikit-image", "scikit-learn", "scipy", "tiatoolbox", "torch"]
         provenance = {
             "cohort": config["title"],
             "differs": config["differs"],
-            "commit": next(shell("git describe --always --dirty --abbrev=40", iterable=True)),
+            "commit": commit,
             "config_sha256": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest(),
             "date": date.today().isoformat(),
             "python": sys.version.split()[0],
