@@ -161,7 +161,12 @@ PANELS = {  # notebook: the tables it reads, besides cohort; what it leaves
     "5b_median_coupling": ({"associations": "associations.csv.gz"}, {}),
     "5c_share_coupled": ({"associations": "associations.csv.gz"}, {}),
     "5d_predictability": (
-        {"predictability": "predictability.csv.gz", "associations": "associations.csv.gz", "fractions": "fraction_of_ridge.csv"},
+        {
+            "predictability": "predictability.csv.gz",
+            "associations": "associations.csv.gz",
+            "fractions": "fraction_of_ridge.csv",
+            "controls_table": "controls.csv",
+        },
         {},
     ),
     "5e_top_gene_coupling": (
@@ -178,6 +183,7 @@ PANELS = {  # notebook: the tables it reads, besides cohort; what it leaves
             "associations": "associations.csv.gz",
             "moments": "mean_variance.csv.gz",
             "fractions": "fraction_of_ridge.csv",
+            "controls_table": "controls.csv",
         },
         {"couplings": "couplings.csv"},
     ),
@@ -431,6 +437,7 @@ rule training_check:
             f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}", split=config["splits"], fit=ARMS
         ),
         ceilings=f"{BUILD}/ceilings.csv.gz",
+        controls_table=f"{RESULTS}/controls.csv",
     output:
         page=f"{BUILD}/pages/4b_training_check.ipynb",
         predictability=f"{RESULTS}/predictability.csv.gz",
@@ -593,6 +600,7 @@ rule figure1:
         predictability=f"{RESULTS}/predictability.csv.gz",
         couplings=f"{RESULTS}/couplings.csv",
         fractions=f"{RESULTS}/fraction_of_ridge.csv",
+        controls_table=f"{RESULTS}/controls.csv",
     output:
         page=f"{BUILD}/pages/5g_figure1.ipynb",
         figure=FIGURE,
@@ -635,6 +643,7 @@ rule factorial:
         code=code("8_factorial"),
         section_files=sections_as("encoded"),
         panel_table=f"{RESULTS}/panel.csv",
+        controls_table=f"{RESULTS}/controls.csv",
     output:
         page=f"{BUILD}/pages/8_factorial.ipynb",
         factorial=f"{RESULTS}/factorial.csv",
@@ -692,6 +701,7 @@ rule partial:
         code=code("10_partial"),
         predictions=fits(f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"),
         section_files=images(f"{BUILD}/sections/{{section}}.h5ad"),
+        controls_table=f"{RESULTS}/controls.csv",
     output:
         page=f"{BUILD}/pages/10_partial.ipynb",
         gene_table=f"{RESULTS}/partial_genes.csv.gz",

@@ -340,3 +340,10 @@ def test_shares_of_a_bar_end_at_their_sum_and_a_negative_one_lies_left_of_zero(a
     np.testing.assert_allclose(spans[:, 0], [(0, 0.3), (0.3, 0.5), (0.5, 0.6)])
     np.testing.assert_allclose(spans[:, 1], [(0, 0.1), (0, -0.1), (0.1, 0.4)])
     assert [text.get_text() for text in ax.get_yticklabels()] == ["ridge, log2(x + 1)", "nuclei alone, log2(x + 1)"]
+
+
+def test_flags_name_what_is_flagged_and_nothing_else():
+    skill = pd.DataFrame({"backbone": ["stem", "stem"], "target": TARGETS[:2], "flagged": [True, False]})
+    remark = panels.flags(skill)
+    assert "`stem`" in remark and panels.label(TARGETS[0]) in remark and panels.label(TARGETS[1]) not in remark
+    assert panels.flags(skill[~skill["flagged"]]) == ""

@@ -360,3 +360,16 @@ def test_couplings_by_section(rng):
 def test_drop_one_by_hand():
     table = scores.drop_one(pd.Series({"s1": 1.0, "s2": 2.0, "s3": 9.0})).set_index("dropped")["median"]
     assert table.to_dict() == {"none": 2.0, "s1": 5.5, "s2": 5.0, "s3": 1.5}
+
+
+def test_a_score_is_flagged_where_most_sections_show_skill_on_depth_alone():
+    rows = [("ridge", "log2", [True, True, False]), ("ridge", "pearson_residual", [True, False, False])]
+    controls = pd.DataFrame(
+        [(b, t, "section", twin, flag) for b, t, flags in rows for flag in flags for twin in ("depth_only", "real")],
+        columns=["backbone", "target", "split", "twin", "flagged"],
+    )
+    controls.loc[controls["twin"] == "real", "flagged"] = True  # only the twin counts
+    skill = scores.twin_skill(controls, "section").set_index("target")
+    assert skill["n_flagged"].to_dict() == {"log2": 2, "pearson_residual": 1}
+    assert skill["flagged"].to_dict() == {"log2": True, "pearson_residual": False}
+    assert scores.twin_skill(controls, "patient").empty

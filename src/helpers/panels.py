@@ -118,6 +118,22 @@ def label(name: str) -> str:
     return TARGETS[name][0] if name in TARGETS else (METRICS | READINGS | ROWS).get(name, name)
 
 
+def flags(skill: pd.DataFrame) -> str:
+    """The remark (Markdown) that goes wherever scores are shown: which of them need no biology.
+
+    `skill` is what `scores.twin_skill` returns.
+    """
+    raised = skill[skill["flagged"]]
+    if raised.empty:
+        return ""
+    by_backbone = raised.assign(name=raised["target"].map(label)).groupby("backbone", sort=False)["name"]
+    listed = "; ".join(f"`{backbone}` in {', '.join(names)}" for backbone, names in by_backbone)
+    return (
+        ":::{note}\n⚑ Scores that show skill also on counts in which only depth varies, in more than half of the "
+        f"sections: {listed}. Such a score alone is no evidence of biology ([controls](11_controls.ipynb)).\n:::"
+    )
+
+
 def looks(targets: Sequence[str]) -> dict[str, tuple[str, str, str]]:
     """Label, colour and marker of each target, known ones first; a new one gets the next colour that is free."""
     new = [target for target in dict.fromkeys(targets) if target not in TARGETS]

@@ -414,6 +414,17 @@ def training_gap(fractions: pd.DataFrame) -> float:
     return float((by_split.max() - by_split.min()).max()) if len(fractions) else 0.0
 
 
+def twin_skill(controls: pd.DataFrame, split: str) -> pd.DataFrame:
+    """In how many sections a score shows skill where only depth varies, per backbone and target.
+
+    `controls` holds a row per section, twin and score, with `flagged`. Columns backbone, target, n_flagged,
+    n_sections, and flagged: in more than half of the sections, where chance alone flags one in twenty.
+    """
+    part = controls[(controls["twin"] == "depth_only") & (controls["split"] == split)]
+    table = part.groupby(["backbone", "target"], sort=False)["flagged"].agg(n_flagged="sum", n_sections="size")
+    return table.assign(flagged=table["n_flagged"] > table["n_sections"] / 2).reset_index()
+
+
 def drop_one(values: pd.Series) -> pd.DataFrame:
     """Whether one section carries a median: dropped, median of the others. `values` is indexed by section."""
     rows = [("none", values.median())] + [(section, values.drop(section).median()) for section in values.index]
