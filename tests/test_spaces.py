@@ -57,6 +57,32 @@ def test_a_prediction_of_depth_alone_is_exactly_constant_among_residuals():
     assert np.ptp(spaces.convert(log, "log2", "pearson_residual", SHARE, 50.0), axis=0).max() == 0
 
 
+@pytest.mark.parametrize("target", ["log1p_cp10k", "pearson_residual"])
+def test_a_prediction_that_has_a_genes_level_wrong_loses_nothing_among_residuals(target):
+    """The correlation in log space hardly sees it; unwound, it would bring depth back."""
+    right = spaces.convert(np.log2(COUNTS + 1), "log2", target, SHARE, 50.0)
+    off = COUNTS * [9, 1, 0.2, 1, 0.5]
+    wrong = spaces.convert(np.log2(off * COUNTS.sum() / off.sum() + 1), "log2", target, SHARE, 50.0)
+    np.testing.assert_allclose(wrong, right, atol=1e-8)
+
+
+def test_the_library_of_a_perfect_log_prediction_is_the_measured_one_whatever_part_of_the_genes_it_holds():
+    np.testing.assert_allclose(spaces.library(np.log2(COUNTS + 1), "log2", SHARE), DEPTH)
+    composed = np.log2(np.outer(DEPTH, SHARE) + 1)
+    np.testing.assert_allclose(spaces.library(composed[:, :3], "log2", SHARE[:3]), DEPTH)
+
+
+def test_residuals_and_a_library_make_the_counts():
+    residual = spaces.SPACES["pearson_residual"][0](COUNTS, DEPTH, SHARE)
+    made = spaces.convert(residual, "pearson_residual", "log2", SHARE, DEPTH)
+    np.testing.assert_allclose(made, np.log2(COUNTS + 1), atol=1e-8)
+
+
+def test_residuals_have_no_library_to_give():
+    with pytest.raises(ValueError, match="pearson_residual does not say how many molecules"):
+        spaces.library(COUNTS, "pearson_residual", SHARE)
+
+
 def test_an_unknown_space_is_refused():
     with pytest.raises(ValueError, match="unknown space 'tpm'; known: counts, log2"):
         spaces.convert(COUNTS, "tpm", "log2", SHARE, 50.0)

@@ -36,25 +36,55 @@ SPACES: dict[str, tuple[Callable, Callable]] = {
 HOLD_DEPTH = ("counts", "log2", "log1p")
 
 
-def convert(values: np.ndarray, source: str, target: str, share: np.ndarray, depth: float) -> np.ndarray:
+def convert(values: np.ndarray, source: str, target: str, share: np.ndarray, depth: float | np.ndarray) -> np.ndarray:
     """Predictions (spots x genes) of one space as predictions of another, by way of counts.
 
-    `share` is each gene's share of the section's counts, over all genes; `depth` the section's median count per spot.
-    A space that holds depth says how many molecules it expects in a spot: the sum of its predicted counts over the
-    genes' summed share. One that does not is given `depth` for every spot, so it stays as ignorant as it is.
+    `share` is each gene's share of the section's counts, over all genes, and each gene's predicted counts are scaled to
+    it: no correlation sees the level of a gene, but depth leaks into a residual whose level is off.
+    A space that holds depth says how many molecules it expects in a spot (`library`). One that does not is given
+    `depth`: the section's median count, so it stays as ignorant as it is, or a library for each spot, from elsewhere.
     """
     for space in (source, target):
-        if space not in SPACES:
-            raise ValueError(f"unknown space {space!r}; known: {', '.join(SPACES)}")
+        _check(space)
     values, share = np.asarray(values, float), np.asarray(share, float)
     if source == target:
         return values
-    library = np.full(len(values), float(depth))
-    counts = np.maximum(SPACES[source][1](values, library, share), 0)
+    depths = np.broadcast_to(np.asarray(depth, float), len(values))
+    counts = _as_counts(values, source, depths, share)
     if source in HOLD_DEPTH:
-        library = np.maximum(counts.sum(axis=1) / share.sum(), 1.0)
+        depths = _library(counts, share)
     # A prediction that is constant in the target space must not vary by rounding alone: that would have a correlation.
-    return np.round(SPACES[target][0](counts, library, share), 9)
+    return np.round(SPACES[target][0](counts, depths, share), 9)
+
+
+def library(values: np.ndarray, space: str, share: np.ndarray) -> np.ndarray:
+    """Molecules that predictions (spots x genes) expect in each spot over all genes; `share` as for `convert`.
+
+    ValueError for a space that does not hold depth.
+    """
+    _check(space)
+    if space not in HOLD_DEPTH:
+        raise ValueError(f"{space} does not say how many molecules a spot has; {', '.join(HOLD_DEPTH)} do")
+    share = np.asarray(share, float)
+    return _library(_as_counts(np.asarray(values, float), space, np.ones(len(values)), share), share)
+
+
+def _check(space: str) -> None:
+    if space not in SPACES:
+        raise ValueError(f"unknown space {space!r}; known: {', '.join(SPACES)}")
+
+
+def _as_counts(values: np.ndarray, space: str, library: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Predicted counts, none below 0, each gene scaled to its share of their sum."""
+    counts = np.maximum(SPACES[space][1](values, library, share), 0)
+    total = counts.sum(axis=0)
+    scale = np.divide(share, total, out=np.zeros_like(share), where=total > 0)
+    return counts * scale * (total.sum() / share.sum())
+
+
+def _library(counts: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """The sum of each spot's predicted counts over the genes' summed share, at least 1."""
+    return np.maximum(counts.sum(axis=1) / share.sum(), 1.0)
 
 
 def doubts(values: np.ndarray, space: str, counts: np.ndarray) -> list[str]:
