@@ -341,3 +341,51 @@ def test_what_the_printed_p_values_reveal():
     assert row["statistic"].to_dict() == {float(p): sum(ranks) for p, ranks in PRINTED.items()}
     expected = inference.wilcoxon(with_negative_ranks(35, 31))["p_one_sided"]
     assert row.loc[6.9e-8, "p"] == pytest.approx(expected, rel=1e-12)
+
+
+# Power -----------------------------------------------------------------------------------------------------------
+
+
+def test_variance_between_patients_is_what_sections_of_one_patient_do_not_explain(rng):
+    patients = np.repeat(np.arange(6), 4)
+    differences = rng.normal(size=24) + np.repeat(rng.normal(0, 2, 6), 4)
+    found = inference.variance_components(differences, patients)
+    groups = differences.reshape(6, 4)
+    within = groups.var(axis=1, ddof=1).mean()
+    assert found["sd_sections"] == pytest.approx(np.sqrt(within))
+    excess = (stats.f_oneway(*groups).statistic - 1) * within / 4
+    assert found["sd_patients"] == pytest.approx(np.sqrt(excess))
+    assert inference.variance_components([0.1, 0.3, 0.1, 0.3], list("AABB"))["sd_patients"] == 0
+    for few in (list("AAAA"), list("ABCD")):
+        with pytest.raises(ValueError, match="two patients or more, one with two sections"):
+            inference.variance_components([0.1, 0.2, 0.3, 0.4], few)
+
+
+def test_variance_components_are_unbiased_where_patients_have_unlike_numbers_of_sections(rng):
+    patients = np.repeat(np.arange(8), [6, 6, 6, 6, 3, 3, 3, 1])
+    drawn = rng.normal(0, 0.2, (400, 8))[:, patients] + rng.normal(0, 0.1, (400, len(patients)))
+    found = pd.DataFrame([inference.variance_components(row, patients) for row in drawn])
+    assert (found**2).mean().to_dict() == pytest.approx({"sd_patients": 0.04, "sd_sections": 0.01}, rel=0.1)
+
+
+def test_power_over_patients_is_the_formula_where_one_is_known():
+    """Six patients must all have one sign; five cannot reach 0.05 whatever the effect; without one, the exact level."""
+    sd = np.hypot(0.1, 0.2 / np.sqrt(4))
+    chance = stats.norm.cdf(0.2 / sd)
+    assert inference.power(0.2, 0.1, 0.2, 6, 4) == pytest.approx(chance**6 + (1 - chance) ** 6, abs=0.03)
+    assert inference.power(9, 0.1, 0.1, 5, 6) == 0
+    attained = max(p for p in 2 * np.cumsum(inference.signed_rank_distribution(np.arange(1, 9))) if p <= 0.05)
+    assert inference.power(0, 0.1, 0.1, 8, 3) == pytest.approx(attained, abs=0.012)
+
+
+def test_power_is_the_share_of_tests_that_reject(rng):
+    drawn = rng.normal(0.3, 0.5, (300, 9))
+    rejected = np.mean([inference.wilcoxon(row)["p_two_sided"] <= 0.05 for row in drawn])
+    assert inference.power(0.3, 0.3, 0.4, 9) == pytest.approx(rejected, abs=0.08)
+
+
+def test_sections_taken_for_independent_reject_too_often_where_patients_differ():
+    assert inference.power(0, 0.2, 0.1, 8, 4, unit="section") > 0.25
+    assert inference.power(0, 0.0, 0.1, 8, 4, unit="section") == pytest.approx(0.05, abs=0.012)
+    with pytest.raises(ValueError, match="neither patient nor section"):
+        inference.power(0, 0.2, 0.1, 8, unit="spot")

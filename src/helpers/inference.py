@@ -143,6 +143,53 @@ def bootstrap_patients(
     return row | {"low": float(low), "high": float(high), "note": f"n = {n} patients"}
 
 
+def variance_components(differences: np.ndarray, patients: np.ndarray) -> dict[str, float]:
+    """How far patients differ from each other, and sections of one patient: sd_patients, sd_sections.
+
+    `differences` and `patients` are per section; the unit is that of the differences. Analysis of variance of one
+    random effect, groups of any size (Searle, Casella & McCulloch 1992, doi 10.1002/9780470316856); a negative
+    variance between patients is set to 0. ValueError where no patient, or only one, has a second section to tell the
+    two apart.
+    """
+    groups = pd.Series(_clean(differences)).groupby(np.asarray(patients))
+    sizes, n = groups.size(), len(differences)
+    if not 1 < len(sizes) < n:
+        raise ValueError(f"{n} sections of {len(sizes)} patients: give two patients or more, one with two sections")
+    within = (groups.var(ddof=1).fillna(0) * (sizes - 1)).sum() / (n - len(sizes))
+    between = (sizes * (groups.mean() - np.mean(differences)) ** 2).sum() / (len(sizes) - 1)
+    size = (n - (sizes**2).sum() / n) / (len(sizes) - 1)
+    return {"sd_patients": float(np.sqrt(max(0, (between - within) / size))), "sd_sections": float(np.sqrt(within))}
+
+
+def power(
+    effect: float,
+    sd_patients: float,
+    sd_sections: float,
+    n_patients: int,
+    n_sections: int = 1,
+    unit: str = "patient",
+    level: float = 0.05,
+    n_draws: int = 4_000,
+    seed: int = 0,
+) -> float:
+    """Share of cohorts in which the exact two-sided signed-rank test finds a mean difference of `effect`.
+
+    Each cohort is drawn as effect + patient + section, both normal with the given standard deviations, `n_sections`
+    of each patient. The test is over patients' means, or over all sections with `unit` "section", which takes sections
+    of one patient for independent; with `effect` 0 this is the type-I error.
+    """
+    if unit not in ("patient", "section"):
+        raise ValueError(f"unit {unit!r} is neither patient nor section")
+    rng = np.random.default_rng(seed)
+    patients = rng.normal(effect, sd_patients, (n_draws, n_patients, 1))
+    sections = patients + rng.normal(0, sd_sections, (n_draws, n_patients, n_sections))
+    drawn = sections.mean(axis=2) if unit == "patient" else sections.reshape(n_draws, -1)
+    n = drawn.shape[1]
+    below = (rankdata(np.abs(drawn), axis=1) * (drawn < 0)).sum(axis=1).astype(int)
+    p = 2 * np.cumsum(signed_rank_distribution(np.arange(1, n + 1))[::2])  # of the smaller rank sum 0, 1, ...
+    return float((p[np.minimum(below, n * (n + 1) // 2 - below)] <= level).mean())
+
+
 def printed_p(printed: Iterable[float], sizes: Iterable[int] = (35, 36)) -> pd.DataFrame:
     """Which exact signed-rank tests without ties print a p-value, to two digits.
 
