@@ -347,3 +347,22 @@ def test_flags_name_what_is_flagged_and_nothing_else():
     remark = panels.flags(skill)
     assert "`stem`" in remark and panels.label(TARGETS[0]) in remark and panels.label(TARGETS[1]) not in remark
     assert panels.flags(skill[~skill["flagged"]]) == ""
+
+
+def test_rejections_are_drawn_as_they_are_with_the_goal_dashed(ax):
+    table = every(null=["shuffled", "smooth"], length=[0, 1, 4]).assign(rate=wave)
+    panels.rejections(ax, table, "length", "null", 0.05)
+    assert legend(ax) == ["shuffled", "smooth", "5%"]
+    for line, (_, part) in zip(ax.lines, table.groupby("null"), strict=False):
+        np.testing.assert_array_equal(line.get_xydata(), part[["length", "rate"]])
+    assert set(ax.lines[-1].get_ydata()) == {0.05}
+
+
+def test_effective_spots_of_every_section_stand_beside_equality(ax):
+    table = every(section=list("ABC"), target=TARGETS).assign(n_spots=lambda t: 100 + t["at"], n_effective=wave)
+    panels.effective_spots(ax, table)
+    own = table[table["target"] == "log2"]
+    drawn = points(ax, panels.TARGETS["log2"][1])
+    np.testing.assert_allclose(sorted(drawn[:, 0]), sorted(own["n_spots"]))
+    np.testing.assert_array_equal(*ax.lines[0].get_data())
+    assert ax.get_title(loc="left") == "3 sections"

@@ -898,3 +898,39 @@ def scores_and_floors(ax: Axes, scores: pd.DataFrame, k: int) -> Axes:
     ax.set(ylabel=f"PCC-{k}", title=f"{_count(scores['section'].nunique(), 'sections')}, scored in every space")
     _legend(ax, [_handle(*look) for look in shown.values()], columns=3)
     return ax
+
+
+# How sure -------------------------------------------------------------------------------------------------------
+
+
+def rejections(ax: Axes, table: pd.DataFrame, x: str, by: str, goal: float) -> Axes:
+    """Share of tests that reject (column rate) along column `x`, a line for each value of `by`, `goal` dashed."""
+    handles = []
+    for i, (name, part) in enumerate(table.groupby(by, sort=False)):
+        look = {"color": SECTIONS[i % len(SECTIONS)], "marker": "os^DvP"[i % 6]}
+        ax.plot(part[x], part["rate"], lw=1.5, ms=6, **look)
+        handles.append(_handle(str(name), line="-", colour=look["color"], marker=look["marker"]))
+    ax.axhline(goal, color="black", lw=1.2, ls=(0, (2, 1)))
+    ax.set(ylim=(0, None), ylabel="tests that reject")
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    _legend(ax, [*handles, _handle(f"{goal:.0%}", "black", line=(0, (2, 1)))])
+    return ax
+
+
+def effective_spots(ax: Axes, table: pd.DataFrame) -> Axes:
+    """Independent spots that a section is worth against the spots that it has, a colour a target; the line is equality.
+
+    `table` has section, target, n_spots and n_effective.
+    """
+    look = looks(table["target"])
+    for target, (_, colour, marker) in look.items():
+        part = table[table["target"] == target]
+        ax.scatter(part["n_spots"], part["n_effective"], s=30, color=colour, marker=marker, alpha=0.75, lw=0)
+    ends = [0.9 * table["n_spots"].min(), 1.1 * table["n_spots"].max()]
+    ax.plot(ends, ends, color=GREY, lw=1)
+    ax.set(xscale="log", yscale="log", xlabel="spots", ylabel="effective spots")
+    _logarithmic(ax.xaxis)
+    _logarithmic(ax.yaxis)
+    ax.set_title(_count(table["section"].nunique(), "sections"))
+    _legend(ax, [*(_handle(*parts) for parts in look.values()), _handle("as many as spots", GREY, line="-")], columns=2)
+    return ax
