@@ -42,7 +42,7 @@ from helpers import (
 KS = (10, 50, 200)
 K = 50  # of the flags
 TARGETS = ("log2", "log1p_cp10k", "pearson_residual")
-FLOORS = ("nuclei", "depth")
+FLOORS = ("nuclei", "haematoxylin", "depth")
 RECOGNIZED = 0.999  # correlation above which a given target is the same as one of ours
 PANELS = ("training", "all", "unknown")
 
@@ -115,10 +115,11 @@ def one_panel(predicted: Mapping[str, pd.DataFrame]) -> tuple[list[str], list[st
 
 
 def feature(section: AnnData, floor: str) -> np.ndarray | None:
-    """The one number per spot of a floor, spots x 1; None where nuclei are not known."""
+    """The one number per spot of a floor, spots x 1; None where it is not known."""
     if floor == "depth":
         return np.log1p(normalization.library_size(section))[:, None]
-    return section.obs[["n_nuclei"]].to_numpy(float) if schema.has_nuclei(section) else None
+    column = {"nuclei": "n_nuclei"}.get(floor, floor)
+    return section.obs[[column]].to_numpy(float) if column in section.obs else None
 
 
 def one_number(
@@ -311,7 +312,7 @@ def summarize(report: Mapping, held: Mapping[str, AnnData], n_genes: int, space:
     left = report["partial"].query("space == @space").groupby(["given", "section"])["partial"].median()
     for given in ("nuclei", "depth", "both"):
         row[f"given_{given}"] = left[given].median() if given in left else None
-    row["residual_pcc"] = _headline(report["scores"], "pearson_residual")["pcc"].median()
+    row["residual_pcc"] = _headline(report["scores"], "pearson_residual")["pcc"].dropna().median()
     row["twin"] = _headline(report["twin"], space)["pcc"].median()
     return row
 
@@ -343,7 +344,7 @@ def flags(report: Mapping, panel_chosen_on: str) -> list[dict]:
         "beaten by one number per spot",
         over(max(known.values()), summary["pcc"]),
         f"PCC-{k} {summary['pcc']:.3f} in its own space; {words}"
-        + ("" if "nuclei" in known else "; the number of nuclei was not given"),
+        + ("" if "nuclei" in known else "; neither the nuclei nor an image was given"),
         "report the excess over these floors, not the score alone",
     )
     twin, own = (_headline(report[table], summary["space"]).set_index("section") for table in ("twin", "scores"))
@@ -486,6 +487,27 @@ def add_nuclei(section: AnnData, path: Path) -> None:
     section.obs["n_nuclei"] = detection.count(found, section.obsm[schema.SPATIAL], mpp, spot_um)["n_nuclei"].to_numpy()
 
 
+def add_image(section: AnnData, path: Path, mpp: float | None = None, spot_um: float | None = None) -> None:
+    """Put `n_nuclei`, unless known, and `haematoxylin` of each spot's disc into obs, from the H&E image.
+
+    `mpp` (um per pixel) and `spot_um` (diameter) are what the user says; else the section's, else what the file says.
+    """
+    mpp = mpp or section.uns.get("mpp") or images.embedded_mpp(path)
+    spot_um = spot_um or section.uns.get("spot_um", np.nan)
+    for value, option in ((mpp, "--mpp, um per pixel"), (spot_um, "--spot-um, the diameter of a spot in um")):
+        if not (value and value > 0):
+            raise ValueError(f"{path}: discs of unknown width; give {option}")
+    spatial, reader = section.obsm[schema.SPATIAL], images.open(path, mpp)
+
+    def read(*region) -> np.ndarray:
+        return images.region(reader, *region)
+
+    section.obs["haematoxylin"] = detection.haematoxylin(read, spatial, mpp, spot_um)
+    if "n_nuclei" not in section.obs:
+        found = detection.detect_section(read, spatial, mpp, spot_um)
+        section.obs["n_nuclei"] = detection.count(found, spatial, mpp, spot_um)["n_nuclei"].to_numpy()
+
+
 def named_by(pattern: str) -> dict[str, Path]:
     """The files that a pattern with {section} names, by section."""
     if pattern.count("{section}") != 1:
@@ -509,6 +531,11 @@ def main(
     nuclei: Annotated[
         str, typer.Option(help="nuclei/{section}.csv (spot, n_nuclei), or GeoJSON, parquet of nuclei")
     ] = "",
+    image: Annotated[
+        str, typer.Option(help="H&E, images/{section}.jpg: nuclei are counted in it; of a --cohort: its own")
+    ] = "",
+    mpp: Annotated[float | None, typer.Option(help="um per pixel, where neither cohort nor image says it")] = None,
+    spot_um: Annotated[float | None, typer.Option(help="diameter of a spot in um, where the counts do not say")] = None,
     target: Annotated[str, typer.Option(help="what the model was scored against, targets/{section}.csv")] = "",
     panel_chosen_on: Annotated[Literal["training", "all", "unknown"], typer.Option()] = "unknown",
     title: Annotated[str, typer.Option(help="name of the model and cohort")] = "Predicted expression",
@@ -528,6 +555,9 @@ def main(
             read = {name: read_section(counts, name, counts_layer or None, gene_names or None) for name in known}
         for name, section in read.items() if nuclei else ():
             add_nuclei(section, Path(nuclei.format(section=name)))
+        for name, section in read.items():
+            if path := image.format(section=name) or (cohort and section.uns["image"]):
+                add_image(section, Path(path), mpp, spot_um)
         targets = {name: predictions.read(target.format(section=name)) for name in known} if target else None
         report = assess(read, known, space, targets, panel_chosen_on, draws)
     except (ValueError, OSError) as error:

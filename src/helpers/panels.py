@@ -53,6 +53,12 @@ ROWS = {  # backbones that are floors, and counts that are controls
     "depth_only": "depth-only twin",
     "equal_depth": "equal-depth twin",
 }
+TRAINED = {  # spaces besides targets, and predictions put together of two
+    "counts": "counts",
+    "library": "predicted library alone",
+    "residual_library": "residual, predicted library",
+    "residual_oracle": "residual, measured library\n(oracle)",
+}
 SIZE_FACTORS = {  # what counts of an arm are divided by; the last two see to depth in another way
     "none": "not divided",
     "total": "÷ all counts",
@@ -114,8 +120,8 @@ def png(draw: Callable[[Axes], object], width: float, height: float) -> bytes:
 
 
 def label(name: str) -> str:
-    """How a target, metric, reading, floor or control is called; what is unknown keeps its name."""
-    return TARGETS[name][0] if name in TARGETS else (METRICS | READINGS | ROWS).get(name, name)
+    """How a target, metric, reading, floor, control or space is called; what is unknown keeps its name."""
+    return TARGETS[name][0] if name in TARGETS else (METRICS | READINGS | ROWS | TRAINED).get(name, name)
 
 
 def flags(skill: pd.DataFrame) -> str:
@@ -877,11 +883,12 @@ def spots_on_tissue(
 def scores_and_floors(ax: Axes, scores: pd.DataFrame, k: int) -> Axes:
     """PCC-k of an audited model in every space, a point a section, beside chance, ceiling and one number per spot.
 
-    `scores` has section, space, pcc, ceiling, chance_95, twin, and nuclei and depth where those floors are known.
+    `scores` has section, space, pcc, ceiling, chance_95, twin, and those floors that are known.
     """
     marks = {  # column: label, colour, marker
         "pcc": ("model", "black", "o"),
         "nuclei": ("nuclei alone", SECTIONS[3], "x"),
+        "haematoxylin": ("haematoxylin alone", SECTIONS[2], "1"),
         "depth": ("depth alone (oracle)", SECTIONS[4], "+"),
         "twin": ("model on the depth-only twin", SECTIONS[1], "v"),
         "ceiling": ("noise ceiling", GREY, "_"),
@@ -897,6 +904,31 @@ def scores_and_floors(ax: Axes, scores: pd.DataFrame, k: int) -> Axes:
     ax.set_xticks(range(len(spaces)), [label(space) for space in spaces])
     ax.set(ylabel=f"PCC-{k}", title=f"{_count(scores['section'].nunique(), 'sections')}, scored in every space")
     _legend(ax, [_handle(*look) for look in shown.values()], columns=3)
+    return ax
+
+
+def score_matrix(ax: Axes, scores: pd.DataFrame, value: str, ceiling: str, title: str) -> Axes:
+    """Scores by the space trained in (rows) and scored in (columns): medians over sections, and shares of the ceiling.
+
+    `scores` has trained_in, scored_in, section, `value`, `ceiling` and chance_95. A cell at or below chance says so;
+    one without a score, because the predictions do not vary there, is left empty.
+    """
+    import seaborn as sns
+
+    cells = scores.groupby(["trained_in", "scored_in"], sort=False)[[value, ceiling, "chance_95"]].median()
+    share = cells[value] / cells[ceiling]
+    below = np.where(cells[value] > cells["chance_95"], share.map("{:.0%}".format), "chance")
+    text = cells[value].map("{:.2f}".format).where(cells[value].notna(), "")
+    words = text.where(text == "", text + "\n" + below)
+    rows, columns = (list(dict.fromkeys(scores[which])) for which in ("trained_in", "scored_in"))
+    wide, words = (series.unstack().reindex(index=rows, columns=columns) for series in (share, words))
+    look = {"cmap": "Blues", "vmin": 0, "vmax": 1, "linewidths": 1, "annot_kws": {"fontsize": 10}}
+    bar = {"label": "share of the ceiling", "format": PercentFormatter(1)}
+    sns.heatmap(wide.astype(float), annot=words.fillna(""), fmt="", cbar_kws=bar, ax=ax, **look)
+    ax.set_xticks(np.arange(len(columns)) + 0.5, list(map(label, columns)), rotation=0)
+    ax.set_yticks(np.arange(len(rows)) + 0.5, list(map(label, rows)), rotation=0)
+    ax.set(xlabel="scored in", ylabel="trained in")
+    ax.set_title(f"{title}, {_count(scores['section'].nunique(), 'sections')}")
     return ax
 
 

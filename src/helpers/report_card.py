@@ -27,6 +27,7 @@ COLUMNS = {
     "chance_95": "95 % of chance",
     "p": "p (spatial)",
     "nuclei": "nuclei alone",
+    "haematoxylin": "haematoxylin alone",
     "depth": "depth alone",
     "excess": "excess over nuclei",
     "twin": "depth-only twin",
