@@ -349,6 +349,15 @@ def test_flags_name_what_is_flagged_and_nothing_else():
     assert panels.flags(skill[~skill["flagged"]]) == ""
 
 
+def test_a_cell_of_the_matrix_is_a_median_beside_its_share_of_the_ceiling_and_chance_is_named(ax):
+    table = every(trained_in=["log2", "library"], scored_in=["log2", "pearson_residual"], section=list("ABC"))
+    table = table.assign(pcc=[0.3, 0.4, 0.9, 0.1, 0.1, 0.1, 0.2, 0.2, 0.2, np.nan, np.nan, np.nan], top=0.8)
+    panels.score_matrix(ax, table.assign(chance_95=0.1), "pcc", "top", "ridge")
+    assert [text.get_text() for text in ax.texts] == ["0.40\n50%", "0.10\nchance", "0.20\n25%"]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["log2(x + 1)", "predicted library alone"]
+    assert ax.get_title(loc="left") == "ridge, 3 sections"
+
+
 def test_rejections_are_drawn_as_they_are_with_the_goal_dashed(ax):
     table = every(null=["shuffled", "smooth"], length=[0, 1, 4]).assign(rate=wave)
     panels.rejections(ax, table, "length", "null", 0.05)
@@ -366,3 +375,21 @@ def test_effective_spots_of_every_section_stand_beside_equality(ax):
     np.testing.assert_allclose(sorted(drawn[:, 0]), sorted(own["n_spots"]))
     np.testing.assert_array_equal(*ax.lines[0].get_data())
     assert ax.get_title(loc="left") == "3 sections"
+
+
+def test_readings_are_sorted_with_their_choices_below_and_what_does_not_vary_left_out(ax):
+    table = every(quantity=["a", "b"], nuclei=["disc", "crop"], theta=["10", "inf"], library=["all genes"])
+    table = table.assign(value=[3.0, 1, 2, 4, 0, 0, 0, 0], ours=[True] + 7 * [False])
+    table = table.assign(low=0.0, high=5.0, chance=0.5, paper=2.5)
+    table = table.assign(**dict.fromkeys(set(panels.CHOICES) - set(table), np.nan))
+    axes = panels.specification_curves(ax.figure.subplots(2, 2), table, {"a": "first", "b": "second"})
+    assert axes[0, 0].get_title(loc="left") == "first\n4 readings"
+    rows = [text.get_text() for text in axes[1, 0].get_yticklabels()]
+    assert rows == ["nuclei: count in the spot's disc", "nuclei: count in STEM's crop", "θ: 10", "θ: inf"]
+    chance, values = (np.asarray(drawn.get_offsets())[:, 1] for drawn in axes[0, 0].collections[1:])
+    np.testing.assert_array_equal(values, [1, 2, 3, 4])
+    np.testing.assert_array_equal(chance, 0.5)
+    at = [set(np.asarray(drawn.get_offsets())[:, 0]) for drawn in axes[1, 0].collections]
+    assert at == [{0, 2}, {1, 3}, {1, 2}, {0, 3}]
+    paper, own = axes[0, 0].lines
+    assert paper.get_ydata()[0] == 2.5 and tuple(own.get_xydata()[0]) == (2, 3)

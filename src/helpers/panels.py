@@ -966,3 +966,58 @@ def effective_spots(ax: Axes, table: pd.DataFrame) -> Axes:
     ax.set_title(_count(table["section"].nunique(), "sections"))
     _legend(ax, [*(_handle(*parts) for parts in look.values()), _handle("as many as spots", GREY, line="-")], columns=2)
     return ax
+
+
+# Every reading --------------------------------------------------------------------------------------------------
+
+CHOICES = {
+    "nuclei": "nuclei",
+    "panel": "panel",
+    "library": "library size",
+    "p_j": "$p_j$",
+    "theta": "θ",
+    "clip": "clipping",
+    "genes": "over genes",
+    "sections": "over sections",
+    "definition": "definition",
+    "ranking": "ranking",
+    "backbone": "model",
+    "split": "held out",
+    "test": "test",
+    "unit": "over",
+}
+
+
+def specification_curves(axes: np.ndarray, table: pd.DataFrame, quantities: Mapping[str, str]) -> np.ndarray:
+    """Above, sorted estimates of each quantity; below, the choices behind each. Axes are 2 x quantities.
+
+    `table` is of `specifications`, `quantities` maps the names in it to titles. Grey: without one section at a time,
+    and chance; dashed: the paper; a diamond: the book's own reading. Options that no quantity varies are left out.
+    """
+    shown = table[table["quantity"].isin(quantities)]
+    options = {choice: list(dict.fromkeys(shown[choice].dropna())) for choice in CHOICES}
+    rows = [(choice, option) for choice, found in options.items() if len(found) > 1 for option in found]
+    for above, below, (quantity, title) in zip(*axes, quantities.items(), strict=True):
+        part = shown[shown["quantity"] == quantity].sort_values("value", ignore_index=True)
+        at = part.index.to_numpy()
+        above.fill_between(at, part["low"], part["high"], color="0.85", lw=0, zorder=0)
+        style = {"s": 4, "lw": 0, "rasterized": True}
+        above.scatter(at, part["chance"], color=GREY, alpha=0.6, **style)
+        above.scatter(at, part["value"], color="black", **style)
+        above.axhline(part["paper"].iloc[0], color=SECTIONS[3], lw=1.5, ls=(0, (4, 2)))
+        own = part[part["ours"].astype(bool)]
+        above.plot(own.index, own["value"], "D", color=SECTIONS[0], markeredgecolor="white", ms=8)
+        for y, (choice, option) in enumerate(rows):
+            chosen = at[part[choice] == option]
+            below.scatter(chosen, np.full(len(chosen), y), marker="|", s=18, color="black", lw=0.5, rasterized=True)
+            if y and rows[y - 1][0] != choice:
+                below.axhline(y - 0.5, color="0.85", lw=0.8)
+        below.set(ylim=(len(rows) - 0.5, -0.5), xlabel="readings, by their value")
+        above.tick_params(labelbottom=False)
+        above.set_title(f"{title}\n{_count(len(part), 'readings')}")
+    axes[1, 0].set_yticks(range(len(rows)), [f"{CHOICES[choice]}: {label(option)}" for choice, option in rows])
+    axes[1, 0].tick_params(axis="y", labelsize=9)
+    handles = [_handle("a reading", "black", "."), _handle("this book's", SECTIONS[0], "D")]
+    handles += [_handle("the paper", SECTIONS[3], line=(0, (4, 2))), _handle("chance", GREY, ".")]
+    _legend(axes[1, 0], handles, columns=2)
+    return axes
