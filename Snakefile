@@ -192,7 +192,7 @@ BY_SPLIT = [panel for panel, (takes, _) in PANELS.items() if "predictability" in
 PAGES = [
     "1_data", "2_segmentation", "2b_segmentation_check", "2c_counting_accuracy", "2d_patches", "2e_nuclei_readings", "3_normalization", "3b_dependence", "4_stem_training", "4b_training_check",
     "4c_sampling", "4d_calibration", *PANELS, "5g_figure1", "6_tables", "6b_counting_and_conclusions", "7_ledger",
-    "8_factorial", "9_floors", "10_partial", "11_controls", "audit",
+    "8_factorial", "9_floors", "10_partial", "11_controls", "14_cross_space", "audit",
 ]  # fmt: skip
 
 
@@ -731,6 +731,26 @@ rule controls:
         values=lambda wildcards, input, output: values(
             "11_controls", input, output,
             targets=config["targets"], splits=config["splits"], n_random_maps=config["n_random_maps"],
+        ),  # fmt: skip
+    shell:
+        PAPERMILL
+
+
+rule cross_space:
+    input:
+        notebook="notebooks/14_cross_space.ipynb",
+        code=code("14_cross_space"),
+        section_files=images(f"{BUILD}/sections/{{section}}.h5ad"),
+        predictions=fits(f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"),
+        ceilings=f"{BUILD}/ceilings.csv.gz",
+    output:
+        page=f"{BUILD}/pages/14_cross_space.ipynb",
+        cross_space=f"{RESULTS}/cross_space.csv",
+        truth_table=f"{RESULTS}/cross_space_truth.csv",
+    params:
+        values=lambda wildcards, input, output: values(
+            "14_cross_space", input, output, targets=config["targets"], splits=config["splits"],
+            n_random_maps=config["n_random_maps"], n_ceiling_splits=config["n_ceiling_splits"],
         ),  # fmt: skip
     shell:
         PAPERMILL
