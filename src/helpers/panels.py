@@ -6,6 +6,7 @@ Every panel says in its title how many sections, spots or genes it shows; chance
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -989,10 +990,11 @@ CHOICES = {
 
 
 def specification_curves(axes: np.ndarray, table: pd.DataFrame, quantities: Mapping[str, str]) -> np.ndarray:
-    """Above, sorted estimates of each quantity; below, the choices behind each. Axes are 2 x quantities.
+    """Above, sorted estimates of each quantity; below, the choices behind them. Axes are 2 x quantities.
 
     `table` is of `specifications`, `quantities` maps the names in it to titles. Grey: without one section at a time,
-    and chance; dashed: the paper; a diamond: the book's own reading. Options that no quantity varies are left out.
+    and chance; dashed: the paper; a diamond: the book's own reading. Below, the darker a field the more of the
+    estimates above it made that choice; a choice that no quantity varies is left out.
     """
     shown = table[table["quantity"].isin(quantities)]
     options = {choice: list(dict.fromkeys(shown[choice].dropna())) for choice in CHOICES}
@@ -1007,17 +1009,21 @@ def specification_curves(axes: np.ndarray, table: pd.DataFrame, quantities: Mapp
         above.axhline(part["paper"].iloc[0], color=SECTIONS[3], lw=1.5, ls=(0, (4, 2)))
         own = part[part["ours"].astype(bool)]
         above.plot(own.index, own["value"], "D", color=SECTIONS[0], markeredgecolor="white", ms=8)
-        for y, (choice, option) in enumerate(rows):
-            chosen = at[part[choice] == option]
-            below.scatter(chosen, np.full(len(chosen), y), marker="|", s=18, color="black", lw=0.5, rasterized=True)
-            if y and rows[y - 1][0] != choice:
-                below.axhline(y - 0.5, color="0.85", lw=0.8)
+        chosen = np.array([part[choice] == option for choice, option in rows], float)
+        fields = np.array_split(chosen, min(len(part), 120), axis=1)
+        edges = np.cumsum([0, *(field.shape[1] for field in fields)]) - 0.5
+        shares = np.column_stack([field.mean(axis=1) for field in fields])
+        below.pcolormesh(edges, np.arange(len(rows) + 1) - 0.5, shares, cmap="Greys", vmin=0, vmax=0.8, rasterized=True)
+        for y, (one, another) in enumerate(pairwise(rows)):
+            if one[0] != another[0]:
+                below.axhline(y + 0.5, color="0.6", lw=0.8)
         below.set(ylim=(len(rows) - 0.5, -0.5), xlabel="readings, by their value")
         above.tick_params(labelbottom=False)
         above.set_title(f"{title}\n{_count(len(part), 'readings')}")
     axes[1, 0].set_yticks(range(len(rows)), [f"{CHOICES[choice]}: {label(option)}" for choice, option in rows])
     axes[1, 0].tick_params(axis="y", labelsize=9)
     handles = [_handle("a reading", "black", "."), _handle("this book's", SECTIONS[0], "D")]
-    handles += [_handle("the paper", SECTIONS[3], line=(0, (4, 2))), _handle("chance", GREY, ".")]
+    handles += [_handle("the paper", SECTIONS[3], line=(0, (4, 2)))]
+    handles += [_handle("chance", GREY, ".")] * bool(shown["chance"].notna().any())
     _legend(axes[1, 0], handles, columns=2)
     return axes
