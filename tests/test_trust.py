@@ -1,0 +1,80 @@
+"""Trust: what is left given covariates, evidence that copies of a section do not add to, and verdicts in order."""
+
+import numpy as np
+import pytest
+from scipy.stats import chi2
+
+from helpers import inference, partial, scores, trust
+
+RNG = np.random.default_rng(0)
+LATTICE = np.argwhere(np.ones((9, 9))).astype(float)
+
+
+@pytest.fixture
+def maps():
+    nuclei = RNG.poisson(8, len(LATTICE)).astype(float)
+    depth = RNG.normal(size=(len(LATTICE), 5))
+    measured = RNG.normal(size=(len(LATTICE), 5)) + 0.2 * nuclei[:, None] + depth
+    return measured, RNG.normal(size=measured.shape) + 0.1 * measured, nuclei, depth
+
+
+def test_the_correlation_of_what_is_left_is_the_partial_one(maps):
+    measured, predicted, nuclei, depth = map(scores.ranks, maps)
+    left = (trust.left_over(side, [nuclei, depth]) for side in (measured, predicted))
+    ours = scores.pearson(*left)
+    reference = partial.partial_scores(maps[0], maps[1], list("abcde"), {"both": maps[2:]}, rank=True)
+    np.testing.assert_allclose(ours, reference["partial"], atol=1e-10)
+
+
+def test_a_covariate_given_twice_or_constant_takes_nothing_more_out(maps):
+    measured, _, nuclei, _ = maps
+    once = trust.left_over(measured, [nuclei])
+    np.testing.assert_allclose(
+        trust.left_over(measured, [nuclei, 2 * nuclei + 1, np.ones(len(nuclei))]), once, atol=1e-9
+    )
+
+
+def test_of_a_gene_that_is_the_covariate_nothing_is_left(maps):
+    _, _, nuclei, _ = maps
+    assert not trust.left_over(nuclei[:, None], [np.log1p(nuclei), nuclei]).any()
+
+
+def test_without_covariates_the_columns_are_centred(maps):
+    np.testing.assert_allclose(trust.left_over(maps[0], []), maps[0] - maps[0].mean(axis=0))
+
+
+def evidence(measured, predicted, seed):
+    return inference.null_correlations(measured, predicted, inference.moran_basis(LATTICE), seed=seed)
+
+
+def test_copies_of_a_section_are_no_more_evidence_than_one(maps):
+    one = evidence(*maps[:2], seed=1)
+    many = trust.of_patient(*zip(*[one] * 4, strict=True))
+    np.testing.assert_allclose(inference.p_values(*many, "greater"), inference.p_values(*one, "greater"))
+
+
+def test_a_section_where_a_gene_is_constant_does_not_count_for_it(maps):
+    flat = maps[0].copy()
+    flat[:, 0] = 3
+    first, second = evidence(flat, maps[1], 1), evidence(maps[0], maps[1], 2)
+    mean, null = trust.of_patient([first[0], second[0]], [first[1], second[1]])
+    assert mean[0] == second[0][0] and mean[1] == pytest.approx((first[0][1] + second[0][1]) / 2)
+    np.testing.assert_allclose(null[0], np.sort(second[1][0]))
+
+
+def test_unrelated_sections_of_a_patient_rarely_look_predicted():
+    rows = [RNG.normal(size=(2, len(LATTICE), 200)) for _ in range(3)]
+    found = trust.of_patient(*zip(*(evidence(*row, seed) for seed, row in enumerate(rows)), strict=True))
+    assert (inference.p_values(*found, "greater") <= 0.05).mean() < 0.05
+
+
+def test_patients_are_combined_by_fisher_and_a_missing_one_is_no_test():
+    found = trust.over_patients([[0.01, 0.2], [0.01, np.nan], [np.nan, np.nan]])
+    np.testing.assert_allclose(found[:2], [chi2.sf(-2 * np.log(0.002), 4), 0.01])
+    assert np.isnan(found[2])
+
+
+def test_a_verdict_ends_with_the_first_test_that_fails():
+    q = {"plain": [0.01, 0.01, 0.01, 0.5, np.nan], "nuclei": [0.01, 0.01, 0.5, 0.01, np.nan]}
+    q["both"] = [0.01, 0.5, 0.01, 0.01, np.nan]
+    assert trust.verdicts(q).tolist() == [*trust.VERDICTS, trust.UNDEFINED]
