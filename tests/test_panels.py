@@ -158,6 +158,17 @@ def test_each_section_is_a_point_of_its_transforms_colour_at_its_depth(ax, table
     assert legend(ax) == ["log", "Pearson residual", "chance"]
 
 
+def test_an_arm_of_the_frontier_has_a_point_a_section_and_one_at_the_medians(ax, tables):
+    panels.frontier(ax, tables["arms"], "chance_rho_depth", "median_rho_depth", {"chance": (0.1, "--")})
+    drawn = points(ax, panels.SECTIONS[list(panels.SIZE_FACTORS).index("total")])
+    for _, own in tables["arms"].groupby("transform"):
+        both = own[["chance_rho_depth", "median_rho_depth"]]
+        for point in [*both.to_numpy(), both.median().to_numpy()]:
+            assert np.isclose(drawn, point).all(axis=1).any()
+    assert legend(ax) == ["÷ all counts", "log", "Pearson residual", "chance"]
+    assert f"{N} sections" in ax.get_title(loc="left")
+
+
 def test_only_the_chosen_ranking_is_drawn(ax, tables):
     panels.predictability_top(ax, tables["top"], "ridge", ranking="nested")
     chosen = tables["top"].query("backbone == 'ridge' and ranking == 'nested' and target == 'log2'")["pcc"]
@@ -393,3 +404,12 @@ def test_readings_are_sorted_with_their_choices_below_and_what_does_not_vary_lef
     np.testing.assert_array_equal(grid.get_array(), [[1, 0, 1, 0], [0, 1, 0, 1], [0, 1, 1, 0], [1, 0, 0, 1]])
     paper, own = axes[0, 0].lines
     assert paper.get_ydata()[0] == 2.5 and tuple(own.get_xydata()[0]) == (2, 3)
+
+
+def test_each_gene_is_a_point_in_the_colour_of_its_verdict(ax):
+    genes = pd.DataFrame({"pcc": [0.5, 0.6, 0.1], "pcc_nuclei_alone": [0.4, 0.2, 0.0], "verdict": ["a", "a", "c"]})
+    panels.gene_verdicts(ax, genes, ["a", "b", "c"])
+    drawn = [np.asarray(part.get_offsets()) for part in ax.collections]
+    np.testing.assert_allclose(drawn[0], [(0.4, 0.5), (0.2, 0.6)])
+    assert len(drawn[1]) == 0 and drawn[2].tolist() == [[0.0, 0.1]]
+    assert legend(ax) == ["a", "b", "c"] and ax.get_title(loc="left") == "3 genes"

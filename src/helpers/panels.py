@@ -582,6 +582,28 @@ def by_arm(ax: Axes, arms: pd.DataFrame, value: str, name: str, marks: Mapping[s
     return ax
 
 
+def frontier(ax: Axes, arms: pd.DataFrame, x: str, y: str, levels: Mapping[str, tuple[float, tuple]] = {}) -> Axes:
+    """`y` against `x`, colours what counts are divided by, markers what is done then: faint sections, large medians.
+
+    `arms` has size_factor, transform, section, `x` and `y`; `levels` are named horizontal lines: value and dashes.
+    """
+    colour = dict(zip(SIZE_FACTORS, SECTIONS, strict=False))
+    arms = arms.dropna(subset=[x, y])
+    for (size_factor, transform), part in arms.groupby(["size_factor", "transform"], sort=False):
+        at = {"color": colour[size_factor], "marker": TRANSFORMS[transform][2]}
+        ax.scatter(part[x], part[y], s=16, alpha=0.25, lw=0, **at)
+        ax.scatter(part[x].median(), part[y].median(), s=95, edgecolor="white", lw=1, zorder=3, **at)
+    for value, dashes in levels.values():
+        ax.axhline(value, color=GREY, lw=1.3, ls=dashes, zorder=0)
+    ax.set_xlim(left=0)
+    ax.set_title(_count(arms["section"].nunique(), "sections"))
+    there = {*arms["size_factor"], *arms["transform"]}
+    sizes = [_handle(text, colour[size], "s") for size, text in SIZE_FACTORS.items() if size in there]
+    shapes = [_handle(name, GREY, marker) for t, (name, _, marker) in TRANSFORMS.items() if t in there]
+    _legend(ax, [*sizes, *shapes, *(_handle(text, GREY, line=dashes) for text, (_, dashes) in levels.items())], 2)
+    return ax
+
+
 def gene_by_gene(ax: Axes, predictability: pd.DataFrame, x: str = "log2", y: str = "pearson_residual") -> Axes:
     """PCC of the same gene in two targets, medians over sections; `predictability` of one backbone and split."""
     table = predictability.groupby(["gene", "target"])["pcc"].median().unstack()[[x, y]].dropna()
@@ -1018,6 +1040,8 @@ def specification_curves(axes: np.ndarray, table: pd.DataFrame, quantities: Mapp
             if one[0] != another[0]:
                 below.axhline(y + 0.5, color="0.6", lw=0.8)
         below.set(ylim=(len(rows) - 0.5, -0.5), xlabel="readings, by their value")
+        for axis in (above, below):
+            axis.set_xlim(-0.5, len(part) - 0.5)
         above.tick_params(labelbottom=False)
         above.set_title(f"{title}\n{_count(len(part), 'readings')}")
     axes[1, 0].set_yticks(range(len(rows)), [f"{CHOICES[choice]}: {label(option)}" for choice, option in rows])
@@ -1027,3 +1051,23 @@ def specification_curves(axes: np.ndarray, table: pd.DataFrame, quantities: Mapp
     handles += [_handle("chance", GREY, ".")] * bool(shown["chance"].notna().any())
     _legend(axes[1, 0], handles, columns=2)
     return axes
+
+
+def gene_verdicts(ax: Axes, genes: pd.DataFrame, verdicts: Sequence[str]) -> Axes:
+    """PCC of a model against that of nuclei alone, a point a gene in the colour of its verdict, in their order.
+
+    `genes` has pcc, pcc_nuclei_alone and verdict; the line is equality.
+    """
+    at = genes[["pcc_nuclei_alone", "pcc"]]
+    ends = [at.min(axis=None) - 0.03, at.max(axis=None) + 0.03]
+    ax.plot(ends, ends, color=GREY, lw=1, ls="--", zorder=0)
+    handles = []
+    for i, verdict in enumerate(verdicts):
+        part = genes[genes["verdict"] == verdict]
+        colour, marker = (SECTIONS[0], SECTIONS[4], SECTIONS[2], "0.6", "0.3")[i % 5], "os^xD"[i % 5]
+        ax.scatter(part["pcc_nuclei_alone"], part["pcc"], s=18, color=colour, marker=marker, alpha=0.8, lw=1)
+        handles.append(_handle(verdict, colour, marker))
+    ax.set(xlabel="PCC, nuclei alone", ylabel="PCC, model", aspect="equal")
+    ax.set_title(_count(len(genes), "genes"))
+    _legend(ax, handles, columns=1)
+    return ax

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.stats import combine_pvalues
 
-VERDICTS = ("beyond nuclei and depth", "beyond nuclei, not depth", "as nuclei predict it", "not predicted")
+VERDICTS = ("beyond nuclei and depth", "beyond nuclei, not depth", "predicted, not beyond nuclei", "not predicted")
 UNDEFINED = "undefined"
 
 
