@@ -192,7 +192,7 @@ BY_SPLIT = [panel for panel, (takes, _) in PANELS.items() if "predictability" in
 PAGES = [
     "1_data", "2_segmentation", "2b_segmentation_check", "2c_counting_accuracy", "2d_patches", "2e_nuclei_readings", "3_normalization", "3b_dependence", "4_stem_training", "4b_training_check",
     "4c_sampling", "4d_calibration", *PANELS, "5g_figure1", "6_tables", "6b_counting_and_conclusions", "7_ledger",
-    "8_factorial", "9_floors", "10_partial", "11_controls", "14_cross_space", "audit",
+    "8_factorial", "9_floors", "10_partial", "11_controls", "12_inference", "14_cross_space", "audit",
 ]  # fmt: skip
 
 
@@ -732,6 +732,32 @@ rule controls:
             "11_controls", input, output,
             targets=config["targets"], splits=config["splits"], n_random_maps=config["n_random_maps"],
         ),  # fmt: skip
+    shell:
+        PAPERMILL
+
+
+rule inference:
+    input:
+        notebook="notebooks/12_inference.ipynb",
+        code=code("12_inference"),
+        targets_folder=f"{BUILD}/targets",
+        panel_table=f"{RESULTS}/panel.csv",
+        associations=f"{RESULTS}/associations.csv.gz",
+        predictability=f"{RESULTS}/predictability.csv.gz",
+        predictions=images(
+            f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}", split=config["splits"][0], fit=FITS
+        ),
+        sections=f"{RESULTS}/sections.csv",
+        paper="data/paper.csv",
+    output:
+        page=f"{BUILD}/pages/12_inference.ipynb",
+        gene_table=f"{RESULTS}/inference_genes.csv.gz",
+        score_table=f"{RESULTS}/inference_scores.csv",
+        test_table=f"{RESULTS}/inference.csv",
+        error_table=f"{RESULTS}/type_one_error.csv",
+        power_table=f"{RESULTS}/power.csv",
+    params:
+        values=lambda wildcards, input, output: values("12_inference", input, output, targets=config["targets"]),
     shell:
         PAPERMILL
 
