@@ -192,7 +192,8 @@ BY_SPLIT = [panel for panel, (takes, _) in PANELS.items() if "predictability" in
 PAGES = [
     "1_data", "2_segmentation", "2b_segmentation_check", "2c_counting_accuracy", "2d_patches", "2e_nuclei_readings", "3_normalization", "3b_dependence", "4_stem_training", "4b_training_check",
     "4c_sampling", "4d_calibration", *PANELS, "5g_figure1", "6_tables", "6b_counting_and_conclusions", "7_ledger",
-    "8_factorial", "9_floors", "10_partial", "11_controls", "12_inference", "14_cross_space", "audit",
+    "8_factorial", "9_floors", "10_partial", "11_controls", "12_inference", "14_cross_space", "16_specifications",
+    "17_genes", "audit",
 ]  # fmt: skip
 
 
@@ -621,6 +622,7 @@ rule ledger:
         sections=f"{RESULTS}/sections.csv",
         associations=f"{RESULTS}/associations.csv.gz",
         fractions=f"{RESULTS}/fraction_of_ridge.csv",
+        curve=f"{RESULTS}/specifications.csv.gz",
         paper="data/paper.csv",
         tracked=[str(path) for path in sorted(Path("data/results/her2st").glob("*.csv*"))],
     output:
@@ -778,6 +780,45 @@ rule cross_space:
             "14_cross_space", input, output, targets=config["targets"], splits=config["splits"],
             n_random_maps=config["n_random_maps"], n_ceiling_splits=config["n_ceiling_splits"],
         ),  # fmt: skip
+    shell:
+        PAPERMILL
+
+
+rule specifications:
+    input:
+        notebook="notebooks/16_specifications.ipynb",
+        code=code("16_specifications"),
+        section_files=lambda wildcards: expand(f"{BUILD}/sections/{{section}}.h5ad", section=sections()),
+        readings=images(f"{BUILD}/readings/{{section}}.parquet"),
+        predictions=fits(f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"),
+        panel_table=f"{RESULTS}/panel.csv",
+        table1=f"{RESULTS}/table1.csv",
+        table2=f"{RESULTS}/table2.csv",
+        paper="data/paper.csv",
+    output:
+        page=f"{BUILD}/pages/16_specifications.ipynb",
+        curve=f"{RESULTS}/specifications.csv.gz",
+    params:
+        values=lambda wildcards, input, output: values(
+            "16_specifications", input, output, n_random_maps=config["n_random_maps"]
+        ),
+    shell:
+        PAPERMILL
+
+
+rule genes:
+    input:
+        notebook="notebooks/17_genes.ipynb",
+        code=code("17_genes"),
+        predictions=fits(f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"),
+        section_files=images(f"{BUILD}/sections/{{section}}.h5ad"),
+        predictability=f"{RESULTS}/predictability.csv.gz",
+        controls_table=f"{RESULTS}/controls.csv",
+    output:
+        page=f"{BUILD}/pages/17_genes.ipynb",
+        gene_table=f"{RESULTS}/genes.csv",
+    params:
+        values=lambda wildcards, input, output: values("17_genes", input, output, split=config["splits"][0]),
     shell:
         PAPERMILL
 
