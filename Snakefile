@@ -192,7 +192,7 @@ BY_SPLIT = [panel for panel, (takes, _) in PANELS.items() if "predictability" in
 PAGES = [
     "1_data", "2_segmentation", "2b_segmentation_check", "2c_counting_accuracy", "2d_patches", "2e_nuclei_readings", "3_normalization", "3b_dependence", "4_stem_training", "4b_training_check",
     "4c_sampling", "4d_calibration", *PANELS, "5g_figure1", "6_tables", "6b_counting_and_conclusions", "7_ledger",
-    "8_factorial", "9_floors", "10_partial", "11_controls", "12_inference", "14_cross_space", "16_specifications",
+    "8_factorial", "9_floors", "10_partial", "11_controls", "12_inference", "13_patients", "14_cross_space", "16_specifications",
     "17_genes", "audit",
 ]  # fmt: skip
 
@@ -764,6 +764,25 @@ rule inference:
         PAPERMILL
 
 
+rule patients:
+    input:
+        notebook="notebooks/13_patients.ipynb",
+        code=code("13_patients"),
+        targets_folder=f"{BUILD}/targets",
+        panel_table=f"{RESULTS}/panel.csv",
+        controls_table=f"{RESULTS}/controls.csv",
+    output:
+        page=f"{BUILD}/pages/13_patients.ipynb",
+        patients_table=f"{RESULTS}/patients.csv",
+        one_table=f"{RESULTS}/patients_one_section.csv",
+    params:
+        values=lambda wildcards, input, output: values(
+            "13_patients", input, output, targets=config["targets"], seeds=config["seeds"]
+        ),
+    shell:
+        PAPERMILL
+
+
 rule cross_space:
     input:
         notebook="notebooks/14_cross_space.ipynb",
@@ -771,6 +790,7 @@ rule cross_space:
         section_files=images(f"{BUILD}/sections/{{section}}.h5ad"),
         predictions=fits(f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"),
         ceilings=f"{BUILD}/ceilings.csv.gz",
+        controls_table=f"{RESULTS}/controls.csv",
     output:
         page=f"{BUILD}/pages/14_cross_space.ipynb",
         cross_space=f"{RESULTS}/cross_space.csv",
