@@ -5,15 +5,19 @@ import json
 
 import pandas as pd
 
+# Colours are the book's, light or dark, and elsewhere the browser's own.
 STYLE = """
+#NAME { background: var(--pst-color-background, Canvas); color: var(--pst-color-text-base, CanvasText); padding: 8px; }
 #NAME .frame { max-height: 34rem; overflow: auto; }
 #NAME table { border-collapse: separate; border-spacing: 0; font-size: .85rem; font-variant-numeric: tabular-nums; }
-#NAME caption { caption-side: top; text-align: left; }
-#NAME th, #NAME td { padding: .2rem .6rem; white-space: nowrap; text-align: left; }
-#NAME tbody th { position: sticky; left: 0; }
+#NAME caption { caption-side: top; text-align: left; color: inherit; }
+#NAME caption span, #NAME [colspan] span { position: sticky; left: 7rem; }
+#NAME caption span { left: 0; }
+#NAME th, #NAME td { padding: .2rem .6rem; white-space: nowrap; text-align: left; color: inherit; }
+#NAME tr > :first-child { position: sticky; left: 0; }
 #NAME thead { position: sticky; top: 0; z-index: 1; }
-#NAME tbody th, #NAME thead th { background: var(--pst-color-background, Canvas); }
-#NAME td, #NAME tbody th { border-top: 1px solid var(--pst-color-border, GrayText); }
+#NAME th, #NAME thead td { background: var(--pst-color-background, Canvas); }
+#NAME tbody :is(td, th) { border-top: 1px solid var(--pst-color-border, GrayText); }
 #NAME button { all: unset; cursor: pointer; font-weight: 600; }
 #NAME button:focus-visible { outline: 2px solid; outline-offset: 2px; }
 #NAME button::after { content: " ↕"; opacity: .4; }
@@ -83,7 +87,7 @@ def table(rows: pd.DataFrame, name: str, caption: str, of: str) -> str:
         f"<div id='{name}'><style>{STYLE.replace('NAME', name)}</style>"
         f"<label>Search the table: <input type='search' autocomplete='off'></label> <span role='status'></span>"
         f"<div class='frame' tabindex='0' role='region' aria-label='{html.escape(caption, quote=True)}'>"
-        f"<table><caption>{html.escape(caption)}</caption>"
+        f"<table><caption><span>{html.escape(caption)}</span></caption>"
         f"<thead>{groups}<tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
         f"<script>{SCRIPT.replace('NAME', json.dumps(name))}</script></div>"
     )
@@ -102,4 +106,4 @@ def _runs(columns: pd.MultiIndex) -> tuple[list[str], list[int]]:
 
 
 def _group(name: str, columns: int) -> str:
-    return f"<th scope='colgroup' colspan='{columns}'>{html.escape(name)}</th>"
+    return f"<th scope='colgroup' colspan='{columns}'><span>{html.escape(name)}</span></th>"
