@@ -192,8 +192,8 @@ BY_SPLIT = [panel for panel, (takes, _) in PANELS.items() if "predictability" in
 PAGES = [
     "1_data", "2_segmentation", "2b_segmentation_check", "2c_counting_accuracy", "2d_patches", "2e_nuclei_readings", "3_normalization", "3b_dependence", "4_stem_training", "4b_training_check",
     "4c_sampling", "4d_calibration", *PANELS, "5g_figure1", "6_tables", "6b_counting_and_conclusions", "7_ledger",
-    "8_factorial", "9_floors", "10_partial", "11_controls", "12_inference", "13_patients", "14_cross_space", "16_specifications",
-    "17_genes", "audit",
+    "8_factorial", "9_floors", "10_partial", "11_controls", "12_inference", "13_patients", "14_cross_space", "15_frontier",
+    "16_specifications", "17_genes", "audit",
 ]  # fmt: skip
 
 
@@ -839,6 +839,28 @@ rule genes:
         gene_table=f"{RESULTS}/genes.csv",
     params:
         values=lambda wildcards, input, output: values("17_genes", input, output, split=config["splits"][0]),
+    shell:
+        PAPERMILL
+
+
+rule frontier:
+    input:
+        notebook="notebooks/15_frontier.ipynb",
+        code=code("15_frontier"),
+        section_files=sections_as("encoded"),
+        panel_table=f"{RESULTS}/panel.csv",
+        factorial=f"{RESULTS}/factorial.csv",
+        published="data/peers.csv",
+    output:
+        page=f"{BUILD}/pages/15_frontier.ipynb",
+        frontier=f"{RESULTS}/frontier.csv",
+        peers=f"{RESULTS}/peers.csv",
+    params:
+        values=lambda wildcards, input, output: values(
+            "15_frontier", input, output, n_random_maps=config["n_random_maps"],
+            **{key: os.path.join("..", ROOT, config[key]) if key in config else None for key in ("labels", "proportions")},
+            truth=f"../{ROOT}/truth" if "simulation" in config else None,
+        ),  # fmt: skip
     shell:
         PAPERMILL
 

@@ -29,37 +29,42 @@ def tissue():
 
 def test_regions_with_genes_of_their_own_are_told_apart_and_recovered(tissue):
     xy, labels, values = tissue
-    found = biology.components(values)
-    assert biology.separation(labels, biology.look_alikes(found, xy))[0] > 0.95
+    found, far = biology.components(values), biology.far_apart(xy)
+    assert biology.separation(labels, biology.look_alikes(found, far), far)[0] > 0.95
     assert biology.domain_recovery(found, labels)[0] > 0.8
 
 
 def test_where_genes_know_nothing_separation_is_one_over_the_number_of_regions(tissue):
     xy, labels, _ = tissue
-    rng = np.random.default_rng(1)
-    alike = biology.look_alikes(biology.components(rng.standard_normal((225, 30))), xy)
+    rng, far = np.random.default_rng(1), biology.far_apart(xy)
+    alike = biology.look_alikes(biology.components(rng.standard_normal((225, 30))), far)
     shuffled = np.stack([rng.permutation(labels) for _ in range(100)], axis=1)
-    assert biology.separation(shuffled, alike).mean() == pytest.approx(1 / 3, abs=0.02)
+    assert biology.separation(shuffled, alike, far).mean() == pytest.approx(1 / 3, abs=0.02)
+    unknowing = [biology.look_alikes(rng.standard_normal((225, 5)), far) for _ in range(50)]
+    compact = np.mean([biology.separation(labels, alike, far) for alike in unknowing])
+    assert compact == pytest.approx(1 / 3, abs=0.02)  # although most of a spot's own region is too near to be asked
 
 
 def test_a_rare_region_weighs_as_much_as_a_large_one_and_a_lost_one_is_not_counted(tissue):
     xy, _, values = tissue
     labels = (xy[:, 0] >= 13).astype(int)
-    alike = biology.look_alikes(biology.components(values), xy)
-    votes = np.stack([alike[:, labels == region].mean(axis=1) for region in (0, 1)])
-    assert biology.separation(labels, alike)[0] == pytest.approx(balanced_accuracy_score(labels, votes.argmax(axis=0)))
+    far = biology.far_apart(xy)
+    alike = biology.look_alikes(biology.components(values), far)
+    of = [labels == region for region in (0, 1)]
+    told = np.argmax([alike[:, own].sum(axis=1) / far[:, own].sum(axis=1) for own in of], axis=0)
+    assert biology.separation(labels, alike, far)[0] == pytest.approx(balanced_accuracy_score(labels, told))
     one_left = np.column_stack([labels, np.zeros_like(labels)])
-    assert biology.separation(one_left, alike)[1] == 1
+    assert biology.separation(one_left, alike, far)[1] == 1
 
 
 def test_look_alikes_lie_elsewhere(tissue):
     xy, _, values = tissue
-    alike = biology.look_alikes(biology.components(values), xy, n=7, away=3)
+    alike = biology.look_alikes(biology.components(values), biology.far_apart(xy, 3), n=7)
     assert (alike.sum(axis=1) == 7).all()
     rows, columns = np.nonzero(alike)
     assert np.linalg.norm(xy[rows] - xy[columns], axis=1).min() >= 3
-    with pytest.raises(ValueError, match="fewer than 15 others"):
-        biology.look_alikes(values[:9], xy[:9])
+    with pytest.raises(ValueError, match="others far enough away, 15 are wanted"):
+        biology.look_alikes(values[:9], biology.far_apart(xy[:9]))
 
 
 def test_variance_by_region_is_the_effect_size_of_kruskal_and_wallis(tissue):
@@ -82,7 +87,8 @@ def test_composition_is_found_where_genes_follow_it_and_a_constant_type_is_undef
     rng, xy = np.random.default_rng(0), lattice(15)
     shares = np.column_stack([smooth(rng, 15, 2), np.zeros(225)])
     values = shares @ rng.standard_normal((3, 40)) / shares.std() + 0.3 * rng.standard_normal((225, 40))
-    agreement = biology.composition_agreement(shares[..., None], biology.look_alikes(biology.components(values), xy))
+    alike = biology.look_alikes(biology.components(values), biology.far_apart(xy))
+    agreement = biology.composition_agreement(shares[..., None], alike)
     assert agreement[:2].min() > 0.8
     assert np.isnan(agreement[2, 0])
 
@@ -113,14 +119,15 @@ def test_turned_regions_stay_coherent_and_leave_their_place(tissue):
 
 def test_turning_is_a_fair_null_for_smooth_maps_and_shuffling_is_not():
     xy, p = lattice(15), {"turned": [], "shuffled": []}
+    far = biology.far_apart(xy)
     for repeat in range(40):
         rng = np.random.default_rng(repeat)
         values = smooth(rng, 15, 8) @ rng.standard_normal((8, 30)) / 0.05 + rng.standard_normal((225, 30))
         labels = smooth(rng, 15, 3).argmax(axis=1)
-        alike = biology.look_alikes(biology.components(values), xy)
+        alike = biology.look_alikes(biology.components(values), far)
         shuffled = np.stack([rng.permutation(225) for _ in range(39)], axis=1)
         for null, taken in (("turned", biology.turned(xy, 39, repeat)), ("shuffled", shuffled)):
-            real, *draws = biology.separation(np.column_stack([labels, labels[taken]]), alike)
+            real, *draws = biology.separation(np.column_stack([labels, labels[taken]]), alike, far)
             p[null].append((1 + sum(draw >= real for draw in draws)) / 40)
     rejected = {null: (np.array(values) <= 0.05).mean() for null, values in p.items()}
     assert rejected["turned"] < 0.2 < 0.4 < rejected["shuffled"]

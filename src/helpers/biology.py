@@ -33,33 +33,36 @@ def unit_ranks(values: np.ndarray) -> np.ndarray:
     return ranks[:, length > 0] / length[length > 0]
 
 
-def look_alikes(components: np.ndarray, xy: np.ndarray, n: int = N_ALIKE, away: float = AWAY) -> np.ndarray:
-    """The n spots most like each one among those at least `away` from it; spots x spots, 1 where alike.
+def far_apart(xy: np.ndarray, away: float = AWAY) -> np.ndarray:
+    """Which spots may tell of each other: those at least `away` lattice steps apart; spots x spots, bool."""
+    return cdist(xy, xy) >= away
+
+
+def look_alikes(components: np.ndarray, far: np.ndarray, n: int = N_ALIKE) -> np.ndarray:
+    """The n spots most like each one among those `far_apart` from it; spots x spots, 1. where alike.
 
     What a near spot tells of its neighbour is place, not expression: leave-one-out with a buffer (Le Rest et al. 2014,
-    doi 10.1111/geb.12161). `xy` is in lattice steps. ValueError where a spot has fewer than n others out there.
+    doi 10.1111/geb.12161). ValueError where a spot has fewer than n others out there.
     """
-    distance = cdist(components, components)
-    distance[cdist(xy, xy) < away] = np.inf
-    nearest = np.argsort(distance, axis=1, kind="stable")[:, :n]
-    if not np.isfinite(np.take_along_axis(distance, nearest, axis=1)).all():
-        raise ValueError(f"a spot has fewer than {n} others at least {away:g} lattice steps away: too small a section")
-    alike = np.zeros_like(distance)
-    np.put_along_axis(alike, nearest, 1, axis=1)
+    if (few := far.sum(axis=1).min()) < n:
+        raise ValueError(f"a spot has {few} others far enough away, {n} are wanted: too small a section")
+    distance = np.where(far, cdist(components, components), np.inf)
+    alike = np.zeros(far.shape)
+    np.put_along_axis(alike, np.argsort(distance, axis=1, kind="stable")[:, :n], 1, axis=1)
     return alike
 
 
-def separation(labels: np.ndarray, alike: np.ndarray) -> np.ndarray:
+def separation(labels: np.ndarray, alike: np.ndarray, far: np.ndarray) -> np.ndarray:
     """Balanced accuracy with which each spot's region is told from the spots that look alike; one for each draw.
 
-    `labels` are spots x draws, codes 0, 1, ...; each region has one vote to share among its spots. 1 / number of
-    regions where nothing is told, more where labels are smooth maps as expression is.
+    `labels` are spots x draws, codes 0, 1, ...; each region has one vote to share among its spots that are far enough
+    away. 1 / number of regions where nothing is told, more where labels are smooth maps as expression is.
     """
     member = _member(labels)
-    size = np.maximum(member.sum(axis=1, keepdims=True), 1)  # a draw may lose a small region
-    told = (np.einsum("ij,cjd->cid", alike, member, optimize=True) / size).argmax(axis=0)
-    right = (member * (told == _codes(labels))).sum(axis=1) / size[:, 0]
-    return right.sum(axis=0) / member.any(axis=1).sum(axis=0)
+    votes, could = (np.einsum("ij,cjd->cid", who.astype(float), member, optimize=True) for who in (alike, far))
+    told = (votes / np.maximum(could, 1)).argmax(axis=0)
+    right = (member * (told == _codes(labels))).sum(axis=1) / np.maximum(member.sum(axis=1), 1)
+    return right.sum(axis=0) / member.any(axis=1).sum(axis=0)  # a draw may lose a small region
 
 
 def variance_by_region(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
