@@ -14,9 +14,10 @@ STYLE = """
 #NAME caption span, #NAME [colspan] span { position: sticky; left: 7rem; }
 #NAME caption span { left: 0; }
 #NAME th, #NAME td { padding: .2rem .6rem; white-space: nowrap; text-align: left; color: inherit; }
-#NAME tr > :first-child { position: sticky; left: 0; }
-#NAME thead { position: sticky; top: 0; z-index: 1; }
+#NAME tr > :first-child { position: sticky; left: 0; z-index: 1; }
+#NAME thead { position: sticky; top: 0; z-index: 2; }
 #NAME th, #NAME thead td { background: var(--pst-color-background, Canvas); }
+#NAME thead td { border: 0; }
 #NAME tbody :is(td, th) { border-top: 1px solid var(--pst-color-border, GrayText); }
 #NAME button { all: unset; cursor: pointer; font-weight: 600; }
 #NAME button:focus-visible { outline: 2px solid; outline-offset: 2px; }
