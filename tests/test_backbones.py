@@ -142,12 +142,12 @@ def test_a_patient_held_out_takes_its_other_sections_along(cohort):
 
 
 def test_samples_are_kept_beside_their_mean(cohort, tiny):
-    """In pairs from opposite noise their mean is good and their scatter is not: those kept are independent."""
-    prediction = backbones.predict(cohort, "B1", "log2", "stem", profile=tiny)
+    """In pairs with opposite noise their mean is good and their scatter is not: those kept are independent."""
+    prediction = backbones.predict(cohort, "B1", "log2", "stem", profile=tiny, n_samples=20)
     samples = prediction.uns["info"]["samples"]
-    assert samples.shape == (20, *prediction.shape)
+    assert samples.shape == (10, *prediction.shape)
     apart = (samples - samples.mean(0))[:, :, 0]
-    assert abs(np.corrcoef(apart[:10].ravel(), apart[10:].ravel())[0, 1]) < 0.2
+    assert abs(np.corrcoef(apart[:5].ravel(), apart[5:].ravel())[0, 1]) < 0.3
     alike = backbones.predict(cohort, "B1", "log2", "stem", profile=tiny, sampler="ancestral", antithetic=False)
     np.testing.assert_allclose(alike.uns["info"]["samples"].mean(0), alike.layers["predicted"], rtol=1e-5)
 

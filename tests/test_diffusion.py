@@ -1,5 +1,7 @@
 """The diffusion is the published one, and each way back from noise ends where the mathematics says."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -93,10 +95,10 @@ def test_nothing_is_clipped():
 
 
 def noise(*settings):
-    return diffusion.starts(5, 3, 4, torch.Generator().manual_seed(0), *settings).view(5, 3, 4)
+    return diffusion.gaussian(5, 3, 4, torch.Generator().manual_seed(0), *settings).view(5, 3, 4)
 
 
-def test_antithetic_samples_start_from_opposite_noise():
+def test_antithetic_samples_have_opposite_noise():
     close(noise(True)[2:4], -noise(True)[:2])
     assert (noise(True)[4].abs() != noise(True)[0].abs()).all()
 
@@ -123,20 +125,32 @@ def normal(prediction):
     return network
 
 
+def way_back(sampler, prediction, n_samples, y, **settings):
+    generator = torch.Generator().manual_seed(0)
+    drawn = functools.partial(diffusion.gaussian, n_samples, len(y) // n_samples, 10, generator, **settings)
+    if sampler == "ancestral":
+        return diffusion.ancestral(normal(prediction), y, prediction, drawn)
+    return diffusion.few_calls(normal(prediction), y, prediction, drawn, sampler, 50)
+
+
+@pytest.mark.parametrize("sampler", ["ancestral", "ddim", "dpm", "sde"])
+def test_noise_cancels_in_the_mean_of_an_antithetic_pair(sampler):
+    """As the perfect network of a normal target is linear in its input; whatever noise the steps add."""
+    back = way_back(sampler, "v", 2, torch.arange(3.0).repeat(2)[:, None], antithetic=True).view(2, 3, 10)
+    wanted = (torch.arange(3.0)[:, None] + MEAN).expand(3, 10)
+    close(back.mean(0), wanted, atol=0.02)  # pure noise lacks the little of the target that the last time still holds
+    assert (back[0] - back[1]).abs().mean() > 0.5 * SD
+
+
 @pytest.mark.parametrize("prediction", ["epsilon", "v"])
 @pytest.mark.parametrize("sampler", ["ancestral", "ddim", "dpm", "sde"])
 def test_each_way_back_ends_in_the_distribution_that_the_network_knows(sampler, prediction):
-    generator = torch.Generator().manual_seed(0)
-    x, y = diffusion.starts(400, 1, 10, generator), torch.ones(400, 1)
-    if sampler == "ancestral":
-        back = diffusion.ancestral(normal(prediction), x, y, prediction, generator)
-    else:
-        back = diffusion.few_calls(normal(prediction), x, y, prediction, sampler, 50, generator)
+    back = way_back(sampler, prediction, 400, torch.ones(400, 1))
     assert back.mean().item() == pytest.approx(MEAN + 1, abs=0.03)
     assert back.std().item() == pytest.approx(SD, rel=0.08)
 
 
 def test_the_mean_is_reached_in_one_call():
-    x = diffusion.starts(2, 3, 10, torch.Generator().manual_seed(0), True)
-    guess = diffusion.expected(normal("v"), x, torch.arange(6.0)[:, None], "v")
+    drawn = functools.partial(diffusion.gaussian, 2, 3, 10, torch.Generator().manual_seed(0), True)
+    guess = diffusion.expected(normal("v"), torch.arange(6.0)[:, None], "v", drawn)
     close(guess[:, 0].mean(1), torch.arange(6.0) + MEAN, atol=0.01)

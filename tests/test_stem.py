@@ -87,7 +87,7 @@ def mean_r(predicted, true):
 def test_learns_a_linear_function_of_the_conditions(linear, fitted):
     y, x, signal = linear
     samples = stem.sample(fitted, y[200:])
-    assert samples.shape == (8, 40, 8)
+    assert samples.shape == (20, 40, 8)
     r = mean_r(samples.mean(0), signal[200:])
     assert r > 0.8, r
     # Samples are draws, not copies of the mean: their spread is that of the targets.
@@ -443,11 +443,13 @@ def test_the_ladder_counts_calls_and_compares_with_its_first_rung(linear, fitted
     table = stem.ladder(
         fitted, y[200:], x[200:], [{"sampler": "ddim", "calls": 20}, {"sampler": "mean", "n_samples": 2}]
     )
-    assert table["network_calls"].tolist() == [160, 2] and table["times_fewer"].tolist() == [1, 80]
+    assert table["network_calls"].tolist() == [400, 2] and table["times_fewer"].tolist() == [1, 200]
     assert table["pcc_difference"][0] == 0 < table["pcc_difference"][1]
     samples = stem.sample(fitted, y[200:], sampler="ddim", calls=20, antithetic=False)
     mean = samples.mean(0)
     assert table["pcc"][0] == pytest.approx(mean_r(mean, x[200:]), abs=1e-5)
     rvd = np.mean((mean.var(0) - x[200:].var(0)) ** 2 / x[200:].var(0) ** 2)
     assert table["rvd"][0] == pytest.approx(rvd, rel=1e-4)
+    pooled = samples.reshape(-1, 8).var(0)
+    assert table["rvd_samples"][0] == pytest.approx(np.mean((pooled / x[200:].var(0) - 1) ** 2), rel=1e-4)
     assert table["spread"][0] == pytest.approx(samples.std(0).mean(), rel=1e-4)

@@ -18,8 +18,6 @@ from helpers.schema import LATTICE, MEASURED, PATCH, PATCH_AUGMENTED, PREDICTED
 SPLITS = ("section", "patient")
 SMOOTH = 3  # degree in x and in y of what a place alone may say
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(0, 5, 11))
-# Samples to be judged as such: they scatter as those of a thousand steps do, those of ddim less.
-FAIR = {"sampler": "sde", "calls": 20, "n_samples": 20, "antithetic": False, "shared": False}
 
 
 def predict(
@@ -183,8 +181,7 @@ def stem(
 ) -> tuple[np.ndarray, dict]:
     """STEM conditioned on the features; the prediction is the mean of its samples. `settings` are those of `stem.fit`.
 
-    Kept beside it are samples (samples x spots x genes) that scatter as the model says: those behind the prediction if
-    each has noise of its own all the way, else drawn by `FAIR`: what is good for a mean is no picture of the scatter.
+    Kept beside it are its independent samples (samples x spots x genes): of antithetic pairs, the first of each.
     """
     import torch
 
@@ -196,8 +193,8 @@ def stem(
             torch.save(fitted, partial)
     hyper, samples = fitted["hyper"], sample(fitted, x_new, seed=seed, progress=progress)
     predicted = samples.mean(0)
-    if hyper["sampler"] not in ("ancestral", "sde") or hyper["antithetic"] or hyper["shared"]:
-        samples = sample(fitted, x_new, seed=seed, progress=progress, **FAIR)
+    if hyper["antithetic"]:
+        samples = samples[: max(1, len(samples) // 2)]
     kept = {name: np.asarray(fitted[name]) for name in ("loss", "validation")}
     return predicted, kept | {"hyper": dict(hyper), "samples": samples}
 

@@ -135,7 +135,7 @@ def discretized_log_likelihood(x: torch.Tensor, mean: torch.Tensor, log_sd: torc
 # --- back: noise -> samples ---------------------------------------------------------------------------------------
 
 
-def starts(
+def gaussian(
     n_samples: int,
     n_spots: int,
     n_genes: int,
@@ -143,10 +143,10 @@ def starts(
     antithetic: bool = False,
     shared: bool = False,
 ) -> torch.Tensor:
-    """Pure noise for all samples of all spots, (samples * spots, 1, genes).
+    """Noise for all samples of all spots, (samples * spots, 1, genes): what they start from, or meet at a step.
 
-    `antithetic`: the second half of the samples starts from the opposite of the first. `shared`: a sample starts from
-    the same noise in every spot, so that spots differ by their conditions alone.
+    `antithetic`: the second half of the samples gets the opposite of the first. `shared`: a sample gets the same
+    noise in every spot, so that spots differ by their conditions alone.
     """
     noise = torch.randn(n_samples, 1 if shared else n_spots, n_genes, generator=generator, device=generator.device)
     if antithetic:
@@ -155,36 +155,29 @@ def starts(
     return noise.expand(n_samples, n_spots, n_genes).flatten(0, 1)[:, None]
 
 
-def ancestral(
-    network: Network, x: torch.Tensor, y: torch.Tensor, prediction: str, generator: torch.Generator
-) -> torch.Tensor:
+def ancestral(network: Network, y: torch.Tensor, prediction: str, noise: Callable[[], torch.Tensor]) -> torch.Tensor:
     """From noise to a sample through all 1,000 steps, as published, without clipping."""
+    x = noise()
     for step in reversed(range(N_TIMES)):
         t = torch.full((len(x),), step, device=x.device)
         mean, log_variance, _ = posterior(x, t, network(x, t, y), prediction)
-        noise = torch.randn(x.shape, generator=generator, device=x.device)
-        x = mean + (0.5 * log_variance).exp() * noise if step else mean
+        x = mean + (0.5 * log_variance).exp() * noise() if step else mean
     return x
 
 
 def few_calls(
-    network: Network,
-    x: torch.Tensor,
-    y: torch.Tensor,
-    prediction: str,
-    sampler: str,
-    calls: int,
-    generator: torch.Generator | None = None,
+    network: Network, y: torch.Tensor, prediction: str, noise: Callable[[], torch.Tensor], sampler: str, calls: int
 ) -> torch.Tensor:
     """From noise to a sample in few calls of the network.
 
     `sampler` is "ddim" (Song 2021, arXiv 2010.02502) or "dpm", DPM-Solver++ (Lu 2022, arXiv 2211.01095), whose chance
     is all in the start, or "sde", DPM-Solver++ with fresh noise at every step, as ancestral sampling has it.
     """
-    steps = scheduler(sampler, prediction)
+    x, steps = noise(), scheduler(sampler, prediction)
     steps.set_timesteps(calls, device=x.device)
     for t in steps.timesteps:
-        x = steps.step(network(x, t.expand(len(x)), y)[:, :1], t, x, generator=generator).prev_sample
+        fresh = {"variance_noise": noise()} if sampler == "sde" else {}
+        x = steps.step(network(x, t.expand(len(x)), y)[:, :1], t, x, **fresh).prev_sample
     return x
 
 
@@ -209,7 +202,8 @@ def scheduler(sampler: str, prediction: str):
     return DPMSolverMultistepScheduler(thresholding=False, **settings)
 
 
-def expected(network: Network, x: torch.Tensor, y: torch.Tensor, prediction: str) -> torch.Tensor:
+def expected(network: Network, y: torch.Tensor, prediction: str, noise: Callable[[], torch.Tensor]) -> torch.Tensor:
     """The conditional mean in one call: at the last time x is noise and the best guess of x_0 is its mean given y."""
+    x = noise()
     t = torch.full((len(x),), N_TIMES - 1, device=x.device)
     return estimate_x0(x, t, network(x, t, y), prediction)

@@ -48,8 +48,8 @@ PAPER = {
     "sampler": "ancestral",  # "sde", "ddim", "dpm": few calls, by diffusers; "mean": the mean in one call
     "calls": 1000,  # of the network for each sample by sde, ddim or dpm
     "n_samples": 20,
-    "antithetic": False,  # True: samples come in pairs that start from opposite noise
-    "shared": False,  # True: a sample starts from the same noise in every spot
+    "antithetic": False,  # True: samples come in pairs with opposite noise
+    "shared": False,  # True: a sample has the same noise in every spot
 }
 CHOICES = {
     "condition_init": ("0.02", "xavier"),
@@ -71,7 +71,7 @@ SHORT = {
     "rate": "cosine",
     "stratified": True,
     "ema": 0.99,
-    "sampler": "ddim",
+    "sampler": "dpm",
     "calls": 10,
     "antithetic": True,
 }
@@ -94,12 +94,11 @@ REASONS = {
     "ema": "0.9999 would still hold the untrained weights",
     "sampler": "few calls draw from what a thousand do",
     "calls": "as the sampler",
-    "n_samples": "opposite starts need fewer samples for the same mean",
-    "antithetic": "opposite starts cancel most of the noise of a mean",
+    "antithetic": "opposite noise cancels in a mean",
 }
 SMALL = {"hidden_size": 32, "depth": 2, "n_heads": 1, "batch_size": 32}
 PROFILES = {
-    "quick": PAPER | SHORT | SMALL | {"steps": 200, "n_samples": 8},
+    "quick": PAPER | SHORT | SMALL | {"steps": 200},
     "cpu": PAPER | SHORT | SMALL | {"steps": 400},
     "paper": PAPER,
 }
@@ -632,25 +631,32 @@ def sample(fitted: dict, conditions: np.ndarray, seed: int = 0, progress: bool =
     model.to(device).eval()
     y = (y - fitted["condition_centre"]) / fitted["condition_scale"]
 
-    generator = torch.Generator(device).manual_seed(seed)
-    noise = diffusion.starts(hyper["n_samples"], len(y), n_genes, generator, hyper["antithetic"], hyper["shared"])
-    chunks = list(zip(noise.split(CHUNK), y.to(device).repeat(hyper["n_samples"], 1).split(CHUNK), strict=True))
+    y = y.to(device)
+    chunks = list(enumerate(y.split(max(1, CHUNK // hyper["n_samples"]))))
     with torch.no_grad(), enough_memory("predict fewer spots at a time"):
-        out = [backwards(model, x, c, hyper, generator).cpu() for x, c in tqdm(chunks, "samples", disable=not progress)]
-    return (torch.cat(out).view(hyper["n_samples"], len(y), n_genes) * fitted["scale"] + fitted["centre"]).numpy()
+        out = [
+            # Noise shared by all spots is that of the first chunk in each.
+            backwards(model, c, n_genes, hyper, mixed(seed, 0 if hyper["shared"] else i)).cpu()
+            for i, c in tqdm(chunks, "samples", disable=not progress)
+        ]
+    return (torch.cat(out, dim=1) * fitted["scale"] + fitted["centre"]).numpy()
 
 
-def backwards(model: Stem, x: torch.Tensor, y: torch.Tensor, hyper: dict, generator: torch.Generator) -> torch.Tensor:
-    """From noise x to targets, given conditions y, by the sampler of the hyperparameters."""
+def backwards(model: Stem, y: torch.Tensor, n_genes: int, hyper: dict, seed: int) -> torch.Tensor:
+    """From noise to samples x spots x genes, given conditions y (spots x features), by the chosen sampler."""
+    generator, shape = torch.Generator(y.device).manual_seed(seed), (hyper["n_samples"], len(y), n_genes)
+
+    def noise() -> torch.Tensor:
+        return diffusion.gaussian(*shape, generator, hyper["antithetic"], hyper["shared"])
 
     def network(x: torch.Tensor, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return evaluate(model, x, t, y)
 
-    if hyper["sampler"] == "ancestral":
-        return diffusion.ancestral(network, x, y, hyper["prediction"], generator)
-    if hyper["sampler"] == "mean":
-        return diffusion.expected(network, x, y, hyper["prediction"])
-    return diffusion.few_calls(network, x, y, hyper["prediction"], hyper["sampler"], hyper["calls"], generator)
+    y, sampler = y.repeat(hyper["n_samples"], 1), hyper["sampler"]
+    if sampler in ("ancestral", "mean"):
+        way = diffusion.ancestral if sampler == "ancestral" else diffusion.expected
+        return way(network, y, hyper["prediction"], noise).view(shape)
+    return diffusion.few_calls(network, y, hyper["prediction"], noise, sampler, hyper["calls"]).view(shape)
 
 
 def ladder(
@@ -667,8 +673,9 @@ def ladder(
     compared with. Columns: sampler, calls, n_samples, starts, network_calls per spot, times_fewer, seconds; pcc (mean
     over genes) and pcc_50 (of the 50 best) of the mean of the samples; pcc_difference, the median over genes of how
     far a gene's PCC is from the first rung's; rvd, the relative variation distance of that mean, mean over genes of
-    (var - var_measured)^2 / var_measured^2 (Zhu et al. 2025, arXiv 2501.15598); spread, the standard deviation of the
-    samples of a spot, mean over spots and genes. Genes that do not vary in `measured` are left out.
+    (var - var_measured)^2 / var_measured^2 (Zhu et al. 2025, arXiv 2501.15598), and rvd_samples, that of all samples
+    together; spread, the standard deviation of the samples of a spot, mean over spots and genes. Genes that do not vary
+    in `measured` are left out.
     """
     measured = np.asarray(measured, float)
     varies = measured.std(0) > 1e-6
@@ -695,6 +702,7 @@ def ladder(
                 "pcc_50": np.sort(pcc)[-50:].mean(),
                 "pcc_difference": np.median(np.abs(pcc - reference)),
                 "rvd": ((mean.var(0) / measured.var(0) - 1) ** 2).mean(),
+                "rvd_samples": ((samples.var((0, 1)) / measured.var(0) - 1) ** 2).mean(),
                 "spread": samples.std(0).mean(),
             }
         )
