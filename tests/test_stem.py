@@ -453,3 +453,11 @@ def test_the_ladder_counts_calls_and_compares_with_its_first_rung(linear, fitted
     pooled = samples.reshape(-1, 8).var(0)
     assert table["rvd_samples"][0] == pytest.approx(np.mean((pooled / x[200:].var(0) - 1) ** 2), rel=1e-4)
     assert table["spread"][0] == pytest.approx(samples.std(0).mean(), rel=1e-4)
+
+
+def test_fits_side_by_side_take_the_device_with_the_most_free_memory(monkeypatch):
+    assert stem.best_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda i: ([5, 9, 2][i], 10))
+    assert stem.best_device() == torch.device("cuda", 1)
