@@ -117,10 +117,14 @@ def over_patients(differences: np.ndarray, patients: np.ndarray) -> dict:
     row = {"n_patients": n, "median": float(np.median(means))}
     if n < MIN_PATIENTS:
         missing = dict.fromkeys(("wilcoxon_p_two_sided", "permutation_p", "smallest_p"), np.nan)
-        return row | missing | {"note": f"n = {n} patients: not estimable"}
+        return row | missing | {"note": f"n = {_patients(n)}: not estimable"}
     rank, flip = wilcoxon(means), sign_flip(means)
     tests = {"wilcoxon_p_two_sided": rank["p_two_sided"], "permutation_p": flip["p"]}
-    return row | tests | {"smallest_p": flip["smallest_p"], "note": f"n = {n} patients"}
+    return row | tests | {"smallest_p": flip["smallest_p"], "note": f"n = {_patients(n)}"}
+
+
+def _patients(n: int) -> str:
+    return f"{n} patient{'s' * (n != 1)}"
 
 
 def bootstrap_patients(
@@ -136,11 +140,11 @@ def bootstrap_patients(
     n = len(means)
     row = {"n_patients": n, "mean": float(means.mean()) if n else np.nan}
     if n < MIN_PATIENTS:
-        return row | {"low": np.nan, "high": np.nan, "note": f"n = {n} patients: not estimable"}
+        return row | {"low": np.nan, "high": np.nan, "note": f"n = {_patients(n)}: not estimable"}
     draws = means[np.random.default_rng(seed).integers(n, size=(n_draws, n))].mean(axis=1)
     tail = norm.cdf(np.sqrt(n / (n - 1)) * t.ppf((1 - level) / 2, n - 1))
     low, high = np.quantile(draws, [tail, 1 - tail])
-    return row | {"low": float(low), "high": float(high), "note": f"n = {n} patients"}
+    return row | {"low": float(low), "high": float(high), "note": f"n = {_patients(n)}"}
 
 
 def variance_components(differences: np.ndarray, patients: np.ndarray) -> dict[str, float]:
