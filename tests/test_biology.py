@@ -1,12 +1,16 @@
 """Measures of biology: known answers, references, and what a null may and may not call a finding."""
 
+import re
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.stats import kruskal, spearmanr
 from sklearn.metrics import adjusted_rand_score, balanced_accuracy_score
 
-from helpers import biology
+from helpers import biology, normalization
 
 
 def lattice(n):
@@ -131,3 +135,12 @@ def test_turning_is_a_fair_null_for_smooth_maps_and_shuffling_is_not():
             p[null].append((1 + sum(draw >= real for draw in draws)) / 40)
     rejected = {null: (np.array(values) <= 0.05).mean() for null, values in p.items()}
     assert rejected["turned"] < 0.2 < 0.4 < rejected["shuffled"]
+
+
+def test_each_published_target_says_where_it_was_read_and_names_an_arm_that_exists():
+    peers = pd.read_csv(Path(__file__).parents[1] / "data/peers.csv", keep_default_na=False)
+    assert set(peers["status"]) <= {"verified", "copy", "not re-read"}
+    for row in peers[peers["status"] != "not re-read"].itertuples():
+        assert re.fullmatch("[0-9a-f]{40}", row.commit) and row.line > 0 and "/" in row.repository, row.method
+    arms = set(zip(peers["size_factor"], peers["transform"], strict=True)) - {("", "")}
+    assert arms <= set(normalization.ARMS)
