@@ -339,7 +339,8 @@ def flags(report: Mapping, panel_chosen_on: str) -> list[dict]:
         return None if np.isnan([score, other]).any() else bool(score > other)
 
     known = {floor: summary[floor] for floor in FLOORS if summary[floor] is not None}
-    words = "; ".join(f"{floor} alone {value:.3f}" for floor, value in known.items())
+    oracle = {"depth": " (measured on the spot: an oracle)"}
+    words = "; ".join(f"{floor} alone {value:.3f}{oracle.get(floor, '')}" for floor, value in known.items())
     flag(
         "beaten by one number per spot",
         over(max(known.values()), summary["pcc"]),
