@@ -117,6 +117,20 @@ def test_a_given_nothing_changes_nothing(maps):
     np.testing.assert_allclose(table["unique"], table["r"] ** 2)
 
 
+@pytest.mark.parametrize("rank", [False, True])
+def test_the_correlation_of_what_is_left_is_the_partial_one(maps, rank):
+    measured, predicted, *both = maps
+    left = (partial.left_over(side, both, rank) for side in (measured, predicted))
+    r = [np.corrcoef(*columns)[0, 1] for columns in zip(*(side.T for side in left), strict=True)]
+    np.testing.assert_allclose(r, scores(maps, rank).loc["both", "partial"], atol=1e-9)
+
+
+def test_of_a_constant_gene_and_of_the_covariate_itself_nothing_is_left(maps):
+    nuclei = maps[2]
+    columns = np.column_stack([nuclei, np.full(len(nuclei), 0.1)])
+    assert not partial.left_over(columns, [np.log1p(nuclei), nuclei], rank=True).any()
+
+
 def test_depth_without_a_gene_by_hand():
     np.testing.assert_allclose(partial.depth_without(np.array([[1, 3], [0, 2]]), [4, 2]), np.log([[4, 2], [3, 1]]))
     with pytest.raises(ValueError, match="more counts than its spot"):

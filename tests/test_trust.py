@@ -1,10 +1,10 @@
-"""Trust: what is left given covariates, evidence that copies of a section do not add to, and verdicts in order."""
+"""Trust: evidence that copies of a section do not add to, and verdicts in order."""
 
 import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from helpers import inference, partial, scores, trust
+from helpers import inference, trust
 
 RNG = np.random.default_rng(0)
 LATTICE = np.argwhere(np.ones((9, 9))).astype(float)
@@ -12,35 +12,8 @@ LATTICE = np.argwhere(np.ones((9, 9))).astype(float)
 
 @pytest.fixture
 def maps():
-    nuclei = RNG.poisson(8, len(LATTICE)).astype(float)
-    depth = RNG.normal(size=(len(LATTICE), 5))
-    measured = RNG.normal(size=(len(LATTICE), 5)) + 0.2 * nuclei[:, None] + depth
-    return measured, RNG.normal(size=measured.shape) + 0.1 * measured, nuclei, depth
-
-
-def test_the_correlation_of_what_is_left_is_the_partial_one(maps):
-    measured, predicted, nuclei, depth = map(scores.ranks, maps)
-    left = (trust.left_over(side, [nuclei, depth]) for side in (measured, predicted))
-    ours = scores.pearson(*left)
-    reference = partial.partial_scores(maps[0], maps[1], list("abcde"), {"both": maps[2:]}, rank=True)
-    np.testing.assert_allclose(ours, reference["partial"], atol=1e-10)
-
-
-def test_a_covariate_given_twice_or_constant_takes_nothing_more_out(maps):
-    measured, _, nuclei, _ = maps
-    once = trust.left_over(measured, [nuclei])
-    np.testing.assert_allclose(
-        trust.left_over(measured, [nuclei, 2 * nuclei + 1, np.ones(len(nuclei))]), once, atol=1e-9
-    )
-
-
-def test_of_a_gene_that_is_the_covariate_nothing_is_left(maps):
-    _, _, nuclei, _ = maps
-    assert not trust.left_over(nuclei[:, None], [np.log1p(nuclei), nuclei]).any()
-
-
-def test_without_covariates_the_columns_are_centred(maps):
-    np.testing.assert_allclose(trust.left_over(maps[0], []), maps[0] - maps[0].mean(axis=0))
+    measured = RNG.normal(size=(len(LATTICE), 5))
+    return measured, RNG.normal(size=measured.shape) + 0.1 * measured
 
 
 def evidence(measured, predicted, seed):
@@ -48,7 +21,7 @@ def evidence(measured, predicted, seed):
 
 
 def test_copies_of_a_section_are_no_more_evidence_than_one(maps):
-    one = evidence(*maps[:2], seed=1)
+    one = evidence(*maps, seed=1)
     many = trust.of_patient(*zip(*[one] * 4, strict=True))
     np.testing.assert_allclose(inference.p_values(*many, "greater"), inference.p_values(*one, "greater"))
 

@@ -81,6 +81,15 @@ def partial_scores(
     return pd.concat(tables, ignore_index=True)
 
 
+def left_over(values: np.ndarray, covariates: Sequence[np.ndarray], rank: bool = False) -> np.ndarray:
+    """What covariates leave of each column, for a null of partial scores: spots x genes, 0 where nothing is left.
+
+    Covariates and `rank` as in `partial_scores`: the correlation of what is left of both sides is the partial one.
+    """
+    left = _left(_unit(values, rank), _directions([_unit(covariate, rank) for covariate in covariates]))
+    return np.where(np.sqrt(_dot(left, left)) > NOTHING, left, 0)
+
+
 def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.einsum("ij,ij->j", a, b)
 

@@ -9,27 +9,6 @@ VERDICTS = ("beyond nuclei and depth", "beyond nuclei, not depth", "predicted, n
 UNDEFINED = "undefined"
 
 
-def left_over(values: np.ndarray, covariates: Sequence[np.ndarray]) -> np.ndarray:
-    """Columns of spots x genes less their least-squares fit on covariates, each per spot or per spot and gene.
-
-    The correlation of two such arrays is the partial one given the covariates; ranks give that of ranks.
-    """
-    values = np.asarray(values, float)
-    centred = values - values.mean(axis=0)
-    if not covariates:
-        return centred
-    columns = [np.broadcast_to(np.reshape(c, (len(values), -1)), values.shape) for c in covariates]
-    design = np.stack([column - column.mean(axis=0) for column in columns], axis=-1).transpose(1, 0, 2)
-    # By singular vectors: a covariate that is constant, or says what another one says, takes nothing out.
-    left, size, _ = np.linalg.svd(design, full_matrices=False)
-    left = left * (size > 1e-9 * size.max(axis=1, keepdims=True))[:, None, :]
-    fitted = left @ (left.transpose(0, 2, 1) @ centred.T[:, :, None])
-    rest = centred - fitted[:, :, 0].T
-    # What was rounding is nothing, and has no correlation.
-    nothing = (rest**2).sum(axis=0) < 1e-12 * (centred**2).sum(axis=0)
-    return np.where(nothing, 0, rest)
-
-
 def of_patient(observed: Sequence[np.ndarray], null: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Mean over the sections of one patient and its null: genes, genes x draws.
 
