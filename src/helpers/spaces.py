@@ -1,7 +1,7 @@
 """Predictions taken from one space to another.
 
 A space is what a model predicts: counts, or counts normalized one way or another. Nothing measured on a spot enters a
-conversion, so a prediction never gains what the model did not know.
+conversion, unless a library is handed over, so a prediction never gains what the model did not know.
 """
 
 from collections.abc import Callable
