@@ -875,8 +875,9 @@ rule reference:
         provenance=f"data/results/{config['cohort']}/provenance.json",
     run:
         folder = Path(output.provenance).parent
-        # Asked before the tables change what git sees.
-        commit = next(shell("git describe --always --dirty --abbrev=40", iterable=True))
+        # The tables themselves are about to change, and the old provenance is gone already.
+        changed = list(shell("git status --porcelain --untracked-files=no -- ':!data/results'", iterable=True))
+        commit = next(shell("git rev-parse HEAD", iterable=True)) + "-dirty" * bool(changed)
         shell(f"rm -rf {folder} && mkdir -p {folder} && cp {RESULTS}/* {folder}")
         packages = ["anndata", "numpy", "pandas", "scanpy", "scikit-image", "scikit-learn", "scipy", "tiatoolbox", "torch"]
         provenance = {
