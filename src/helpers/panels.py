@@ -166,7 +166,7 @@ def _handle(label: str, colour: str, marker: str = "", line: str = "") -> Line2D
 def _logarithmic(axis: Axis) -> None:
     """Label a log axis with plain numbers, also within one decade."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.7g}"))
     axis.set_minor_formatter(NullFormatter())
 
 
