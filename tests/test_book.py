@@ -151,6 +151,9 @@ FAULTS_ON_PAGE = """() => {
   const raw = [...formulas].filter(formula => !formula.querySelector("mjx-container"));
   if (raw.length) faults.push(raw.length + " formulas not rendered, first: " + raw[0].textContent);
   if (document.querySelector("[data-mjx-error], mjx-merror")) faults.push("a formula that MathJax rejects");
+  // What Python says of an object that has nothing to show.
+  const object = document.body.textContent.match(/<[\\w.]+ object( at 0x\\w+)?>/);
+  if (object) faults.push("an object instead of what it shows: " + object[0]);
   const width = document.documentElement.scrollWidth;
   if (width > window.innerWidth) faults.push("the page is " + width + " px wide in a window of " + window.innerWidth);
   return faults;
@@ -194,6 +197,7 @@ BROKEN = {
     "formula left as it is": (r'<span class="math">\(x\)</span>', "not rendered"),
     "script error": ("<script>nothing.there()</script>", "script error"),
     "console error": ("<script>console.error('no')</script>", "console"),
+    "object": ("&lt;IPython.core.display.Markdown object&gt;", "an object instead"),
     "too wide": ('<div style="width: 3000px">x</div>', "px wide"),
 }
 
