@@ -132,7 +132,7 @@ def flags(skill: pd.DataFrame) -> str:
     """
     raised = skill[skill["flagged"]]
     if raised.empty:
-        return "In most sections no score shows skill on counts in which only depth varies ([controls](11_controls.ipynb))."
+        return "No score shows skill in most sections where only depth varies ([controls](11_controls.ipynb))."
     by_backbone = raised.assign(name=raised["target"].map(label)).groupby("backbone", sort=False)["name"]
     listed = "; ".join(f"`{backbone}` in {', '.join(names)}" for backbone, names in by_backbone)
     return (
