@@ -236,9 +236,9 @@ def equal_depth_of_scanpy():
     return sc.pp.downsample_counts(thinned, counts_per_cell=int(np.median(counts().sum(1))), copy=True).X
 
 
-# STEM: whole fits of a few steps at each profile's size, beside the same mathematics as one would first write it.
+# STEM: whole fits (two steps of the published size), beside the same mathematics as one would first write it.
 # On a CPU a step of the published batch takes minutes, so it is measured on 4 spots and counted as 4 / 256 of a step.
-N_STEPS = {"quick": 40, "cpu": 40, "paper": 2}
+N_STEPS = {"quick": 200, "cpu": 400, "paper": 2}
 FOLDS, SPOTS_OF_A_FOLD = 35 * 2, 350
 
 
