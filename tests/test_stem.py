@@ -461,3 +461,13 @@ def test_fits_side_by_side_take_the_device_with_the_most_free_memory(monkeypatch
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda i: ([5, 9, 2][i], 10))
     assert stem.best_device() == torch.device("cuda", 1)
+
+
+def test_noise_shared_by_all_spots_is_shared_by_those_of_another_chunk(linear, fitted, monkeypatch):
+    """Spots with one patch are one spot then, wherever they stand; with noise of their own they are not."""
+    alike = np.repeat(linear[0][:1], 7, axis=0)
+    monkeypatch.setattr(stem, "CHUNK", 6)
+    one = {"sampler": "sde", "calls": 3, "n_samples": 2}
+    shared, own = (stem.sample(fitted, alike, shared=shared, **one) for shared in (True, False))
+    np.testing.assert_allclose(shared, np.repeat(shared[:, :1], 7, axis=1), rtol=1e-4, atol=1e-5)
+    assert np.abs(own - own[:, :1])[:, 1:].max(axis=(0, 2)).min() > 0.1

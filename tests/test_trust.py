@@ -42,7 +42,7 @@ def test_unrelated_sections_of_a_patient_rarely_look_predicted():
 
 
 def test_patients_are_combined_by_fisher_and_a_missing_one_is_no_test():
-    found = trust.over_patients([[0.01, 0.2], [0.01, np.nan], [np.nan, np.nan]])
+    found = trust.combined_p([[0.01, 0.2], [0.01, np.nan], [np.nan, np.nan]])
     np.testing.assert_allclose(found[:2], [chi2.sf(-2 * np.log(0.002), 4), 0.01])
     assert np.isnan(found[2])
 

@@ -24,7 +24,7 @@ def of_patient(observed: Sequence[np.ndarray], null: Sequence[np.ndarray]) -> tu
         return mean, np.where(known[:, :, None], drawn, 0).sum(axis=0) / n[:, None]
 
 
-def over_patients(p: np.ndarray) -> np.ndarray:
+def combined_p(p: np.ndarray) -> np.ndarray:
     """One p for each gene from those of independent patients, genes x patients, by Fisher's method; NaN is no test."""
     p = np.asarray(p, float)
     combined, known = np.full(len(p), np.nan), np.isfinite(p).any(axis=1)
