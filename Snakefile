@@ -419,11 +419,12 @@ rule training:
             backbones=["ridge", "nuclei", "depth"] if wildcards.fit == "linear" else ["stem"],
             targets=config["targets"] if wildcards.fit == "linear" else [wildcards.fit.split(".")[1]],
             arm=(wildcards.fit.split(".") + [None, None])[2],
+            **{key: config[key] for key in ("hyperparameters", "n_devices") if key in config},
             # No output: a fit that was killed goes on from there. The notebook removes it in the end.
             checkpoints=f"../{BUILD}/checkpoints/{config['profile']}/{wildcards.split}.{wildcards.section}.{wildcards.fit}",
         ),  # fmt: skip
     resources:
-        gpu=lambda wildcards: int(config["profile"] == "paper" and wildcards.fit != "linear"),
+        gpu=lambda wildcards: config.get("n_devices", 1) * int(config["profile"] == "paper" and wildcards.fit != "linear"),
     shell:
         PAPERMILL
 

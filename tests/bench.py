@@ -238,17 +238,23 @@ def equal_depth_of_scanpy():
 
 # STEM: whole fits (two steps of the published size), beside the same mathematics as one would first write it.
 # On a CPU a step of the published batch takes minutes, so it is measured on 4 spots and counted as 4 / 256 of a step.
-N_STEPS = {"quick": 200, "cpu": 400, "paper": 2}
+FITS = {
+    "quick": ("quick", {"steps": 200}),
+    "cpu": ("cpu", {"steps": 400}),
+    "paper": ("paper", {"steps": 2}),
+    "paper, in bfloat16, compiled": ("paper", {"steps": 2, "precision": "bfloat16", "compile": True}),
+}
 FOLDS, SPOTS_OF_A_FOLD = 35 * 2, 350
 
 
-def stem_size(profile):
+def stem_size(fit):
     import torch
 
     from helpers import stem
 
+    profile, changes = FITS[fit]
     small = profile == "paper" and not torch.cuda.is_available()
-    return stem.recipe(profile, steps=N_STEPS[profile], **({"batch_size": 4} if small else {}))
+    return stem.recipe(profile, **changes, **({"batch_size": 4} if small else {}))
 
 
 @functools.cache
@@ -260,13 +266,13 @@ def stem_data(profile="cpu"):
     return rng.normal(size=(800, width)).astype("f4"), rng.normal(size=(800, 300)).astype("f4")
 
 
-def stem_fit(profile):
+def stem_fit(fit):
     from helpers import stem
 
-    return stem.fit(*stem_data(profile), profile, **stem_size(profile))
+    return stem.fit(*stem_data(FITS[fit][0]), **stem_size(fit))
 
 
-def stem_fit_plain(profile):
+def stem_fit_plain(fit):
     """Published layout: timm's attention and MLP, a module per norm, AdamW as it comes, averages one by one."""
     from copy import deepcopy
 
@@ -275,9 +281,9 @@ def stem_fit_plain(profile):
     from timm.models.vision_transformer import Attention
     from torch import nn
 
-    from helpers import diffusion, stem
+    from helpers import devices, diffusion, stem
 
-    hyper, device = stem_size(profile), stem.best_device()
+    hyper, device = stem_size(fit), devices.kind()
     width = hyper["hidden_size"]
 
     class Block(nn.Module):
@@ -293,7 +299,7 @@ def stem_fit_plain(profile):
             x = x + gate_a * self.attn(self.norm1(x) * (1 + scale_a) + shift_a)
             return x + gate_m * self.mlp(self.norm2(x) * (1 + scale_m) + shift_m)
 
-    y, x0 = (torch.from_numpy(values).to(device) for values in stem_data(profile))
+    y, x0 = (torch.from_numpy(values).to(device) for values in stem_data(FITS[fit][0]))
     model = stem.build(hyper, x0.shape[1], y.shape[1], seed=0)
     model.blocks = nn.ModuleList(Block() for _ in model.blocks)
     model.to(device)
@@ -313,13 +319,14 @@ def stem_fit_plain(profile):
     return loss.item()
 
 
-def stem_sample(profile):
+def stem_sample(fit):
     """Two calls for each of 32 samples."""
     from helpers import stem
 
+    profile, hyper = FITS[fit][0], stem_size(fit)
     y, x0 = stem_data(profile)
-    weights = stem.build(stem_size(profile), x0.shape[1], y.shape[1], seed=0).state_dict()
-    fitted = stem.from_weights(weights, profile)
+    weights = stem.build(hyper, x0.shape[1], y.shape[1], seed=0).state_dict()
+    fitted = stem.from_weights(weights, profile, precision=hyper["precision"])
     return stem.sample(fitted, y[:8], sampler="ddim", calls=2, n_samples=4)
 
 
@@ -327,17 +334,17 @@ def stem_table():
     from helpers import stem
 
     rows = []
-    for profile, n_steps in N_STEPS.items():
-        hyper, prepare = stem.recipe(profile), functools.partial(stem_data, profile)
-        share = n_steps * stem_size(profile)["batch_size"] / hyper["batch_size"]
-        tasks = (functools.partial(task, profile) for task in (stem_fit, stem_fit_plain, stem_sample))
+    for fit, (profile, _) in FITS.items():
+        hyper, measured, prepare = stem.recipe(profile), stem_size(fit), functools.partial(stem_data, profile)
+        share = measured["steps"] * measured["batch_size"] / hyper["batch_size"]
+        tasks = (functools.partial(task, fit) for task in (stem_fit, stem_fit_plain, stem_sample))
         (seconds, memory), (plain, plain_memory), (sampling, _) = run(prepare, *tasks)
         per_sample = sampling / 64 * {"ancestral": 1000, "mean": 1}.get(hyper["sampler"], hyper["calls"])
         fits = FOLDS * hyper["steps"] * seconds / share / 3600
         samples = FOLDS * SPOTS_OF_A_FOLD * hyper["n_samples"] * per_sample / 3600
         rows.append(
             {
-                "STEM": profile,
+                "STEM": fit,
                 "steps/s": share / seconds,
                 "plain steps/s": share / plain,
                 "times faster": plain / seconds,

@@ -16,7 +16,8 @@ ALLOWED = {
     "store": set(),
     "schema": set(),
     "diffusion": set(),
-    "stem": {"diffusion", "store"},
+    "devices": set(),
+    "stem": {"devices", "diffusion", "store"},
     "backbones": BASE | {"stem"},
     "spaces": {"normalization"},
 }
@@ -60,7 +61,7 @@ def test_imports_run_one_way(module):
         ("PIL", {"images", "simulate"}),
         ("tiatoolbox", {"hovernet", "images", "nuclei"}),
         ("shapely", {"nuclei_files"}),
-        ("torch", {"hovernet", "encoders", "stem", "diffusion", "backbones"}),
+        ("torch", {"hovernet", "encoders", "stem", "devices", "diffusion", "backbones"}),
         ("yaml", {"cohorts"}),
         ("os", {"simulate", "cohorts"}),
     ],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import diffusion, stem
+from helpers import devices, diffusion, stem
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_genes_inform_each_other(published):
     assert (change[..., 1:].abs().amax(dim=(1, 2)) > 1e-4).all()
 
 
-TINY = {"hidden_size": 16, "depth": 1, "n_heads": 2, "batch_size": 16}
+TINY = {"hidden_size": 16, "depth": 1, "n_heads": 2, "batch_size": 16, "precision": "float32"}
 
 
 @pytest.fixture(scope="module")
@@ -435,6 +435,56 @@ def test_a_full_device_is_met_with_a_smaller_batch(linear, fitted, monkeypatch):
         stem.sample(fitted, y)
 
 
+# --- precision, several devices ---
+
+
+@pytest.mark.skipif(devices.usable("bfloat16") == "float32", reason="this processor does not compute in bfloat16")
+def test_bfloat16_learns_and_predicts_what_float32_does(linear):
+    y, x, signal = linear
+    runs = [stem.fit(y[:200], x[:200], **TINY | {"precision": p}, steps=200) for p in ("float32", "bfloat16")]
+    exact, fast = (stem.sample(fitted, y[200:], calls=5).mean(0) for fitted in runs)
+    assert [fitted["hyper"]["precision"] for fitted in runs] == ["float32", "bfloat16"]
+    assert all(value.dtype == torch.float32 for value in runs[1]["weights"].values())
+    torch.testing.assert_close(runs[0]["loss"], runs[1]["loss"], rtol=0.01, atol=0.01)
+    assert np.abs(exact - fast).max() > 0 and mean_r(exact, fast) > 0.995
+    assert mean_r(fast, signal[200:]) > 0.7
+
+
+@pytest.mark.full
+def test_a_compiled_fit_learns_the_same(linear):
+    y, x, _ = linear
+    plain, compiled = (stem.fit(y, x, **TINY, steps=20, compile=compile) for compile in (False, True))
+    torch.testing.assert_close(plain["loss"], compiled["loss"], rtol=1e-3, atol=1e-4)
+    assert plain["weights"].keys() == compiled["weights"].keys()
+
+
+def test_attention_written_out_is_the_fused_one():
+    q, k, v = torch.randn(3, 2, 3, 50, 8, generator=torch.Generator().manual_seed(0))
+    ours = stem.attention(q.bfloat16(), k.bfloat16(), v.bfloat16())
+    torch.testing.assert_close(ours.float(), stem.attention(q, k, v), atol=0.03, rtol=0)
+
+
+def test_where_the_processor_lacks_bfloat16_the_fit_says_that_it_took_float32(linear, monkeypatch):
+    monkeypatch.setattr(devices, "usable", lambda precision: "float32")
+    y, x, _ = linear
+    assert stem.fit(y, x, **TINY | {"precision": "bfloat16"}, steps=1)["hyper"]["precision"] == "float32"
+
+
+def test_a_batch_shared_by_two_processes_gives_what_one_makes_of_it(linear, tmp_path):
+    """An odd batch, a watched section, and the second half from a checkpoint of the first."""
+    y, x, _ = linear
+    settings = {**TINY, "batch_size": 33, "steps": 12, "patience": 100, "sections": ["a"] * 120 + ["b"] * 120}
+    one = stem.fit(y, x, **settings)
+    two = stem.fit(y, x, **settings, n_devices=2, checkpoint=tmp_path / "fit.pt")
+    for name in ("loss", "validation"):
+        torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-5)
+    for name, value in one["weights"].items():
+        torch.testing.assert_close(value, two["weights"][name], rtol=1e-3, atol=1e-4)
+    same(stem.fit(y, x, **settings, n_devices=2, checkpoint=tmp_path / "fit.pt"), two)
+    with pytest.raises(ValueError, match="34 devices cannot share a batch of fewer spots"):
+        stem.fit(y, x, **settings, n_devices=34)
+
+
 # --- ladder ---
 
 
@@ -455,18 +505,23 @@ def test_the_ladder_counts_calls_and_compares_with_its_first_rung(linear, fitted
     assert table["spread"][0] == pytest.approx(samples.std(0).mean(), rel=1e-4)
 
 
-def test_fits_side_by_side_take_the_device_with_the_most_free_memory(monkeypatch):
-    assert stem.best_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda i: ([5, 9, 2][i], 10))
-    assert stem.best_device() == torch.device("cuda", 1)
+@pytest.mark.parametrize("antithetic", [True, False])
+def test_what_noise_adds_to_the_variance_of_a_mean_is_taken_out(antithetic):
+    """4 samples of 5,000 spots: expectation of variance 1, noise of variance 9, pairs cancel all but a ninth."""
+    rng = np.random.default_rng(0)
+    expectation, noise, rest = rng.normal(size=(5000, 3)), rng.normal(size=(4, 5000, 3)), rng.normal(size=(4, 5000, 3))
+    if antithetic:
+        noise[2:] = -noise[:2]
+    samples = expectation + np.sqrt(8) * noise + rest
+    assert samples.mean(0).var(0).min() > 1.1
+    np.testing.assert_allclose(stem.variance_of_expectation(samples, antithetic), 1, atol=0.2)
+    assert np.isnan(stem.variance_of_expectation(samples[: 1 + antithetic], antithetic)).all()
 
 
 def test_noise_shared_by_all_spots_is_shared_by_those_of_another_chunk(linear, fitted, monkeypatch):
     """Spots with one patch are one spot then, wherever they stand; with noise of their own they are not."""
     alike = np.repeat(linear[0][:1], 7, axis=0)
-    monkeypatch.setattr(stem, "CHUNK", 6)
+    monkeypatch.setitem(stem.ROWS, "cpu", 6)
     one = {"sampler": "sde", "calls": 3, "n_samples": 2}
     shared, own = (stem.sample(fitted, alike, shared=shared, **one) for shared in (True, False))
     np.testing.assert_allclose(shared, np.repeat(shared[:, :1], 7, axis=1), rtol=1e-4, atol=1e-5)

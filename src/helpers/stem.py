@@ -9,8 +9,7 @@ import hashlib
 import math
 import pickle
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 
@@ -18,11 +17,12 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from lightning_fabric import Fabric
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm.std import tqdm
 
-from helpers import diffusion, store
+from helpers import devices, diffusion, store
 
 # --- recipes -------------------------------------------------------------------------------------------------
 
@@ -44,6 +44,8 @@ PAPER = {
     "weight_decay": 0.0,
     "stratified": False,  # True: the times of a batch are spread evenly over the schedule
     "ema": 0.9999,
+    "precision": "float32",  # "bfloat16": matrices are multiplied in it, where the device can; weights stay float32
+    "compile": False,  # True: fused by torch.compile, which takes a minute first
     "patience": 0,  # hundredths of the steps without a better loss on a validation section, then stop; 0: no such split
     "sampler": "ancestral",  # "sde", "ddim", "dpm": few calls, by diffusers; "mean": the mean in one call
     "calls": 1000,  # of the network for each sample by sde, ddim or dpm
@@ -56,6 +58,7 @@ CHOICES = {
     "arm": ("as_is", "standardized", "clipped"),
     "prediction": ("epsilon", "v"),
     "rate": ("constant", "cosine"),
+    "precision": ("float32", "bfloat16"),
     "sampler": ("ancestral", "sde", "ddim", "dpm", "mean"),
 }
 # What lets a small network converge in minutes.
@@ -71,8 +74,9 @@ SHORT = {
     "rate": "cosine",
     "stratified": True,
     "ema": 0.99,
-    "sampler": "dpm",
-    "calls": 10,
+    "precision": "bfloat16",
+    "sampler": "sde",
+    "calls": 25,
     "antithetic": True,
 }
 REASONS = {
@@ -92,6 +96,7 @@ REASONS = {
     "rate": "a high rate needs a start and an end",
     "stratified": "small batches would see few of the thousand times",
     "ema": "0.9999 would still hold the untrained weights",
+    "precision": "faster, where the processor or GPU computes in it; the loss is the same to three digits",
     "sampler": "few calls draw from what a thousand do",
     "calls": "as the sampler",
     "antithetic": "opposite noise cancels in a mean",
@@ -174,7 +179,7 @@ class Attention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         q, k, v = self.qkv(x).unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
-        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return self.proj(attention(q, k, v).transpose(1, 2).flatten(2))
 
 
 class Mlp(nn.Module):
@@ -256,6 +261,13 @@ class Stem(nn.Module):
 def two_layers(n_in: int, n_hidden: int, n_out: int) -> nn.Sequential:
     """Linear, SiLU, linear."""
     return nn.Sequential(nn.Linear(n_in, n_hidden), nn.SiLU(), nn.Linear(n_hidden, n_out))
+
+
+def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Scaled dot-product attention of (B, heads, tokens, width) each."""
+    if q.dtype == torch.bfloat16 and q.device.type == "cpu":  # there torch's fused one takes more than twice as long
+        return (q / math.sqrt(q.shape[-1]) @ k.mT).softmax(-1) @ v
+    return F.scaled_dot_product_attention(q, k, v)
 
 
 def modulation(hidden_size: int, n: int) -> nn.Sequential:
@@ -354,7 +366,7 @@ def fit(
     sections: Sequence[str] | None = None,
     augmented: np.ndarray | None = None,
     checkpoint: str | Path | None = None,
-    compile: bool = False,
+    n_devices: int = 1,
     **changes,
 ) -> dict:
     """Train the network to turn noise into the targets of a spot, given its conditions.
@@ -362,7 +374,8 @@ def fit(
     `conditions` is spots x features, `targets` spots x genes, `sections` the section of each spot, `augmented` spots x
     views x features (the patch as it is and turned or mirrored), `changes` are hyperparameters that differ from the
     profile's. With `checkpoint` the state is written there a hundred times, and a fit that finds its own there goes on
-    from it, to the numbers of an unbroken one. `compile` fuses the network by torch.compile.
+    from it, to the numbers of an unbroken one. `n_devices` GPUs share each batch, to the numbers of one but for
+    rounding.
     Returns what `sample` needs, tensors and plain values only: `hyper`, the EMA `weights`, centre and scale of genes
     and conditions; and `loss` with columns step, squared error, variational term (bits), each row the mean over the
     steps since the row before, and `validation` with columns step, squared error on the validation section.
@@ -371,15 +384,35 @@ def fit(
     longer finite, and when the device's memory is too small.
     """
     hyper = recipe(profile, **changes)
+    hyper["precision"] = devices.usable(hyper["precision"])
     held = watched_spots(sections, len(targets), hyper, seed)
     data, undo = prepared(conditions, targets, sections, augmented, hyper, ~held)
     if augmented is None:
         hyper["augment"] = False
-    about = {**hyper, "seed": seed, **{name: list(value.shape) for name, value in data.items()}, "data": digest(data)}
+    if n_devices > min(hyper["batch_size"], len(data["targets"])):
+        raise ValueError(f"{n_devices} devices cannot share a batch of fewer spots: set n_devices to fewer")
+    kept = devices.run(
+        train,
+        *(data, held, hyper, seed, progress, checkpoint),
+        n_devices=n_devices,
+        precision=hyper["precision"],
+    )
+    return {"hyper": hyper} | undo | kept
 
-    device = best_device()
-    model = build(hyper, data["targets"].shape[1], data["conditions"].shape[2], seed).to(device)
-    network = torch.compile(model) if compile else model
+
+def train(
+    fabric: Fabric,
+    data: dict[str, torch.Tensor],
+    held: np.ndarray,
+    hyper: dict,
+    seed: int,
+    progress: bool,
+    checkpoint: str | Path | None,
+) -> dict:
+    """The steps of `fit`, in each of the processes that share them: EMA weights, loss, validation."""
+    about = {**hyper, "seed": seed, **{name: list(value.shape) for name, value in data.items()}, "data": digest(data)}
+    model = build(hyper, data["targets"].shape[1], data["conditions"].shape[2], seed).to(fabric.device)
+    network = fabric.setup_module(torch.compile(model) if hyper["compile"] else model)
     ema = deepcopy(model)
     average = get_ema_multi_avg_fn(hyper["ema"])
     optimizer = torch.optim.AdamW(
@@ -388,22 +421,30 @@ def fit(
     state = {"step": 0, "loss": [], "validation": [], "best": None}
     if checkpoint is not None and Path(checkpoint).is_file():
         state = resumed(checkpoint, about, model, ema, optimizer)
+    fabric.barrier()  # all have read it before the first writes it again
 
-    with enough_memory(f"set batch_size={max(1, hyper['batch_size'] // 2)}"):
-        x0, y = (data[name][~held].to(device) for name in ("targets", "conditions"))
-        watched = [values[held].to(device) for values in (data["targets"], data["conditions"][:, 0])]
-        generator, sums = torch.Generator(device), torch.zeros(2, device=device)
+    with devices.enough_memory(f"set batch_size={max(1, hyper['batch_size'] // 2)}"):
+        x0, y = (data[name][~held].to(fabric.device) for name in ("targets", "conditions"))
+        watched = [values[held].to(fabric.device) for values in (data["targets"], data["conditions"][:, 0])]
+        generator, sums = torch.Generator(fabric.device), torch.zeros(2, device=fabric.device)
         row_every = max(1, hyper["steps"] // 100)
         for step in tqdm(
-            range(state["step"], hyper["steps"]), "STEM", hyper["steps"], initial=state["step"], disable=not progress
+            range(state["step"], hyper["steps"]),
+            "STEM",
+            hyper["steps"],
+            initial=state["step"],
+            disable=not progress or not fabric.is_global_zero,
         ):
             if state["best"] and len(state["validation"]) - 1 - state["best"]["row"] >= hyper["patience"]:
                 break
             draws = draw(step, *y.shape, x0.shape[1], hyper, seed, generator)
-            loss = training_loss(network, x0, y, draws, hyper)
+            # Each process takes its part of the batch; gradients are averaged, so parts weigh by their size.
+            part = tuple(values[fabric.global_rank :: fabric.world_size] for values in draws)
+            weight = len(part[0]) * fabric.world_size / len(draws[0])
+            loss = weight * training_loss(network, x0, y, part, hyper, fabric)
             optimizer.param_groups[0]["lr"] = hyper["learning_rate"] * rate_factor(step, hyper)
             optimizer.zero_grad()
-            loss.sum().backward()
+            fabric.backward(loss.sum())
             optimizer.step()
             with torch.no_grad():
                 average(list(ema.parameters()), list(model.parameters()), None)
@@ -411,19 +452,19 @@ def fit(
             if (step + 1) % row_every and step + 1 < hyper["steps"]:
                 continue
 
-            row = [step + 1, *(sums / (step + 1 - state["step"])).tolist()]
+            row = [step + 1, *(fabric.all_reduce(sums.clone()) / (step + 1 - state["step"])).tolist()]
             if not math.isfinite(sum(row)) or not all(p.isfinite().all() for p in model.parameters()):
                 raise ValueError(advice_on_divergence(step + 1, hyper, state["step"], checkpoint))
             state["loss"].append(row)
             state["step"] = step + 1
             sums.zero_()
             if held.any():
-                validate(state, ema, *watched, hyper, seed, generator)
-            if checkpoint is not None:
+                validate(state, ema, *watched, hyper, seed, generator, fabric)
+            if checkpoint is not None and fabric.is_global_zero:
                 save(checkpoint, about, state, model, ema, optimizer)
     weights = state["best"]["weights"] if held.any() else ema.state_dict()
     kept = {name: torch.tensor(state[name], dtype=torch.float64) for name in ("loss", "validation")}
-    return {"hyper": hyper, "weights": {name: value.cpu() for name, value in weights.items()}} | undo | kept
+    return {"weights": {name: value.cpu() for name, value in weights.items()}} | kept
 
 
 def prepared(
@@ -532,12 +573,12 @@ def mixed(*numbers: int) -> int:
 
 
 def training_loss(
-    network: nn.Module, x0: torch.Tensor, y: torch.Tensor, draws: tuple[torch.Tensor, ...], hyper: dict
+    network: nn.Module, x0: torch.Tensor, y: torch.Tensor, draws: tuple[torch.Tensor, ...], hyper: dict, fabric: Fabric
 ) -> torch.Tensor:
     """Squared error and variational term of a batch, (2,): their sum is what is minimized."""
     rows, views, t, noise, jitter = draws
     target, condition = x0[rows][:, None], y[rows, views] + hyper["condition_noise"] * jitter
-    output = evaluate(network, diffusion.noised(target, t, noise), t, condition)
+    output = evaluate(fabric, network, diffusion.noised(target, t, noise), t, condition)
     return torch.stack([part.mean() for part in diffusion.losses(output, target, t, noise, hyper["prediction"])])
 
 
@@ -551,7 +592,14 @@ def rate_factor(step: int, hyper: dict) -> float:
 
 @torch.no_grad()
 def validate(
-    state: dict, ema: Stem, x0: torch.Tensor, y: torch.Tensor, hyper: dict, seed: int, generator: torch.Generator
+    state: dict,
+    ema: Stem,
+    x0: torch.Tensor,
+    y: torch.Tensor,
+    hyper: dict,
+    seed: int,
+    generator: torch.Generator,
+    fabric: Fabric,
 ) -> None:
     """Append the squared error on the validation section, always at the same times and noise; keep the best weights."""
     generator.manual_seed(mixed(seed, 2, 0))
@@ -559,9 +607,9 @@ def validate(
     noise = torch.randn(len(x0), 1, x0.shape[1], generator=generator, device=x0.device)
     errors = []
     for target, condition, times, drawn in zip(
-        *(v.split(CHUNK) for v in (x0[:, None], y, t.long(), noise)), strict=True
+        *(v.split(ROWS[fabric.device.type]) for v in (x0[:, None], y, t.long(), noise)), strict=True
     ):
-        output = evaluate(ema, diffusion.noised(target, times, drawn), times, condition)
+        output = evaluate(fabric, ema, diffusion.noised(target, times, drawn), times, condition)
         errors.append(diffusion.losses(output, target, times, drawn, hyper["prediction"])[0])
     state["validation"].append([state["step"], torch.cat(errors).mean().item()])
     if state["best"] is None or state["validation"][-1][1] < state["validation"][state["best"]["row"]][1]:
@@ -614,7 +662,7 @@ def advice_on_divergence(step: int, hyper: dict, last_good: int, checkpoint: str
 
 # --- sampling ------------------------------------------------------------------------------------------------
 
-CHUNK = 256
+ROWS = {"cpu": 80, "cuda": 2048}  # samples at a time: few stay in a processor's cache, many keep a GPU busy
 
 
 def sample(fitted: dict, conditions: np.ndarray, seed: int = 0, progress: bool = False, **changes) -> np.ndarray:
@@ -625,24 +673,28 @@ def sample(fitted: dict, conditions: np.ndarray, seed: int = 0, progress: bool =
     """
     hyper = changed(fitted["hyper"], changes)
     y = finite("conditions", conditions)
-    n_genes, device = len(fitted["centre"]), best_device()
+    n_genes = len(fitted["centre"])
     model = build(hyper, n_genes, y.shape[1], seed)
     load(model, fitted["weights"])
-    model.to(device).eval()
     y = (y - fitted["condition_centre"]) / fitted["condition_scale"]
-
-    y = y.to(device)
-    chunks = list(enumerate(y.split(max(1, CHUNK // hyper["n_samples"]))))
-    with torch.no_grad(), enough_memory("predict fewer spots at a time"):
+    with (
+        devices.claimed(devices.usable(hyper["precision"])) as fabric,
+        devices.enough_memory("predict fewer spots at a time"),
+        torch.no_grad(),
+    ):
+        model.to(fabric.device).eval()
+        chunks = list(enumerate(y.split(max(1, ROWS[fabric.device.type] // hyper["n_samples"]))))
         out = [
             # Noise shared by all spots is that of the first chunk in each.
-            backwards(model, c, n_genes, hyper, mixed(seed, 0 if hyper["shared"] else i)).cpu()
+            backwards(
+                fabric, model, c.to(fabric.device), n_genes, hyper, mixed(seed, 0 if hyper["shared"] else i)
+            ).cpu()
             for i, c in tqdm(chunks, "samples", disable=not progress)
         ]
     return (torch.cat(out, dim=1) * fitted["scale"] + fitted["centre"]).numpy()
 
 
-def backwards(model: Stem, y: torch.Tensor, n_genes: int, hyper: dict, seed: int) -> torch.Tensor:
+def backwards(fabric: Fabric, model: Stem, y: torch.Tensor, n_genes: int, hyper: dict, seed: int) -> torch.Tensor:
     """From noise to samples x spots x genes, given conditions y (spots x features), by the chosen sampler."""
     generator, shape = torch.Generator(y.device).manual_seed(seed), (hyper["n_samples"], len(y), n_genes)
 
@@ -650,7 +702,7 @@ def backwards(model: Stem, y: torch.Tensor, n_genes: int, hyper: dict, seed: int
         return diffusion.gaussian(*shape, generator, hyper["antithetic"], hyper["shared"])
 
     def network(x: torch.Tensor, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        return evaluate(model, x, t, y)
+        return evaluate(fabric, model, x, t, y)
 
     y, sampler = y.repeat(hyper["n_samples"], 1), hyper["sampler"]
     if sampler in ("ancestral", "mean"):
@@ -673,9 +725,9 @@ def ladder(
     compared with. Columns: sampler, calls, n_samples, starts, network_calls per spot, times_fewer, seconds; pcc (mean
     over genes) and pcc_50 (of the 50 best) of the mean of the samples; pcc_difference, the median over genes of how
     far a gene's PCC is from the first rung's; rvd, the relative variation distance of that mean, mean over genes of
-    (var - var_measured)^2 / var_measured^2 (Zhu et al. 2025, arXiv 2501.15598), and rvd_samples, that of all samples
-    together; spread, the standard deviation of the samples of a spot, mean over spots and genes. Genes that do not vary
-    in `measured` are left out.
+    (var - var_measured)^2 / var_measured^2 (Zhu et al. 2025, arXiv 2501.15598), rvd_expectation, the same without the
+    noise that is left in a mean of few, and rvd_samples, that of all samples together; spread, the standard deviation
+    of the samples of a spot, mean over spots and genes. Genes that do not vary in `measured` are left out.
     """
     measured = np.asarray(measured, float)
     varies = measured.std(0) > 1e-6
@@ -701,14 +753,34 @@ def ladder(
                 "pcc": pcc.mean(),
                 "pcc_50": np.sort(pcc)[-50:].mean(),
                 "pcc_difference": np.median(np.abs(pcc - reference)),
-                "rvd": ((mean.var(0) / measured.var(0) - 1) ** 2).mean(),
-                "rvd_samples": ((samples.var((0, 1)) / measured.var(0) - 1) ** 2).mean(),
+                "rvd": rvd(measured, mean.var(0)),
+                "rvd_expectation": rvd(measured, variance_of_expectation(samples, settings["antithetic"])),
+                "rvd_samples": rvd(measured, samples.var((0, 1))),
                 "spread": samples.std(0).mean(),
             }
         )
     table = pd.DataFrame(rows)
     table.insert(5, "times_fewer", table["network_calls"][0] / table["network_calls"])
     return table
+
+
+def rvd(measured: np.ndarray, variance: np.ndarray) -> float:
+    """Relative variation distance of predicted variances (genes) from those of measured values (spots x genes)."""
+    return float(((variance / measured.var(0) - 1) ** 2).mean())
+
+
+def variance_of_expectation(samples: np.ndarray, antithetic: bool) -> np.ndarray:
+    """Variance over spots of what samples x spots x genes are draws around: the mean covariance of independent ones.
+
+    Of antithetic samples the means of pairs are independent. NaN where there are not two.
+    """
+    if antithetic:
+        half = len(samples) // 2
+        samples = (samples[:half] + samples[half : 2 * half]) / 2
+    n = len(samples)
+    if n < 2:
+        return np.full(samples.shape[-1], np.nan)
+    return (n**2 * samples.mean(0).var(0) - samples.var(1).sum(0)) / (n * (n - 1))
 
 
 def correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -718,27 +790,10 @@ def correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide((a * b).sum(0), norm, out=np.zeros_like(norm), where=norm > 0)
 
 
-def evaluate(model: nn.Module, x: torch.Tensor, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """The network's answer as float32; on CUDA it computes in bfloat16."""
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=x.device.type == "cuda"):
+def evaluate(fabric: Fabric, model: nn.Module, x: torch.Tensor, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """The network's answer as float32, computed in the fabric's precision."""
+    with fabric.autocast():
         return model(x, t, y).float()
-
-
-def best_device() -> torch.device:
-    """The CUDA device with the most free memory, as fits run side by side; CPU where there is none."""
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    free = [torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count())]
-    return torch.device("cuda", free.index(max(free)))
-
-
-@contextmanager
-def enough_memory(advice: str) -> Iterator[None]:
-    """Turn what a device says when its memory is full into advice."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise ValueError(f"the device's memory is too small: {advice}") from error
 
 
 def finite(name: str, values: np.ndarray, n_axes: int = 2) -> torch.Tensor:
