@@ -419,7 +419,7 @@ rule training:
             backbones=["ridge", "nuclei", "depth"] if wildcards.fit == "linear" else ["stem"],
             targets=config["targets"] if wildcards.fit == "linear" else [wildcards.fit.split(".")[1]],
             arm=(wildcards.fit.split(".") + [None, None])[2],
-            **{key: config[key] for key in ("hyperparameters", "n_devices") if key in config},
+            hyperparameters=config.get("hyperparameters", {}), n_devices=config.get("n_devices", 1),
             # No output: a fit that was killed goes on from there. The notebook removes it in the end.
             checkpoints=f"../{BUILD}/checkpoints/{config['profile']}/{wildcards.split}.{wildcards.section}.{wildcards.fit}",
         ),  # fmt: skip
