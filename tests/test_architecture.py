@@ -130,6 +130,8 @@ def test_the_schema_knows_what_the_helpers_know():
     assert known["encoder"]["pattern"] == f"^(table|{one}([+]{one})*)$"
     assert known["encoding"]["properties"]["weights"]["propertyNames"]["enum"] == list(encoders.ENCODERS)
     assert set(known["profile"]["enum"]) == set(stem.PROFILES)
+    # The arm is chosen by stem_arms, beside the profile's own.
+    assert known["hyperparameters"]["propertyNames"]["enum"] == [name for name in stem.PAPER if name != "arm"]
     assert set(known["stem_arms"]["items"]["enum"]) == set(stem.CHOICES["arm"])
     assert set(known["backbones"]["items"]["enum"]) < set(backbones.BACKBONES)
 
