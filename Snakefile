@@ -423,6 +423,8 @@ rule training:
             # No output: a fit that was killed goes on from there. The notebook removes it in the end.
             checkpoints=f"../{BUILD}/checkpoints/{config['profile']}/{wildcards.split}.{wildcards.section}.{wildcards.fit}",
         ),  # fmt: skip
+    # A core for each process of a fit, so that as many fits run side by side as there are devices for.
+    threads: lambda wildcards: 1 if wildcards.fit == "linear" else config.get("n_devices", 1)
     resources:
         gpu=lambda wildcards: config.get("n_devices", 1) * int(config["profile"] == "paper" and wildcards.fit != "linear"),
     shell:

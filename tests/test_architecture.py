@@ -110,12 +110,18 @@ def test_the_lock_pins_what_the_package_asks_for():
 def test_configs_share_their_keys_and_pass_the_schema():
     import jsonschema
 
+    from helpers import stem
+
     schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
     for path in (ROOT / "config").glob("*.yaml"):
         if path.stem != "schema":
             jsonschema.validate(yaml.safe_load(path.read_text()), schema)
+    toy = yaml.safe_load((ROOT / "config/toy.yaml").read_text())
+    for profile in stem.PROFILES.values():
+        changes = {name: value for name, value in profile.items() if name != "arm"}
+        jsonschema.validate(toy | {"hyperparameters": changes}, schema)
     with pytest.raises(jsonschema.ValidationError, match="bakcbones"):
-        jsonschema.validate(yaml.safe_load((ROOT / "config/toy.yaml").read_text()) | {"bakcbones": []}, schema)
+        jsonschema.validate(toy | {"bakcbones": []}, schema)
 
 
 def test_the_schema_knows_what_the_helpers_know():
@@ -131,7 +137,9 @@ def test_the_schema_knows_what_the_helpers_know():
     assert known["encoding"]["properties"]["weights"]["propertyNames"]["enum"] == list(encoders.ENCODERS)
     assert set(known["profile"]["enum"]) == set(stem.PROFILES)
     # The arm is chosen by stem_arms, beside the profile's own.
-    assert known["hyperparameters"]["propertyNames"]["enum"] == [name for name in stem.PAPER if name != "arm"]
+    hyperparameters = known["hyperparameters"]["properties"]
+    assert list(hyperparameters) == [name for name in stem.PAPER if name != "arm"]
+    assert all(hyperparameters[name]["enum"] == list(stem.CHOICES[name]) for name in stem.CHOICES.keys() - {"arm"})
     assert set(known["stem_arms"]["items"]["enum"]) == set(stem.CHOICES["arm"])
     assert set(known["backbones"]["items"]["enum"]) < set(backbones.BACKBONES)
 

@@ -16,11 +16,16 @@ def fail(fabric):
     raise ValueError("lower learning_rate")
 
 
+several = pytest.mark.skipif(torch.cuda.device_count() == 1, reason="two processes need two GPUs, or none")
+
+
+@several
 def test_one_device_is_this_process_and_several_are_processes_that_talk():
     assert devices.run(rank_and_sum, 10) == (0, 1, 10)
     assert devices.run(rank_and_sum, 10, n_devices=2) == (0, 2, 21)
 
 
+@several
 def test_what_one_of_several_processes_raises_is_said():
     with pytest.raises(ValueError, match="^lower learning_rate"):
         devices.run(fail)
@@ -38,12 +43,27 @@ def three_gpus(monkeypatch, tmp_path):
 
 
 def test_programs_side_by_side_take_a_gpu_each_and_give_it_back(three_gpus):
-    with devices.free_gpu() as first, devices.free_gpu() as second:
-        with devices.free_gpu() as third, devices.free_gpu() as fourth:
-            assert (first, second, third) == (0, 1, 2)
-            assert fourth == 1  # all are taken: the one with the most free memory is shared
-        with devices.free_gpu() as again:
-            assert again == 2
+    """The one with the most free memory first; where all are taken, they are shared."""
+    with devices.free_gpus(1) as first, devices.free_gpus(1) as second:
+        with devices.free_gpus(1) as third, devices.free_gpus(1) as fourth:
+            assert (first, second, third, fourth) == ([1], [0], [2], [1])
+        with devices.free_gpus(2) as two:
+            assert two == [2, 1]
+    with devices.free_gpus(3) as all_of_them:
+        assert all_of_them == [1, 0, 2]
+
+
+def test_without_a_gpu_there_is_none_to_take(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with devices.free_gpus(1) as none, devices.claimed() as fabric:
+        assert none == [] and fabric.device.type == "cpu"
+
+
+def test_a_job_of_a_cluster_s_scheduler_is_one_process_all_the_same(monkeypatch):
+    for name, value in {"SLURM_NTASKS": "8", "SLURM_PROCID": "3", "SLURM_JOB_NAME": "fit"}.items():
+        monkeypatch.setenv(name, value)
+    with devices.claimed() as fabric:
+        assert (fabric.world_size, fabric.global_rank) == (1, 0)
 
 
 def test_more_gpus_than_there_are_is_refused(three_gpus):

@@ -6,6 +6,7 @@ process for each, joined by Lightning Fabric (through NCCL between GPUs, Gloo be
 
 import logging
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,7 +14,8 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 from lightning_fabric import Fabric
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, record
+from lightning_fabric.plugins.environments import LightningEnvironment
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells of each precision it is given
@@ -24,65 +26,76 @@ PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 def run(task: Callable, *arguments, n_devices: int = 1, precision: str = "float32"):
     """`task(fabric, *arguments)`, in one process for each of `n_devices`; returns what the first of them does.
 
-    One device: in this process, on a GPU that no other program of ours has claimed. Several: `task` is a function of a
-    module, and `fabric` knows its rank. ValueError for more devices than there are, and for what a process raised.
+    One device: in this process. Several: `task` is a function of a module, and `fabric` knows its rank; a script that
+    calls this needs its `if __name__ == "__main__"`. ValueError for more GPUs than there are, and for what a process
+    raised.
     """
     if n_devices == 1:
         with claimed(precision) as fabric:
             return task(fabric, *arguments)
     if n_devices < 1 or (kind() == "cuda" and n_devices > torch.cuda.device_count()):
-        raise ValueError(f"n_devices is {n_devices}: set it to one, or to as many GPUs as there are")
-    # A port of its own choice for each program, no second try.
-    settings = LaunchConfig(1, 1, n_devices, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0)
+        raise ValueError(f"n_devices is {n_devices}: set it to one, or to at most as many GPUs as there are")
+    settings = LaunchConfig(
+        *(1, 1, n_devices),
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",  # any free port
+        local_addr="localhost",
+        max_restarts=0,
+    )
     try:
-        return elastic_launch(settings, process)(task, n_devices, precision, *arguments)[0]
+        with free_gpus(n_devices) as indices:
+            return elastic_launch(settings, process)(task, indices or n_devices, precision, *arguments)[0]
     except ChildFailedError as error:
         _, first = error.get_first_failure()
         said = first.message if isinstance(first.message, str) else first.message["message"]
         raise ValueError(f"one of {n_devices} processes failed: {said}") from error
 
 
-@record
-def process(task: Callable, n_devices: int, precision: str, *arguments):
-    """What one of several processes does: its rank and device come from the environment it was started in."""
-    fabric = Fabric(accelerator=kind(), devices=n_devices, strategy="ddp", precision=PRECISIONS[precision])
+def process(task: Callable, devices: int | list[int], precision: str, *arguments):
+    """What one of several processes does: its rank comes from the environment it was started in."""
+    fabric = Fabric(accelerator=kind(), devices=devices, strategy="ddp", precision=PRECISIONS[precision])
     fabric.launch()
+    torch.backends.cuda.matmul.allow_tf32 = True
     result = task(fabric, *arguments)
     return result if fabric.is_global_zero else None
 
 
 @contextmanager
 def claimed(precision: str = "float32") -> Iterator[Fabric]:
-    """The first GPU that no other process has claimed, until the end of the block.
-
-    Shared where all are claimed: the one with the most free memory. The CPU where there is none.
-    """
-    with ExitStack() as stack:
-        index = stack.enter_context(free_gpu()) if kind() == "cuda" else None
-        yield Fabric(
-            accelerator=kind(),
-            devices=1 if index is None else [index],
-            strategy="auto",
-            precision=PRECISIONS[precision],
-        )
+    """A device for this process until the end of the block: a GPU that no other program of ours has, else the CPU."""
+    with free_gpus(1) as indices, torch.cuda.device(indices[0] if indices else -1):
+        before, torch.backends.cuda.matmul.allow_tf32 = torch.backends.cuda.matmul.allow_tf32, True
+        try:
+            # A process of its own, also where a cluster's scheduler counts it as one of several.
+            environment = LightningEnvironment()
+            yield Fabric(
+                accelerator=kind(), devices=indices or 1, precision=PRECISIONS[precision], plugins=[environment]
+            )
+        finally:
+            torch.backends.cuda.matmul.allow_tf32 = before
 
 
 @contextmanager
-def free_gpu() -> Iterator[int]:
-    """Index of a GPU, held by a lock that ends with the process at the latest."""
+def free_gpus(n: int) -> Iterator[list[int]]:
+    """Indices of `n` GPUs, held by locks that end with the process at the latest; none where there is no GPU.
+
+    Those with the most free memory that are not held; where too few are left, held ones are shared.
+    """
+    free = {i: -torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count())} if kind() == "cuda" else {}
+    order, held = sorted(free, key=free.get), []
     with ExitStack() as stack:
-        for index in range(torch.cuda.device_count()):
+        for index in order:
             # By its own name, as each program may be shown other GPUs under the same numbers.
             name = f"helpers-gpu-{torch.cuda.get_device_properties(index).uuid}.lock"
             try:
                 stack.enter_context(FileLock(Path(tempfile.gettempdir()) / name, mode=0o666, timeout=0))
             except (Timeout, PermissionError):
                 continue
-            break
-        else:
-            free = [torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count())]
-            index = free.index(max(free))
-        yield index
+            held.append(index)
+            if len(held) == n:
+                break
+        yield (held + [index for index in order if index not in held])[:n]
 
 
 def kind() -> str:

@@ -44,7 +44,7 @@ PAPER = {
     "weight_decay": 0.0,
     "stratified": False,  # True: the times of a batch are spread evenly over the schedule
     "ema": 0.9999,
-    "precision": "float32",  # "bfloat16": matrices are multiplied in it, where the device can; weights stay float32
+    "precision": "float32",  # "bfloat16": for products of matrices, where the device can. On a GPU float32's are TF32
     "compile": False,  # True: fused by torch.compile, which takes a minute first
     "patience": 0,  # hundredths of the steps without a better loss on a validation section, then stop; 0: no such split
     "sampler": "ancestral",  # "sde", "ddim", "dpm": few calls, by diffusers; "mean": the mean in one call
@@ -127,7 +127,7 @@ def changed(hyper: dict, changes: dict) -> dict:
     if (hyper["sampler"], hyper["prediction"]) == ("mean", "epsilon"):
         raise ValueError(
             "sampler 'mean' needs prediction='v': at the last time an error in the noise weighs 157 times in the "
-            "target; choose ddim or dpm"
+            "target; choose sde"
         )
     return hyper
 
@@ -285,7 +285,7 @@ def modulated_norm(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) ->
 
 def build(hyper: dict, n_genes: int, condition_size: int, seed: int) -> Stem:
     """A network with initial weights that depend on the seed alone; leaves torch's random state as it was."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Stem(n_genes, hyper["hidden_size"], hyper["depth"], hyper["n_heads"], condition_size)
         if hyper["condition_init"] == "xavier":
@@ -389,8 +389,9 @@ def fit(
     data, undo = prepared(conditions, targets, sections, augmented, hyper, ~held)
     if augmented is None:
         hyper["augment"] = False
-    if n_devices > min(hyper["batch_size"], len(data["targets"])):
-        raise ValueError(f"{n_devices} devices cannot share a batch of fewer spots: set n_devices to fewer")
+    batch = min(hyper["batch_size"], (~held).sum() * data["conditions"].shape[1])
+    if n_devices > batch:
+        raise ValueError(f"{n_devices} devices cannot share a batch of {batch}: set n_devices to fewer")
     kept = devices.run(
         train,
         *(data, held, hyper, seed, progress, checkpoint),
@@ -412,8 +413,8 @@ def train(
     """The steps of `fit`, in each of the processes that share them: EMA weights, loss, validation."""
     about = {**hyper, "seed": seed, **{name: list(value.shape) for name, value in data.items()}, "data": digest(data)}
     model = build(hyper, data["targets"].shape[1], data["conditions"].shape[2], seed).to(fabric.device)
-    network = fabric.setup_module(torch.compile(model) if hyper["compile"] else model)
     ema = deepcopy(model)
+    network = fabric.setup_module(torch.compile(model) if hyper["compile"] else model)
     average = get_ema_multi_avg_fn(hyper["ema"])
     optimizer = torch.optim.AdamW(
         model.parameters(), hyper["learning_rate"], weight_decay=hyper["weight_decay"], fused=True
@@ -611,7 +612,9 @@ def validate(
     ):
         output = evaluate(fabric, ema, diffusion.noised(target, times, drawn), times, condition)
         errors.append(diffusion.losses(output, target, times, drawn, hyper["prediction"])[0])
-    state["validation"].append([state["step"], torch.cat(errors).mean().item()])
+    # All processes stop at the same step, also where their devices differ in rounding.
+    error = fabric.broadcast(torch.cat(errors).mean().item())
+    state["validation"].append([state["step"], error])
     if state["best"] is None or state["validation"][-1][1] < state["validation"][state["best"]["row"]][1]:
         weights = {name: value.clone() for name, value in ema.state_dict().items()}
         state["best"] = {"row": len(state["validation"]) - 1, "weights": weights}
@@ -662,7 +665,7 @@ def advice_on_divergence(step: int, hyper: dict, last_good: int, checkpoint: str
 
 # --- sampling ------------------------------------------------------------------------------------------------
 
-ROWS = {"cpu": 80, "cuda": 2048}  # samples at a time: few stay in a processor's cache, many keep a GPU busy
+ROWS = {"cpu": 80, "cuda": 512}  # samples at a time: few stay in a processor's cache, many keep a GPU busy
 
 
 def sample(fitted: dict, conditions: np.ndarray, seed: int = 0, progress: bool = False, **changes) -> np.ndarray:
@@ -726,8 +729,9 @@ def ladder(
     over genes) and pcc_50 (of the 50 best) of the mean of the samples; pcc_difference, the median over genes of how
     far a gene's PCC is from the first rung's; rvd, the relative variation distance of that mean, mean over genes of
     (var - var_measured)^2 / var_measured^2 (Zhu et al. 2025, arXiv 2501.15598), rvd_expectation, the same without the
-    noise that is left in a mean of few, and rvd_samples, that of all samples together; spread, the standard deviation
-    of the samples of a spot, mean over spots and genes. Genes that do not vary in `measured` are left out.
+    noise that is left in a mean of few (NaN below two independent samples or pairs), and rvd_samples, that of all
+    samples together; spread, the standard deviation of the samples of a spot, mean over spots and genes. Genes that do
+    not vary in `measured` are left out.
     """
     measured = np.asarray(measured, float)
     varies = measured.std(0) > 1e-6
