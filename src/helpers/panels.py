@@ -714,7 +714,11 @@ def stem_network(ax: Axes, n_genes: int, n_features: int, hidden_size: int, dept
     return ax
 
 
-LADDER = {"pcc": "PCC, mean over genes", "rvd": "relative variation distance"}
+LADDER = {
+    "pcc": "PCC, mean over genes",
+    "rvd": "relative variation distance",
+    "rvd_expectation": "relative variation distance,\nexpectation of the samples",
+}
 
 
 def sampling_ladder(ax: Axes, ladder: pd.DataFrame, value: str) -> Axes:
