@@ -1,3 +1,4 @@
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -22,7 +23,9 @@ several = pytest.mark.skipif(torch.cuda.device_count() == 1, reason="two process
 @several
 def test_one_device_is_this_process_and_several_are_processes_that_talk():
     assert devices.run(rank_and_sum, 10) == (0, 1, 10)
+    interrupt = signal.getsignal(signal.SIGINT)
     assert devices.run(rank_and_sum, 10, n_devices=2) == (0, 2, 21)
+    assert signal.getsignal(signal.SIGINT) is interrupt
 
 
 @several

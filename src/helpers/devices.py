@@ -5,7 +5,9 @@ process for each, joined by Lightning Fabric (through NCCL between GPUs, Gloo be
 """
 
 import logging
+import signal
 import tempfile
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +23,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells of each precision it is given
 
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
+SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT
 
 
 def run(task: Callable, *arguments, n_devices: int = 1, precision: str = "float32"):
@@ -44,7 +47,7 @@ def run(task: Callable, *arguments, n_devices: int = 1, precision: str = "float3
         max_restarts=0,
     )
     try:
-        with free_gpus(n_devices) as indices:
+        with free_gpus(n_devices) as indices, same_signals():
             return elastic_launch(settings, process)(task, indices or n_devices, precision, *arguments)[0]
     except ChildFailedError as error:
         _, first = error.get_first_failure()
@@ -59,6 +62,18 @@ def process(task: Callable, devices: int | list[int], precision: str, *arguments
     torch.backends.cuda.matmul.allow_tf32 = True
     result = task(fabric, *arguments)
     return result if fabric.is_global_zero else None
+
+
+@contextmanager
+def same_signals() -> Iterator[None]:
+    """Give signals back the meaning they had, as torch's launcher changes it in the main thread."""
+    in_main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in SIGNALS} if in_main else {}
+    try:
+        yield
+    finally:
+        for number, meaning in before.items():
+            signal.signal(number, meaning)
 
 
 @contextmanager
