@@ -475,7 +475,7 @@ def test_where_the_processor_lacks_bfloat16_the_fit_says_that_it_took_float32(li
 
 @several
 def test_a_batch_shared_by_two_processes_gives_what_one_makes_of_it(linear, tmp_path):
-    """An odd batch, a watched section, and the second half from a checkpoint of the first."""
+    """An odd batch, a watched section; a finished fit is found by its checkpoint."""
     y, x, _ = linear
     settings = {**TINY, "batch_size": 33, "steps": 12, "patience": 100, "sections": ["a"] * 120 + ["b"] * 120}
     one = stem.fit(y, x, **settings)
