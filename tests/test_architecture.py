@@ -17,7 +17,7 @@ ALLOWED = {
     "schema": set(),
     "diffusion": set(),
     "devices": set(),
-    "stem": {"devices", "diffusion", "store"},
+    "stem": {"calibration", "devices", "diffusion", "store"},
     "backbones": BASE | {"stem"},
     "spaces": {"normalization"},
 }

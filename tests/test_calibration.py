@@ -106,3 +106,12 @@ def test_what_does_not_match_is_refused():
     samples[3, 2, 1] = np.nan
     with pytest.raises(ValueError, match="not finite"):
         calibration.pit(measured, samples)
+
+
+def test_what_noise_adds_to_the_variance_of_a_mean_is_taken_out():
+    """4 samples of 5,000 spots around an expectation of variance 1, with noise of variance 4."""
+    rng = np.random.default_rng(0)
+    samples = rng.normal(size=(5000, 3)) + 2 * rng.normal(size=(4, 5000, 3))
+    np.testing.assert_allclose(samples.mean(axis=0).var(axis=0), 2, atol=0.15)
+    np.testing.assert_allclose(calibration.variance_of_expectation(samples), 1, atol=0.15)
+    assert np.isnan(calibration.variance_of_expectation(samples[:1])).all()

@@ -83,3 +83,14 @@ def rvd(variance_measured: np.ndarray, variance_predicted: np.ndarray) -> float:
     measured, predicted = np.asarray(variance_measured, float), np.asarray(variance_predicted, float)
     varies = measured > 0
     return float(np.mean((predicted[varies] / measured[varies] - 1) ** 2)) if varies.any() else np.nan
+
+
+def variance_of_expectation(samples: np.ndarray) -> np.ndarray:
+    """Variance over spots of what the samples of each spot scatter around, per gene: their noise does not add to it.
+
+    The mean covariance over spots of two samples; unbiased, so it may fall below 0. NaN for fewer than two samples.
+    """
+    n = len(samples)
+    if n < 2:
+        return np.full(samples.shape[-1], np.nan)
+    return (n**2 * samples.mean(axis=0).var(axis=0) - samples.var(axis=1).sum(axis=0)) / (n * (n - 1))

@@ -22,7 +22,7 @@ from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm.std import tqdm
 
-from helpers import devices, diffusion, store
+from helpers import calibration, devices, diffusion, store
 
 # --- recipes -------------------------------------------------------------------------------------------------
 
@@ -736,11 +736,14 @@ def ladder(
     measured = np.asarray(measured, float)
     varies = measured.std(0) > 1e-6
     measured, rows, reference = measured[:, varies], [], None
+    variance = measured.var(0)
     for rung in rungs:
         settings = {"seed": seed, "antithetic": False, "shared": False} | rung
         begin = time.perf_counter()
         samples = sample(fitted, conditions, progress=progress, **settings)[..., varies].astype(float)
         seconds, mean = time.perf_counter() - begin, samples.mean(0)
+        half = len(samples) // 2
+        independent = (samples[:half] + samples[half : 2 * half]) / 2 if settings["antithetic"] else samples
         pcc = correlations(measured, mean)
         reference = pcc if reference is None else reference
         hyper = fitted["hyper"] | rung
@@ -757,34 +760,15 @@ def ladder(
                 "pcc": pcc.mean(),
                 "pcc_50": np.sort(pcc)[-50:].mean(),
                 "pcc_difference": np.median(np.abs(pcc - reference)),
-                "rvd": rvd(measured, mean.var(0)),
-                "rvd_expectation": rvd(measured, variance_of_expectation(samples, settings["antithetic"])),
-                "rvd_samples": rvd(measured, samples.var((0, 1))),
+                "rvd": calibration.rvd(variance, mean.var(0)),
+                "rvd_expectation": calibration.rvd(variance, calibration.variance_of_expectation(independent)),
+                "rvd_samples": calibration.rvd(variance, samples.var((0, 1))),
                 "spread": samples.std(0).mean(),
             }
         )
     table = pd.DataFrame(rows)
     table.insert(5, "times_fewer", table["network_calls"][0] / table["network_calls"])
     return table
-
-
-def rvd(measured: np.ndarray, variance: np.ndarray) -> float:
-    """Relative variation distance of predicted variances (genes) from those of measured values (spots x genes)."""
-    return float(((variance / measured.var(0) - 1) ** 2).mean())
-
-
-def variance_of_expectation(samples: np.ndarray, antithetic: bool) -> np.ndarray:
-    """Variance over spots of what samples x spots x genes are draws around: the mean covariance of independent ones.
-
-    Of antithetic samples the means of pairs are independent. NaN where there are not two.
-    """
-    if antithetic:
-        half = len(samples) // 2
-        samples = (samples[:half] + samples[half : 2 * half]) / 2
-    n = len(samples)
-    if n < 2:
-        return np.full(samples.shape[-1], np.nan)
-    return (n**2 * samples.mean(0).var(0) - samples.var(1).sum(0)) / (n * (n - 1))
 
 
 def correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
