@@ -88,7 +88,7 @@ def code(name):
         found |= ahead
         ahead = {m for n in ahead for m in imported(Path(f"src/helpers/{n}.py").read_text())} - found
     files = [f"src/helpers/{module}.py" for module in sorted(found)]
-    feeds_training = name in {"1_data", "2_segmentation", "2d_patches", "3_normalization", "4_stem_training"}
+    feeds_training = name in {"01_data", "02_segmentation", "06_patches", "07_normalization", "09_stem_training"}
     return [ancient(path) if feeds_training and path.endswith("panels.py") else path for path in files]
 
 
@@ -157,10 +157,10 @@ def sections_as(stage):
 
 
 PANELS = {  # notebook: the tables it reads, besides cohort; what it leaves
-    "5a_nuclei_and_depth": ({"spots": "spots.csv.gz", "sections": "sections.csv"}, {}),
-    "5b_median_coupling": ({"associations": "associations.csv.gz"}, {}),
-    "5c_share_coupled": ({"associations": "associations.csv.gz"}, {}),
-    "5d_predictability": (
+    "14_nuclei_and_depth": ({"spots": "spots.csv.gz", "sections": "sections.csv"}, {}),
+    "15_median_coupling": ({"associations": "associations.csv.gz"}, {}),
+    "16_share_coupled": ({"associations": "associations.csv.gz"}, {}),
+    "17_predictability": (
         {
             "predictability": "predictability.csv.gz",
             "associations": "associations.csv.gz",
@@ -169,7 +169,7 @@ PANELS = {  # notebook: the tables it reads, besides cohort; what it leaves
         },
         {},
     ),
-    "5e_top_gene_coupling": (
+    "18_top_gene_coupling": (
         {
             "predictability": "predictability.csv.gz",
             "associations": "associations.csv.gz",
@@ -177,7 +177,7 @@ PANELS = {  # notebook: the tables it reads, besides cohort; what it leaves
         },
         {"top_genes": "top_genes.csv"},
     ),
-    "5f_predictability_and_coupling": (
+    "19_predictability_and_coupling": (
         {
             "predictability": "predictability.csv.gz",
             "associations": "associations.csv.gz",
@@ -190,10 +190,10 @@ PANELS = {  # notebook: the tables it reads, besides cohort; what it leaves
 }
 BY_SPLIT = [panel for panel, (takes, _) in PANELS.items() if "predictability" in takes]
 PAGES = [
-    "1_data", "2_segmentation", "2b_segmentation_check", "2c_counting_accuracy", "2d_patches", "2e_nuclei_readings", "3_normalization", "3b_dependence", "4_stem_training", "4b_training_check",
-    "4c_sampling", "4d_calibration", *PANELS, "5g_figure1", "6_tables", "6b_counting_and_conclusions", "7_ledger",
-    "8_factorial", "9_floors", "10_partial", "11_controls", "12_inference", "13_patients", "14_cross_space", "15_frontier",
-    "16_specifications", "17_genes", "audit",
+    "01_data", "02_segmentation", "03_segmentation_check", "04_counting_accuracy", "06_patches", "05_nuclei_readings", "07_normalization", "08_dependence", "09_stem_training", "11_training_check",
+    "12_sampling", "13_calibration", *PANELS, "20_figure1", "21_tables", "22_counting_and_conclusions", "24_ledger",
+    "25_factorial", "26_floors", "27_partial", "10_controls", "29_inference", "30_patients", "28_cross_space", "31_frontier",
+    "23_specifications", "32_genes", "audit",
 ]  # fmt: skip
 
 
@@ -241,16 +241,16 @@ def raw_files():
 
 checkpoint data:
     input:
-        notebook="notebooks/1_data.ipynb",
-        code=code("1_data"),
+        notebook="notebooks/01_data.ipynb",
+        code=code("01_data"),
         tracked=raw_files(),
     output:
-        page=f"{BUILD}/pages/1_data.ipynb",
+        page=f"{BUILD}/pages/01_data.ipynb",
         section_table=f"{BUILD}/sections.csv",
         section_files=expand(f"{BUILD}/sections/{{section}}.h5ad", section=config["sections"]),
     params:
         values=lambda wildcards, input, output: values(
-            "1_data", input, output,
+            "01_data", input, output,
             raw=cohorts.readers(config) | {"root": f"../{ROOT}" if not os.path.isabs(ROOT) else ROOT},
             manifest=f"../{config['manifest']}" if "manifest" in config and ROOT == config["root"] else None,
             simulation=config.get("simulation"), qc=config["qc"],
@@ -261,19 +261,19 @@ checkpoint data:
 
 rule segmentation:
     input:
-        notebook="notebooks/2_segmentation.ipynb",
-        code=code("2_segmentation"),
+        notebook="notebooks/02_segmentation.ipynb",
+        code=code("02_segmentation"),
         section=f"{BUILD}/sections/{{section}}.h5ad",
         tracked=lambda wildcards: list(nuclei_files(wildcards).values()),
     output:
-        page=f"{BUILD}/runs/2_segmentation/{{section}}.ipynb",
+        page=f"{BUILD}/runs/02_segmentation/{{section}}.ipynb",
         segmented=f"{BUILD}/segmented/{{section}}.h5ad",
         nuclei_table=f"{BUILD}/nuclei/{{section}}.parquet",
         nuclei_geojson=f"{BUILD}/nuclei/{{section}}.geojson",
         overview=f"{BUILD}/overview/{{section}}.jpg",
     params:
         values=lambda wildcards, input, output: values(
-            "2_segmentation", input, output, scales_um=config["scales_um"],
+            "02_segmentation", input, output, scales_um=config["scales_um"],
             nuclei=config["nuclei"] | {key: os.path.join("..", path) for key, path in nuclei_files(wildcards).items()},
         ),  # fmt: skip
     resources:
@@ -284,16 +284,16 @@ rule segmentation:
 
 rule nuclei_readings:
     input:
-        notebook="notebooks/2e_nuclei_readings.ipynb",
-        code=code("2e_nuclei_readings"),
+        notebook="notebooks/05_nuclei_readings.ipynb",
+        code=code("05_nuclei_readings"),
         segmented=f"{BUILD}/segmented/{{section}}.h5ad",
         nuclei_table=f"{BUILD}/nuclei/{{section}}.parquet",
     output:
-        page=f"{BUILD}/runs/2e_nuclei_readings/{{section}}.ipynb",
+        page=f"{BUILD}/runs/05_nuclei_readings/{{section}}.ipynb",
         readings=f"{BUILD}/readings/{{section}}.parquet",
     params:
         values=lambda wildcards, input, output: values(
-            "2e_nuclei_readings", input, output,
+            "05_nuclei_readings", input, output,
             nuclei=config["nuclei"] | {key: os.path.join("..", path) for key, path in nuclei_files(wildcards).items()},
         ),  # fmt: skip
     shell:
@@ -302,16 +302,16 @@ rule nuclei_readings:
 
 rule patches:
     input:
-        notebook="notebooks/2d_patches.ipynb",
-        code=code("2d_patches"),
+        notebook="notebooks/06_patches.ipynb",
+        code=code("06_patches"),
         segmented=f"{BUILD}/segmented/{{section}}.h5ad",
         tracked=lambda wildcards: [*ENCODING["weights"].values(), *table(wildcards)],
     output:
-        page=f"{BUILD}/runs/2d_patches/{{section}}.ipynb",
+        page=f"{BUILD}/runs/06_patches/{{section}}.ipynb",
         encoded=f"{BUILD}/encoded/{{section}}.h5ad",
     params:
         values=lambda wildcards, input, output: values(
-            "2d_patches", input, output,
+            "06_patches", input, output,
             encoder=config["encoder"], scales_um=config["scales_um"], augmented=ENCODING["augmented"],
             weights={name: os.path.join("..", path) for name, path in ENCODING["weights"].items()},
             table=next((os.path.join("..", path) for path in table(wildcards)), None),
@@ -326,16 +326,16 @@ rule patches:
 
 rule segmentation_check:
     input:
-        notebook="notebooks/2b_segmentation_check.ipynb",
-        code=code("2b_segmentation_check"),
+        notebook="notebooks/03_segmentation_check.ipynb",
+        code=code("03_segmentation_check"),
         segmented=images(f"{BUILD}/segmented/{{section}}.h5ad"),
         overviews=images(f"{BUILD}/overview/{{section}}.jpg"),
     output:
-        page=f"{BUILD}/pages/2b_segmentation_check.ipynb",
+        page=f"{BUILD}/pages/03_segmentation_check.ipynb",
         nuclei_table=f"{RESULTS}/nuclei.csv",
     params:
         values=lambda wildcards, input, output: values(
-            "2b_segmentation_check", input, output, truth=f"../{ROOT}/truth" if "simulation" in config else None
+            "03_segmentation_check", input, output, truth=f"../{ROOT}/truth" if "simulation" in config else None
         ),
     shell:
         PAPERMILL
@@ -343,32 +343,32 @@ rule segmentation_check:
 
 rule counting_accuracy:
     input:
-        notebook="notebooks/2c_counting_accuracy.ipynb",
-        code=code("2c_counting_accuracy"),
+        notebook="notebooks/04_counting_accuracy.ipynb",
+        code=code("04_counting_accuracy"),
         segmented=images(f"{BUILD}/segmented/{{section}}.h5ad"),
         committed="data/results/nuclei_validation/tiles.csv",
     output:
-        page=f"{BUILD}/pages/2c_counting_accuracy.ipynb",
+        page=f"{BUILD}/pages/04_counting_accuracy.ipynb",
         accuracy_table=f"{RESULTS}/counting_accuracy.csv",
     params:
-        values=lambda wildcards, input, output: values("2c_counting_accuracy", input, output, monuseg=MONUSEG),
+        values=lambda wildcards, input, output: values("04_counting_accuracy", input, output, monuseg=MONUSEG),
     shell:
         PAPERMILL
 
 
 rule normalization:
     input:
-        notebook="notebooks/3_normalization.ipynb",
-        code=code("3_normalization"),
+        notebook="notebooks/07_normalization.ipynb",
+        code=code("07_normalization"),
         section_files=sections_as("encoded"),
     output:
-        page=f"{BUILD}/pages/3_normalization.ipynb",
+        page=f"{BUILD}/pages/07_normalization.ipynb",
         targets_folder=directory(f"{BUILD}/targets"),
         panel_table=f"{RESULTS}/panel.csv",
         moments=f"{RESULTS}/mean_variance.csv.gz",
     params:
         values=lambda wildcards, input, output: values(
-            "3_normalization", input, output, targets=config["targets"], example=config["example"],
+            "07_normalization", input, output, targets=config["targets"], example=config["example"],
             panel_size=config["panel"]["size"], panel_choose=config["panel"]["choose"],
         ),  # fmt: skip
     shell:
@@ -377,21 +377,21 @@ rule normalization:
 
 rule dependence:
     input:
-        notebook="notebooks/3b_dependence.ipynb",
-        code=code("3b_dependence"),
+        notebook="notebooks/08_dependence.ipynb",
+        code=code("08_dependence"),
         section_files=sections_as("segmented"),
         section_table=f"{BUILD}/sections.csv",
         targets_folder=f"{BUILD}/targets",
         panel_table=f"{RESULTS}/panel.csv",
     output:
-        page=f"{BUILD}/pages/3b_dependence.ipynb",
+        page=f"{BUILD}/pages/08_dependence.ipynb",
         sections=f"{RESULTS}/sections.csv",
         spots=f"{RESULTS}/spots.csv.gz",
         associations=f"{RESULTS}/associations.csv.gz",
         ceilings=f"{BUILD}/ceilings.csv.gz",
     params:
         values=lambda wildcards, input, output: values(
-            "3b_dependence", input, output, targets=config["targets"],
+            "08_dependence", input, output, targets=config["targets"],
             n_random_maps=config["n_random_maps"], n_ceiling_splits=config["n_ceiling_splits"],
         ),  # fmt: skip
     shell:
@@ -403,17 +403,17 @@ rule dependence:
 
 rule training:
     input:
-        notebook="notebooks/4_stem_training.ipynb",
-        code=code("4_stem_training"),
+        notebook="notebooks/09_stem_training.ipynb",
+        code=code("09_stem_training"),
         targets_folder=f"{BUILD}/targets",
         panel_table=f"{RESULTS}/panel.csv",
     output:
-        page=f"{BUILD}/runs/4_stem_training/{{split}}.{{section}}.{{fit}}.ipynb",
+        page=f"{BUILD}/runs/09_stem_training/{{split}}.{{section}}.{{fit}}.ipynb",
         predictions=directory(f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"),
         losses=f"{BUILD}/losses/{{split}}.{{section}}.{{fit}}.csv",
     params:
         values=lambda wildcards, input, output: values(
-            "4_stem_training", input, output,
+            "09_stem_training", input, output,
             held_out=wildcards.section, split=wildcards.split, seeds=config["seeds"],
             profile="none" if wildcards.fit == "linear" else config["profile"],
             backbones=["ridge", "nuclei", "depth"] if wildcards.fit == "linear" else ["stem"],
@@ -433,8 +433,8 @@ rule training:
 
 rule training_check:
     input:
-        notebook="notebooks/4b_training_check.ipynb",
-        code=code("4b_training_check"),
+        notebook="notebooks/11_training_check.ipynb",
+        code=code("11_training_check"),
         predictions=fits(f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"),
         losses=fits(f"{BUILD}/losses/{{split}}.{{section}}.{{fit}}.csv"),
         arm_predictions=images(
@@ -443,13 +443,13 @@ rule training_check:
         ceilings=f"{BUILD}/ceilings.csv.gz",
         controls_table=f"{RESULTS}/controls.csv",
     output:
-        page=f"{BUILD}/pages/4b_training_check.ipynb",
+        page=f"{BUILD}/pages/11_training_check.ipynb",
         predictability=f"{RESULTS}/predictability.csv.gz",
         fractions=f"{RESULTS}/fraction_of_ridge.csv",
         arms=f"{RESULTS}/arms.csv",
     params:
         values=lambda wildcards, input, output: values(
-            "4b_training_check", input, output, profile=config["profile"]
+            "11_training_check", input, output, profile=config["profile"]
         ),
     shell:
         PAPERMILL
@@ -457,18 +457,18 @@ rule training_check:
 
 rule sampling:
     input:
-        notebook="notebooks/4c_sampling.ipynb",
-        code=code("4c_sampling"),
+        notebook="notebooks/12_sampling.ipynb",
+        code=code("12_sampling"),
         targets_folder=f"{BUILD}/targets",
         predictions=[
             f"{BUILD}/predictions/{config['splits'][0]}.{config['example']}.{fit}" for fit in FITS[1:]
         ],
     output:
-        page=f"{BUILD}/pages/4c_sampling.ipynb",
+        page=f"{BUILD}/pages/12_sampling.ipynb",
         ladder=f"{RESULTS}/ladder.csv",
     params:
         values=lambda wildcards, input, output: values(
-            "4c_sampling", input, output, example=config["example"], **config["ladder"]
+            "12_sampling", input, output, example=config["example"], **config["ladder"]
         ),
     shell:
         PAPERMILL
@@ -476,16 +476,16 @@ rule sampling:
 
 rule calibration:
     input:
-        notebook="notebooks/4d_calibration.ipynb",
-        code=code("4d_calibration"),
+        notebook="notebooks/13_calibration.ipynb",
+        code=code("13_calibration"),
         predictions=fits(f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"),
     output:
-        page=f"{BUILD}/pages/4d_calibration.ipynb",
+        page=f"{BUILD}/pages/13_calibration.ipynb",
         gene_table=f"{RESULTS}/calibration.csv.gz",
         histograms=f"{RESULTS}/pit.csv",
     params:
         values=lambda wildcards, input, output: values(
-            "4d_calibration", input, output, split=config["splits"][0], example=config["example"]
+            "13_calibration", input, output, split=config["splits"][0], example=config["example"]
         ),
     shell:
         PAPERMILL
@@ -496,36 +496,36 @@ rule calibration:
 
 rule example_segmentation:
     input:
-        f"{BUILD}/runs/2_segmentation/{config['example']}.ipynb",
+        f"{BUILD}/runs/02_segmentation/{config['example']}.ipynb",
     output:
-        f"{BUILD}/pages/2_segmentation.ipynb",
+        f"{BUILD}/pages/02_segmentation.ipynb",
     shell:
         "cp {input} {output}"
 
 
 rule example_nuclei_readings:
     input:
-        f"{BUILD}/runs/2e_nuclei_readings/{config['example']}.ipynb",
+        f"{BUILD}/runs/05_nuclei_readings/{config['example']}.ipynb",
     output:
-        f"{BUILD}/pages/2e_nuclei_readings.ipynb",
+        f"{BUILD}/pages/05_nuclei_readings.ipynb",
     shell:
         "cp {input} {output}"
 
 
 rule example_patches:
     input:
-        f"{BUILD}/runs/2d_patches/{config['example']}.ipynb",
+        f"{BUILD}/runs/06_patches/{config['example']}.ipynb",
     output:
-        f"{BUILD}/pages/2d_patches.ipynb",
+        f"{BUILD}/pages/06_patches.ipynb",
     shell:
         "cp {input} {output}"
 
 
 rule example_training:
     input:
-        f"{BUILD}/runs/4_stem_training/{config['splits'][0]}.{config['example']}.{EXAMPLE_FIT}.ipynb",
+        f"{BUILD}/runs/09_stem_training/{config['splits'][0]}.{config['example']}.{EXAMPLE_FIT}.ipynb",
     output:
-        f"{BUILD}/pages/4_stem_training.ipynb",
+        f"{BUILD}/pages/09_stem_training.ipynb",
     shell:
         "cp {input} {output}"
 
@@ -554,40 +554,40 @@ for panel, (takes, leaves) in PANELS.items():
 
 rule tables:
     input:
-        notebook="notebooks/6_tables.ipynb",
-        code=code("6_tables"),
+        notebook="notebooks/21_tables.ipynb",
+        code=code("21_tables"),
         associations=f"{RESULTS}/associations.csv.gz",
         predictability=f"{RESULTS}/predictability.csv.gz",
         sections=f"{RESULTS}/sections.csv",
         paper="data/paper.csv",
     output:
-        page=f"{BUILD}/pages/6_tables.ipynb",
+        page=f"{BUILD}/pages/21_tables.ipynb",
         table1=f"{RESULTS}/table1.csv",
         table2=f"{RESULTS}/table2.csv",
         drop_one=f"{RESULTS}/drop_one.csv",
     params:
-        values=lambda wildcards, input, output: values("6_tables", input, output, qc=config["qc"]),
+        values=lambda wildcards, input, output: values("21_tables", input, output, qc=config["qc"]),
     shell:
         PAPERMILL
 
 
 rule counting_and_conclusions:
     input:
-        notebook="notebooks/6b_counting_and_conclusions.ipynb",
-        code=code("6b_counting_and_conclusions"),
+        notebook="notebooks/22_counting_and_conclusions.ipynb",
+        code=code("22_counting_and_conclusions"),
         section_files=images(f"{BUILD}/sections/{{section}}.h5ad"),
         readings=images(f"{BUILD}/readings/{{section}}.parquet"),
         targets_folder=f"{BUILD}/targets",
         panel_table=f"{RESULTS}/panel.csv",
         predictability=f"{RESULTS}/predictability.csv.gz",
     output:
-        page=f"{BUILD}/pages/6b_counting_and_conclusions.ipynb",
+        page=f"{BUILD}/pages/22_counting_and_conclusions.ipynb",
         readings_table=f"{RESULTS}/readings.csv",
         delta_table=f"{RESULTS}/readings_delta.csv",
         attenuation_table=f"{RESULTS}/attenuation.csv",
     params:
         values=lambda wildcards, input, output: values(
-            "6b_counting_and_conclusions", input, output, targets=config["targets"],
+            "22_counting_and_conclusions", input, output, targets=config["targets"],
             n_random_maps=config["n_random_maps"], n_ceiling_splits=config["n_ceiling_splits"],
             truth=f"../{ROOT}/truth" if "simulation" in config else None,
         ),  # fmt: skip
@@ -597,8 +597,8 @@ rule counting_and_conclusions:
 
 rule figure1:
     input:
-        notebook="notebooks/5g_figure1.ipynb",
-        code=code("5g_figure1"),
+        notebook="notebooks/20_figure1.ipynb",
+        code=code("20_figure1"),
         spots=f"{RESULTS}/spots.csv.gz",
         associations=f"{RESULTS}/associations.csv.gz",
         predictability=f"{RESULTS}/predictability.csv.gz",
@@ -606,11 +606,11 @@ rule figure1:
         fractions=f"{RESULTS}/fraction_of_ridge.csv",
         controls_table=f"{RESULTS}/controls.csv",
     output:
-        page=f"{BUILD}/pages/5g_figure1.ipynb",
+        page=f"{BUILD}/pages/20_figure1.ipynb",
         figure=FIGURE,
     params:
         values=lambda wildcards, input, output: values(
-            "5g_figure1", input, output, split=config["splits"][0]
+            "20_figure1", input, output, split=config["splits"][0]
         ),
     shell:
         PAPERMILL
@@ -618,8 +618,8 @@ rule figure1:
 
 rule ledger:
     input:
-        notebook="notebooks/7_ledger.ipynb",
-        code=code("7_ledger"),
+        notebook="notebooks/24_ledger.ipynb",
+        code=code("24_ledger"),
         table1=f"{RESULTS}/table1.csv",
         table2=f"{RESULTS}/table2.csv",
         sections=f"{RESULTS}/sections.csv",
@@ -629,11 +629,11 @@ rule ledger:
         paper="data/paper.csv",
         tracked=[str(path) for path in sorted(Path("data/results/her2st").glob("*.csv*"))],
     output:
-        page=f"{BUILD}/pages/7_ledger.ipynb",
+        page=f"{BUILD}/pages/24_ledger.ipynb",
         ledger=f"{RESULTS}/ledger.csv",
     params:
         values=lambda wildcards, input, output: values(
-            "7_ledger", input, output, reference="../data/results/her2st", differs=config["differs"]
+            "24_ledger", input, output, reference="../data/results/her2st", differs=config["differs"]
         ),
     shell:
         PAPERMILL
@@ -644,17 +644,17 @@ rule ledger:
 
 rule factorial:
     input:
-        notebook="notebooks/8_factorial.ipynb",
-        code=code("8_factorial"),
+        notebook="notebooks/25_factorial.ipynb",
+        code=code("25_factorial"),
         section_files=sections_as("encoded"),
         panel_table=f"{RESULTS}/panel.csv",
         controls_table=f"{RESULTS}/controls.csv",
     output:
-        page=f"{BUILD}/pages/8_factorial.ipynb",
+        page=f"{BUILD}/pages/25_factorial.ipynb",
         factorial=f"{RESULTS}/factorial.csv",
     params:
         values=lambda wildcards, input, output: values(
-            "8_factorial", input, output, split=config["splits"][0], n_random_maps=config["n_random_maps"]
+            "25_factorial", input, output, split=config["splits"][0], n_random_maps=config["n_random_maps"]
         ),
     shell:
         PAPERMILL
@@ -682,19 +682,19 @@ rule audit:
 
 rule floors:
     input:
-        notebook="notebooks/9_floors.ipynb",
-        code=code("9_floors"),
+        notebook="notebooks/26_floors.ipynb",
+        code=code("26_floors"),
         predictability=f"{RESULTS}/predictability.csv.gz",
         targets_folder=f"{BUILD}/targets",
         panel_table=f"{RESULTS}/panel.csv",
         controls_table=f"{RESULTS}/controls.csv",
     output:
-        page=f"{BUILD}/pages/9_floors.ipynb",
+        page=f"{BUILD}/pages/26_floors.ipynb",
         floors_table=f"{RESULTS}/floors.csv",
         excess_table=f"{RESULTS}/floors_excess.csv",
     params:
         values=lambda wildcards, input, output: values(
-            "9_floors", input, output, targets=config["targets"], splits=config["splits"]
+            "26_floors", input, output, targets=config["targets"], splits=config["splits"]
         ),
     shell:
         PAPERMILL
@@ -702,18 +702,18 @@ rule floors:
 
 rule partial:
     input:
-        notebook="notebooks/10_partial.ipynb",
-        code=code("10_partial"),
+        notebook="notebooks/27_partial.ipynb",
+        code=code("27_partial"),
         predictions=fits(f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"),
         section_files=images(f"{BUILD}/sections/{{section}}.h5ad"),
         controls_table=f"{RESULTS}/controls.csv",
     output:
-        page=f"{BUILD}/pages/10_partial.ipynb",
+        page=f"{BUILD}/pages/27_partial.ipynb",
         gene_table=f"{RESULTS}/partial_genes.csv.gz",
         partial_table=f"{RESULTS}/partial.csv",
     params:
         values=lambda wildcards, input, output: values(
-            "10_partial", input, output,
+            "27_partial", input, output,
             targets=config["targets"], split=config["splits"][0], example=config["example"],
         ),  # fmt: skip
     shell:
@@ -722,19 +722,19 @@ rule partial:
 
 rule controls:
     input:
-        notebook="notebooks/11_controls.ipynb",
-        code=code("11_controls"),
+        notebook="notebooks/10_controls.ipynb",
+        code=code("10_controls"),
         section_files=images(f"{BUILD}/encoded/{{section}}.h5ad"),
         predictions=fits(f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"),
         panel_table=f"{RESULTS}/panel.csv",
     output:
-        page=f"{BUILD}/pages/11_controls.ipynb",
+        page=f"{BUILD}/pages/10_controls.ipynb",
         controls_table=f"{RESULTS}/controls.csv",
         refitted_table=f"{RESULTS}/controls_refitted.csv",
         coupling_table=f"{RESULTS}/controls_coupling.csv",
     params:
         values=lambda wildcards, input, output: values(
-            "11_controls", input, output,
+            "10_controls", input, output,
             targets=config["targets"], splits=config["splits"], n_random_maps=config["n_random_maps"],
         ),  # fmt: skip
     shell:
@@ -743,8 +743,8 @@ rule controls:
 
 rule inference:
     input:
-        notebook="notebooks/12_inference.ipynb",
-        code=code("12_inference"),
+        notebook="notebooks/29_inference.ipynb",
+        code=code("29_inference"),
         targets_folder=f"{BUILD}/targets",
         panel_table=f"{RESULTS}/panel.csv",
         associations=f"{RESULTS}/associations.csv.gz",
@@ -755,32 +755,32 @@ rule inference:
         sections=f"{RESULTS}/sections.csv",
         paper="data/paper.csv",
     output:
-        page=f"{BUILD}/pages/12_inference.ipynb",
+        page=f"{BUILD}/pages/29_inference.ipynb",
         gene_table=f"{RESULTS}/inference_genes.csv.gz",
         score_table=f"{RESULTS}/inference_scores.csv",
         test_table=f"{RESULTS}/inference.csv",
         error_table=f"{RESULTS}/type_one_error.csv",
         power_table=f"{RESULTS}/power.csv",
     params:
-        values=lambda wildcards, input, output: values("12_inference", input, output, targets=config["targets"]),
+        values=lambda wildcards, input, output: values("29_inference", input, output, targets=config["targets"]),
     shell:
         PAPERMILL
 
 
 rule patients:
     input:
-        notebook="notebooks/13_patients.ipynb",
-        code=code("13_patients"),
+        notebook="notebooks/30_patients.ipynb",
+        code=code("30_patients"),
         targets_folder=f"{BUILD}/targets",
         panel_table=f"{RESULTS}/panel.csv",
         controls_table=f"{RESULTS}/controls.csv",
     output:
-        page=f"{BUILD}/pages/13_patients.ipynb",
+        page=f"{BUILD}/pages/30_patients.ipynb",
         patients_table=f"{RESULTS}/patients.csv",
         one_table=f"{RESULTS}/patients_one_section.csv",
     params:
         values=lambda wildcards, input, output: values(
-            "13_patients", input, output, targets=config["targets"], seeds=config["seeds"]
+            "30_patients", input, output, targets=config["targets"], seeds=config["seeds"]
         ),
     shell:
         PAPERMILL
@@ -788,19 +788,19 @@ rule patients:
 
 rule cross_space:
     input:
-        notebook="notebooks/14_cross_space.ipynb",
-        code=code("14_cross_space"),
+        notebook="notebooks/28_cross_space.ipynb",
+        code=code("28_cross_space"),
         section_files=images(f"{BUILD}/sections/{{section}}.h5ad"),
         predictions=fits(f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"),
         ceilings=f"{BUILD}/ceilings.csv.gz",
         controls_table=f"{RESULTS}/controls.csv",
     output:
-        page=f"{BUILD}/pages/14_cross_space.ipynb",
+        page=f"{BUILD}/pages/28_cross_space.ipynb",
         cross_space=f"{RESULTS}/cross_space.csv",
         truth_table=f"{RESULTS}/cross_space_truth.csv",
     params:
         values=lambda wildcards, input, output: values(
-            "14_cross_space", input, output, targets=config["targets"], splits=config["splits"],
+            "28_cross_space", input, output, targets=config["targets"], splits=config["splits"],
             n_random_maps=config["n_random_maps"], n_ceiling_splits=config["n_ceiling_splits"],
         ),  # fmt: skip
     shell:
@@ -809,8 +809,8 @@ rule cross_space:
 
 rule specifications:
     input:
-        notebook="notebooks/16_specifications.ipynb",
-        code=code("16_specifications"),
+        notebook="notebooks/23_specifications.ipynb",
+        code=code("23_specifications"),
         section_files=lambda wildcards: expand(f"{BUILD}/sections/{{section}}.h5ad", section=sections()),
         readings=images(f"{BUILD}/readings/{{section}}.parquet"),
         predictions=fits(f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"),
@@ -819,11 +819,11 @@ rule specifications:
         table2=f"{RESULTS}/table2.csv",
         paper="data/paper.csv",
     output:
-        page=f"{BUILD}/pages/16_specifications.ipynb",
+        page=f"{BUILD}/pages/23_specifications.ipynb",
         curve=f"{RESULTS}/specifications.csv.gz",
     params:
         values=lambda wildcards, input, output: values(
-            "16_specifications", input, output, n_random_maps=config["n_random_maps"]
+            "23_specifications", input, output, n_random_maps=config["n_random_maps"]
         ),
     shell:
         PAPERMILL
@@ -831,36 +831,36 @@ rule specifications:
 
 rule genes:
     input:
-        notebook="notebooks/17_genes.ipynb",
-        code=code("17_genes"),
+        notebook="notebooks/32_genes.ipynb",
+        code=code("32_genes"),
         predictions=fits(f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"),
         section_files=images(f"{BUILD}/sections/{{section}}.h5ad"),
         predictability=f"{RESULTS}/predictability.csv.gz",
         controls_table=f"{RESULTS}/controls.csv",
     output:
-        page=f"{BUILD}/pages/17_genes.ipynb",
+        page=f"{BUILD}/pages/32_genes.ipynb",
         gene_table=f"{RESULTS}/genes.csv",
     params:
-        values=lambda wildcards, input, output: values("17_genes", input, output, split=config["splits"][0]),
+        values=lambda wildcards, input, output: values("32_genes", input, output, split=config["splits"][0]),
     shell:
         PAPERMILL
 
 
 rule frontier:
     input:
-        notebook="notebooks/15_frontier.ipynb",
-        code=code("15_frontier"),
+        notebook="notebooks/31_frontier.ipynb",
+        code=code("31_frontier"),
         section_files=sections_as("encoded"),
         panel_table=f"{RESULTS}/panel.csv",
         factorial=f"{RESULTS}/factorial.csv",
         published="data/peers.csv",
     output:
-        page=f"{BUILD}/pages/15_frontier.ipynb",
+        page=f"{BUILD}/pages/31_frontier.ipynb",
         frontier=f"{RESULTS}/frontier.csv",
         peers=f"{RESULTS}/peers.csv",
     params:
         values=lambda wildcards, input, output: values(
-            "15_frontier", input, output, n_random_maps=config["n_random_maps"],
+            "31_frontier", input, output, n_random_maps=config["n_random_maps"],
             **{key: os.path.join("..", ROOT, config[key]) if key in config else None for key in ("labels", "proportions")},
             truth=f"../{ROOT}/truth" if "simulation" in config else None,
         ),  # fmt: skip

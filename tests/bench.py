@@ -42,7 +42,7 @@ def draw_slide(root):
     """A JPEG as large as a section's, 92 MP: simulated tissue side by side."""
     from PIL import Image
 
-    from helpers import simulate
+    from helpers.cohort import simulate
 
     simulate.cohort(root, sections={"A1": 3000})
     tissue = np.asarray(Image.open(root / "data/ST-imgs/A/A1/toy_HE_A1.jpg"))
@@ -63,9 +63,9 @@ def slide():
 
 
 def spearman_vectorized():
-    from helpers import scores
+    from helpers.columns import spearman
 
-    return scores.spearman(counts(), counts().sum(1))
+    return spearman(counts(), counts().sum(1))
 
 
 def spearman_loop():
@@ -76,7 +76,7 @@ def spearman_loop():
 
 
 def residuals_of_a_panel():
-    from helpers import normalization
+    from helpers.targets import normalization
 
     return normalization.pearson_residual(section(), [str(i) for i in range(300)])
 
@@ -97,11 +97,12 @@ def imported_slide():
 
 
 def nuclei_of_a_section():
-    from helpers import images, nuclei
+    from helpers.cohort import images
+    from helpers.tissue import classical
 
     path, spots = slide()
     read = functools.partial(images.region, images.open(path, 0.688))
-    return nuclei.detect_section(read, spots, 0.688)
+    return classical.detect_section(read, spots, 0.688)
 
 
 def stains_of_the_whole_image():
@@ -113,7 +114,7 @@ def stains_of_the_whole_image():
 
 
 def ridge_over_penalties():
-    from helpers import backbones
+    from helpers.models import backbones
 
     return backbones.ridge(*fold())
 
@@ -124,7 +125,7 @@ def ridge_of_scikit_learn():
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from helpers import backbones
+    from helpers.models import backbones
 
     x, y, labels, x_new = fold()
     search = GridSearchCV(
@@ -144,19 +145,19 @@ def fold():
 @functools.cache
 def maps():
     """Measured and predicted maps of a section on its lattice, and the basis of its nulls."""
-    from helpers import inference
+    from helpers.scores import spatial
 
     rng = np.random.default_rng(0)
     xy = np.array([(i, j) for i in range(28) for j in range(25)], float)
     measured, predicted = rng.normal(size=(2, SPOTS, 300))
-    return measured, predicted, rng.poisson(20, SPOTS).astype(float), inference.moran_basis(xy)
+    return measured, predicted, rng.poisson(20, SPOTS).astype(float), spatial.moran_basis(xy)
 
 
 def moran_null(n_draws=999):
-    from helpers import inference
+    from helpers.scores import spatial
 
     measured, _, nuclei, basis = maps()
-    return inference.null_correlations(measured, nuclei, basis, rank=True, n_draws=n_draws)
+    return spatial.null_correlations(measured, nuclei, basis, rank=True, n_draws=n_draws)
 
 
 def moran_null_of_few():
@@ -166,15 +167,15 @@ def moran_null_of_few():
 def moran_null_loop():
     from scipy.stats import rankdata, spearmanr
 
-    from helpers import inference
+    from helpers.scores import spatial
 
     measured, _, nuclei, basis = maps()
-    drawn = inference.moran_randomize(rankdata(nuclei), basis, 19)
+    drawn = spatial.moran_randomize(rankdata(nuclei), basis, 19)
     return np.array([[spearmanr(gene, draw).statistic for draw in drawn.T] for gene in measured.T])
 
 
 def partial_vectorized():
-    from helpers import partial
+    from helpers.scores import partial
 
     measured, predicted, nuclei, _ = maps()
     return partial.partial_scores(measured, predicted, [str(i) for i in range(300)], {"nuclei": [nuclei]})
@@ -191,7 +192,7 @@ def partial_loop():
 @functools.cache
 def predicted_section():
     """Three sections of a cohort with nuclei and places, and what was predicted of 300 genes."""
-    from helpers import audit  # noqa: F401  imports count on neither side
+    from helpers.audit import assess  # noqa: F401  imports count on neither side
 
     rng, names = np.random.default_rng(0), [str(i) for i in range(SPOTS)]
     made = section().copy()
@@ -205,15 +206,15 @@ def predicted_section():
 
 
 def audit_of_three_sections():
-    from helpers import audit
+    from helpers.audit import assess
 
-    return audit.assess(*predicted_section(), "log2")
+    return assess.assess(*predicted_section(), "log2")
 
 
 def depth_only_twin():
-    from helpers import controls
+    from helpers.targets import twins
 
-    return controls.depth_only(section().layers["counts"], np.random.default_rng(0))
+    return twins.depth_only(section().layers["counts"], np.random.default_rng(0))
 
 
 def depth_only_dense():
@@ -222,10 +223,10 @@ def depth_only_dense():
 
 
 def equal_depth_twin():
-    from helpers import controls
+    from helpers.targets import twins
 
     depth = int(np.median(counts().sum(1)))
-    return controls.equal_depth(section().layers["counts"], depth, np.random.default_rng(0))
+    return twins.equal_depth(section().layers["counts"], depth, np.random.default_rng(0))
 
 
 def equal_depth_of_scanpy():
@@ -250,11 +251,11 @@ FOLDS, SPOTS_OF_A_FOLD = 35 * 2, 350
 def stem_size(fit):
     import torch
 
-    from helpers import stem
+    from helpers.models.stem import recipes
 
     profile, changes = FITS[fit]
     small = profile == "paper" and not torch.cuda.is_available()
-    return stem.recipe(profile, **changes, **({"batch_size": 4} if small else {}))
+    return recipes.recipe(profile, **changes, **({"batch_size": 4} if small else {}))
 
 
 @functools.cache
@@ -267,9 +268,9 @@ def stem_data(profile="cpu"):
 
 
 def stem_fit(fit):
-    from helpers import stem
+    from helpers.models.stem import training
 
-    return stem.fit(*stem_data(FITS[fit][0]), **stem_size(fit))
+    return training.fit(*stem_data(FITS[fit][0]), **stem_size(fit))
 
 
 def stem_fit_plain(fit):
@@ -281,7 +282,8 @@ def stem_fit_plain(fit):
     from timm.models.vision_transformer import Attention
     from torch import nn
 
-    from helpers import devices, diffusion, stem
+    from helpers.models import devices
+    from helpers.models.stem import diffusion, network
 
     hyper, device = stem_size(fit), devices.kind()
     width = hyper["hidden_size"]
@@ -292,7 +294,7 @@ def stem_fit_plain(fit):
             self.norm1, self.norm2 = (nn.LayerNorm(width, elementwise_affine=False, eps=1e-6) for _ in range(2))
             self.attn = Attention(width, hyper["n_heads"], qkv_bias=True)
             self.mlp = Mlp(width, 4 * width, act_layer=lambda: nn.GELU(approximate="tanh"))
-            self.adaLN_modulation = stem.modulation(width, 6)
+            self.adaLN_modulation = network.modulation(width, 6)
 
         def forward(self, x, c):
             shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.adaLN_modulation(c)[:, None].chunk(6, dim=2)
@@ -300,7 +302,7 @@ def stem_fit_plain(fit):
             return x + gate_m * self.mlp(self.norm2(x) * (1 + scale_m) + shift_m)
 
     y, x0 = (torch.from_numpy(values).to(device) for values in stem_data(FITS[fit][0]))
-    model = stem.build(hyper, x0.shape[1], y.shape[1], seed=0)
+    model = network.build(hyper, x0.shape[1], y.shape[1], seed=0)
     model.blocks = nn.ModuleList(Block() for _ in model.blocks)
     model.to(device)
     ema, optimizer = deepcopy(model), torch.optim.AdamW(model.parameters(), hyper["learning_rate"], weight_decay=0)
@@ -321,21 +323,22 @@ def stem_fit_plain(fit):
 
 def stem_sample(fit):
     """Two calls for each of 32 samples."""
-    from helpers import stem
+    from helpers.models.stem import network
+    from helpers.models.stem.sampling import sample
 
     profile, hyper = FITS[fit][0], stem_size(fit)
     y, x0 = stem_data(profile)
-    weights = stem.build(hyper, x0.shape[1], y.shape[1], seed=0).state_dict()
-    fitted = stem.from_weights(weights, profile, precision=hyper["precision"])
-    return stem.sample(fitted, y[:8], sampler="ddim", calls=2, n_samples=4)
+    weights = network.build(hyper, x0.shape[1], y.shape[1], seed=0).state_dict()
+    fitted = network.from_weights(weights, profile, precision=hyper["precision"])
+    return sample(fitted, y[:8], sampler="ddim", calls=2, n_samples=4)
 
 
 def stem_table():
-    from helpers import stem
+    from helpers.models.stem import recipes
 
     rows = []
     for fit, (profile, _) in FITS.items():
-        hyper, measured, prepare = stem.recipe(profile), stem_size(fit), functools.partial(stem_data, profile)
+        hyper, measured, prepare = recipes.recipe(profile), stem_size(fit), functools.partial(stem_data, profile)
         share = measured["steps"] * measured["batch_size"] / hyper["batch_size"]
         tasks = (functools.partial(task, fit) for task in (stem_fit, stem_fit_plain, stem_sample))
         (seconds, memory), (plain, plain_memory), (sampling, _) = run(prepare, *tasks)

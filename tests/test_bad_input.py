@@ -23,7 +23,11 @@ import yaml
 from anndata import AnnData
 from PIL import Image
 
-from helpers import backbones, genes, images, normalization, patches, sections, simulate, store
+from helpers import store
+from helpers.cohort import images, sections, simulate
+from helpers.models import backbones
+from helpers.targets import genes, normalization
+from helpers.tissue import patches
 
 ROOT = Path(__file__).parents[1]
 COUNT_FILE, SPOT_FILE = "data/ST-cnts/A1.tsv.gz", "data/ST-spotfiles/A1_selection.tsv"

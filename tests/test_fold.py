@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from helpers import backbones, genes, normalization, schema, sections, simulate
+from helpers import schema
+from helpers.cohort import sections, simulate
+from helpers.models import backbones
+from helpers.targets import genes, normalization
 
 
 @pytest.fixture(scope="module")

@@ -68,7 +68,7 @@ def test_no_path_is_built_but_from_parameters(name):
 
 def test_no_notebook_but_the_first_touches_the_network(name):
     code = "\n".join(text(cell) for cell in cells(name, "code"))
-    assert name == "1_data" or not any(word in code for word in ("http", "requests", "pooch", "urllib", "fetch"))
+    assert name == "01_data" or not any(word in code for word in ("http", "requests", "pooch", "urllib", "fetch"))
 
 
 def test_figures_names_are_unique():
@@ -88,7 +88,7 @@ def assigned(cell):
     return {name: value for name, value in names.items() if name != "__builtins__"}
 
 
-@pytest.mark.parametrize("folder", ["pages", "runs/2_segmentation", "runs/4_stem_training"])
+@pytest.mark.parametrize("folder", ["pages", "runs/02_segmentation", "runs/09_stem_training"])
 def test_defaults_are_those_of_the_toy_book(folder):
     """A notebook run by hand, with the parameters it declares, is the page of the toy book or one of its runs."""
     pages = sorted((ROOT / "build/toy" / folder).glob("*.ipynb"))

@@ -1,1 +1,1 @@
-"""Helpers of the notebooks: one module a subject, imports run one way (schema, store <- everything)."""
+"""Helpers of the notebooks, room by room; imports run one way, see tests/test_architecture.py."""

@@ -1,7 +1,7 @@
 """The slots of a section's AnnData, and the checks at every door.
 
-A section grows along the notebooks: counts and coordinates (1_data), nuclei and patch features (2_segmentation),
-targets of the panel (3_normalization), predictions (4_stem_training). Everything joins by spot name.
+A section grows along the notebooks: counts and coordinates (01_data), nuclei and patch features (02_segmentation),
+targets of the panel (07_normalization), predictions (09_stem_training). Everything joins by spot name.
 """
 
 import re
@@ -89,5 +89,5 @@ def check_mpp(mpp: float, where: str) -> None:
 
 
 def has_nuclei(section: AnnData) -> bool:
-    """Whether the section has been through 2_segmentation, that is, has an H&E image."""
+    """Whether the section has been through 02_segmentation, that is, has an H&E image."""
     return "n_nuclei" in section.obs

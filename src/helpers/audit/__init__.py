@@ -1,0 +1,1 @@
+"""Anyone's predictions -> a report card."""

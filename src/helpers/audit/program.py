@@ -1,0 +1,156 @@
+"""The audit from the command line: files in, a report card and its numbers out."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import pandas as pd
+import typer
+from anndata import AnnData
+
+from helpers import schema, store
+from helpers.audit import card, predictions
+from helpers.audit.assess import assess
+from helpers.audit.flags import CHECKLIST, sentence
+from helpers.cohort import config as cohort_config
+from helpers.cohort import images, layouts, sections
+from helpers.targets import spaces
+from helpers.tissue import classical, haematoxylin, nuclei_files
+
+# From the command line -------------------------------------------------------------------------------------------
+
+
+def read_section(pattern: str, name: str, counts_layer: str | None, gene_names: str | None) -> AnnData:
+    """A section from an h5ad file named by a pattern with {section}."""
+    path = Path(pattern.format(section=name))
+    if path.suffix != ".h5ad":
+        raise ValueError(f"{path}: counts are read from .h5ad; for another layout give a config as --cohort")
+    return layouts.h5ad(path.parent, path.stem, counts_layer, gene_names)
+
+
+def add_nuclei(section: AnnData, path: Path) -> None:
+    """Put `n_nuclei` into obs: from a table with a row a spot (spot, n_nuclei), or from a file of nuclei."""
+    if path.suffix in (".csv", ".gz", ".tsv"):
+        table = predictions.read_named(path)
+        if "n_nuclei" not in table:
+            raise ValueError(f"{path}: no column n_nuclei; it has {', '.join(table.columns)}; spots stand in the first")
+        if table.index.has_duplicates:
+            raise ValueError(f"{path}: spot {table.index[table.index.duplicated()][0]!r} occurs twice; keep one")
+        table = table["n_nuclei"].astype(float)
+        if missing := len(section.obs_names.difference(table.index)):
+            raise ValueError(f"{path}: no row for {missing} of {section.n_obs} spots; give each spot's n_nuclei")
+        section.obs["n_nuclei"] = table.reindex(section.obs_names).to_numpy(float)
+        return
+    mpp, spot_um = section.uns.get("mpp", np.nan), section.uns.get("spot_um", np.nan)
+    if not (mpp > 0 and spot_um > 0):
+        raise ValueError(
+            f"{path}: discs of unknown width; give the counts by --cohort, or nuclei as a table of spot and n_nuclei"
+        )
+    found = nuclei_files.read(path, mpp)
+    section.obs["n_nuclei"] = classical.count(found, section.obsm[schema.SPATIAL], mpp, spot_um)["n_nuclei"].to_numpy()
+
+
+def add_image(section: AnnData, path: Path, mpp: float | None = None, spot_um: float | None = None) -> None:
+    """Put `n_nuclei`, unless known, and `haematoxylin` of each spot's disc into obs, from the H&E image.
+
+    `mpp` (um per pixel) and `spot_um` (diameter) are what the user says; else the section's, else what the file says.
+    """
+    mpp = mpp or section.uns.get("mpp") or images.embedded_mpp(path)
+    spot_um = spot_um or section.uns.get("spot_um", np.nan)
+    for value, option in ((mpp, "--mpp, um per pixel"), (spot_um, "--spot-um, the diameter of a spot in um")):
+        if not (value and value > 0):
+            raise ValueError(f"{path}: discs of unknown width; give {option}")
+    spatial, reader = section.obsm[schema.SPATIAL], images.open(path, mpp)
+
+    def read(*region) -> np.ndarray:
+        return images.region(reader, *region)
+
+    section.obs["haematoxylin"] = haematoxylin.haematoxylin(read, spatial, mpp, spot_um)
+    if "n_nuclei" not in section.obs:
+        found = classical.detect_section(read, spatial, mpp, spot_um)
+        section.obs["n_nuclei"] = classical.count(found, spatial, mpp, spot_um)["n_nuclei"].to_numpy()
+
+
+def named_by(pattern: str) -> dict[str, Path]:
+    """The files that a pattern with {section} names, by section."""
+    if pattern.count("{section}") != 1:
+        raise ValueError(f"{pattern}: say where the section's name stands, as in predictions/{{section}}.csv")
+    before, after = pattern.split("{section}")
+    folder = Path(before) if before.endswith("/") else Path(before).parent
+    start = "" if before.endswith("/") else Path(before).name
+    names = {path: str(path.relative_to(folder)) for path in sorted(folder.glob(f"{start}*{after}"))}
+    if not names:
+        raise FileNotFoundError(f"{pattern}: no such file; {{section}} stands for the name of a section")
+    return {name[len(start) : len(name) - len(after)]: path for path, name in names.items()}
+
+
+def main(
+    predicted: Annotated[str, typer.Option("--predictions", help="predictions/{section}.csv, .parquet, .h5ad or .npz")],
+    space: Annotated[str, typer.Option(help=f"what was predicted: {', '.join(spaces.SPACES)}")],
+    counts: Annotated[str, typer.Option(help="raw counts of all genes, counts/{section}.h5ad")] = "",
+    cohort: Annotated[str, typer.Option(help="or a config that names the cohort, config/her2st.yaml")] = "",
+    counts_layer: Annotated[str, typer.Option(help="layer of the h5ad that holds raw counts")] = "",
+    gene_names: Annotated[str, typer.Option(help="column of the h5ad's var that holds symbols")] = "",
+    nuclei: Annotated[
+        str, typer.Option(help="nuclei/{section}.csv (spot, n_nuclei), or GeoJSON, parquet of nuclei")
+    ] = "",
+    image: Annotated[
+        str, typer.Option(help="H&E, images/{section}.jpg: nuclei are counted in it; of a --cohort: its own")
+    ] = "",
+    mpp: Annotated[float | None, typer.Option(help="um per pixel, where neither cohort nor image says it")] = None,
+    spot_um: Annotated[float | None, typer.Option(help="diameter of a spot in um, where the counts do not say")] = None,
+    target: Annotated[str, typer.Option(help="what the model was scored against, targets/{section}.csv")] = "",
+    panel_chosen_on: Annotated[Literal["training", "all", "unknown"], typer.Option()] = "unknown",
+    title: Annotated[str, typer.Option(help="name of the model and cohort")] = "Predicted expression",
+    out: Annotated[Path, typer.Option(help="folder of audit.html and audit.json")] = Path("audit"),
+    draws: Annotated[int, typer.Option(help="spatially randomized predictions behind each chance level")] = 199,
+) -> None:
+    """Audit predictions of gene expression from H&E: a report card (HTML) and its numbers (JSON)."""
+    try:
+        files = named_by(predicted)
+        known = {name: predictions.read(path) for name, path in files.items()}
+        if bool(counts) == bool(cohort):
+            raise ValueError("give the counts one way: --counts pattern of h5ad files, or --cohort config")
+        if cohort:
+            readers = cohort_config.readers(cohort_config.load(cohort))
+            read = {name: sections.read(name=name, **readers, embedded=images.embedded_mpp) for name in known}
+        else:
+            read = {name: read_section(counts, name, counts_layer or None, gene_names or None) for name in known}
+        for name, section in read.items() if nuclei else ():
+            add_nuclei(section, Path(nuclei.format(section=name)))
+        for name, section in read.items():
+            if path := image.format(section=name) or (cohort and section.uns["image"]):
+                add_image(section, Path(path), mpp, spot_um)
+        targets = {name: predictions.read(target.format(section=name)) for name in known} if target else None
+        report = assess(read, known, space, targets, panel_chosen_on, draws)
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(2) from None
+    write(report, out, title)
+    print(sentence(report["summary"]))
+    for flag in report["flags"]:
+        if flag["raised"]:
+            print(f"- {flag['flag']}: {flag['evidence']}")
+    print(f"The report card: {(out / 'audit.html').resolve()}")
+
+
+def plain(report: Mapping) -> dict:
+    """The report as JSON can hold it: tables as lists of rows."""
+    tables = {key: value for key, value in report.items() if isinstance(value, pd.DataFrame)}
+    summary = {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in report["summary"].items()}
+    return (
+        dict(report)
+        | {"summary": summary}
+        | {key: json.loads(table.to_json(orient="records", double_precision=5)) for key, table in tables.items()}
+    )
+
+
+def write(report: Mapping, folder: Path, title: str) -> None:
+    """Leave audit.html, which needs nothing else, and audit.json, which holds every number of it."""
+    said = sentence(report["summary"])
+    store.write_json({"title": title, "sentence": said} | plain(report), folder / "audit.json")
+    with store.atomic(folder / "audit.html") as partial_page:
+        partial_page.write_text(card.page(report, title, said, CHECKLIST))

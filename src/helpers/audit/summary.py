@@ -1,0 +1,47 @@
+"""The numbers of an audit's headline."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+from anndata import AnnData
+
+K = 50  # of the flags
+FLOORS = ("nuclei", "haematoxylin", "depth")
+
+
+def summarize(report: Mapping, held: Mapping[str, AnnData], n_genes: int, space: str) -> dict:
+    """The numbers of the headline: medians over sections in the model's own space."""
+    own = headline(report["scores"], space)
+    k = int(own["k"].iloc[0])
+    patients = {patient_of(section) for section in held.values()}
+    row = {
+        "space": space,
+        "n_sections": len(held),
+        "n_patients": len(patients - {""}) or None,
+        "n_spots": int(sum(section.n_obs for section in held.values())),
+        "n_genes": n_genes,
+        "k": k,
+        "pcc": own["pcc"].median(),
+        "ceiling": own["ceiling"].median(),
+        "chance": own["chance_95"].median(),
+    }
+    floors = report["floors"]
+    for floor in FLOORS:
+        part = headline(floors[floors["floor"] == floor], space) if len(floors) else floors
+        row[floor] = part["pcc"].median() if len(part) else None
+    left = report["partial"].query("space == @space").groupby(["given", "section"])["partial"].median()
+    for given in ("nuclei", "depth", "both"):
+        row[f"given_{given}"] = left[given].median() if given in left else None
+    row["residual_pcc"] = headline(report["scores"], "pearson_residual")["pcc"].dropna().median()
+    row["twin"] = headline(report["twin"], space)["pcc"].median()
+    return row
+
+
+def patient_of(section: AnnData) -> str:
+    return str(section.obs["patient"].iloc[0] if "patient" in section.obs else section.uns.get("patient", ""))
+
+
+def headline(table: pd.DataFrame, space: str) -> pd.DataFrame:
+    """Rows of one space, at the k nearest to 50."""
+    part = table[table["space"] == space]
+    return part[part["k"] == min(part["k"].unique(), key=lambda k: abs(k - K))] if len(part) else part

@@ -1,0 +1,1 @@
+"""What a notebook computes, one module a chapter."""

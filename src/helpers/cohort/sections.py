@@ -1,0 +1,180 @@
+"""A section of any cohort -> AnnData: its files read by `helpers.layouts`, with one pixel size, and checked."""
+
+import inspect
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from helpers import schema
+from helpers.cohort.layouts import LAYOUTS, only_file
+from helpers.schema import COUNTS, LATTICE, SPATIAL
+
+# Two sources of the pixel size that differ by more are worth a look: the disc would cover 10 % more or less tissue.
+MPP_TOLERANCE = 0.05
+# A spot further than this from its place on the lattice is nearer to another one's.
+ON_LATTICE = 0.5
+
+
+def read(
+    layout: str,
+    root: str | Path,
+    name: str,
+    mpp: float | None = None,
+    *,
+    ids: Mapping[str, str] | None = None,
+    images: str | None = None,
+    patients: Mapping[str, str] | None = None,
+    spot_um: float | None = None,
+    pitch_um: float | None = None,
+    counts_layer: str | None = None,
+    gene_names: str | None = None,
+    embedded: Callable[[Path], float | None] | None = None,
+) -> AnnData:
+    """Read one section.
+
+    `layout` is a key of LAYOUTS, `root` the folder of the cohort. What the user says wins over the files: `mpp`, the
+    pixel size in um; `ids`, how a section's files are named where that is not its name; `images`, a pattern below root
+    with `{section}` or `{id}` in it; `patients`; `spot_um` and `pitch_um`, diameter and distance of spots;
+    `counts_layer` and `gene_names`, for layouts of h5ad files. `embedded` reads the pixel size that an image states
+    (`images.embedded_mpp`). Pixel sizes are taken from user, lattice, embedded, estimated, in this order;
+    `uns["mpp_source"]` says which, `uns["mpp_by_source"]` holds all. ValueError or FileNotFoundError name file and fix.
+    """
+    if layout not in LAYOUTS:
+        raise ValueError(f"unknown layout {layout!r}; known: {', '.join(LAYOUTS)}")
+    schema.check_name(name)
+    root, file = Path(root), (ids or {}).get(name, name)
+    asked = {"counts_layer": counts_layer, "gene_names": gene_names}
+    asked = {key: value for key, value in asked.items() if value is not None}
+    if unknown := set(asked) - set(inspect.signature(LAYOUTS[layout]).parameters):
+        raise ValueError(f"the layout {layout} has no {' or '.join(sorted(unknown))}; leave it out of the config")
+
+    section = LAYOUTS[layout](root, file, **asked)
+    section.uns["section"] = name
+    for key, value in (("spot_um", spot_um), ("pitch_um", pitch_um)):
+        section.uns[key] = float(value or section.uns[key])
+        if np.isnan(section.uns[key]):
+            raise ValueError(f"section {name}: its files do not say {key}; give it in the config, in um")
+    if images is not None:
+        section.uns["image"] = str(only_file(root, images.format(section=name, id=file)) or "")
+    section.obs["section"] = pd.Categorical([name] * section.n_obs)
+    section.obs["patient"] = pd.Categorical([_patient(section, patients)] * section.n_obs)
+    section.obs["total_counts"] = np.asarray(section.layers[COUNTS].sum(1)).ravel()
+    _set_mpp(section, mpp, embedded)
+    return schema.check_section(section)
+
+
+def mpp_from_lattice(section: AnnData) -> float | None:
+    """Pixel size in um: distance of neighbours over the scale of the affine map from lattice to image.
+
+    The map is fitted to all spots but those that do not follow it, and may turn or mirror. None where the spots span no
+    plane. ValueError where more than a tenth lie elsewhere than the lattice says, and where the size is absurd.
+    """
+    from scipy.spatial.distance import pdist
+    from skimage.measure import ransac
+    from skimage.transform import AffineTransform
+
+    where = f"section {section.uns['section']}"
+    pixel, lattice = section.obsm[SPATIAL], section.obsm[LATTICE]
+    if len(pixel) < 3 or np.linalg.matrix_rank(lattice - lattice.mean(0), tol=0.5) < 2:
+        return None
+    few = slice(None, None, max(1, len(pixel) // 500))
+    step = float(np.median(pdist(pixel[few]) / pdist(lattice[few])))
+    fit, follow = ransac(
+        (lattice, pixel), AffineTransform, min_samples=3, residual_threshold=ON_LATTICE * step, max_trials=500, rng=0
+    )
+    if fit is None or follow.mean() < 0.9:
+        raise ValueError(
+            f"{where}: {len(pixel) if fit is None else np.sum(~follow)} of {len(pixel)} spots lie elsewhere than their "
+            f"place on the lattice says; are positions and spot names those of one section?"
+        )
+    mpp = float(section.uns["pitch_um"] / np.sqrt(abs(np.linalg.det(fit.params[:2, :2]))))
+    if not schema.MPP_RANGE[0] <= mpp <= schema.MPP_RANGE[1]:
+        raise ValueError(
+            f"{where}: the lattice gives {mpp:.3g} um per pixel, which is not plausible; are the spot centres in "
+            f"pixels of the full-resolution image, and is pitch_um right?"
+        )
+    return mpp
+
+
+def choose_mpp(known: Mapping[str, float], name: str) -> tuple[float, str]:
+    """Pick the first pixel size of `known`, which is in order, and warn of another that differs by over 5 %."""
+    if not known:
+        raise ValueError(f"section {name}: neither spots nor image give a pixel size; set mpp in the config")
+    chosen = next(iter(known))
+    for source, value in known.items():
+        if abs(value / known[chosen] - 1) > MPP_TOLERANCE:
+            warnings.warn(
+                f"section {name}: pixel size {known[chosen]:.3f} um ({chosen}) but {value:.3f} um ({source}); "
+                f"the first is used, set mpp to decide yourself",
+                stacklevel=2,
+            )
+    return known[chosen], chosen
+
+
+def drop_spots(section: AnnData, image_size: tuple[int, int] | None = None, min_counts: int = 1) -> AnnData:
+    """Return the section without spots that have too few counts or a centre outside the image (width, height).
+
+    `uns["n_spots_dropped"]` counts them too. Most spots outside means a wrong image or pixel unit: refused.
+    """
+    keep = section.obs["total_counts"].to_numpy() >= min_counts
+    if not keep.any():
+        raise ValueError(f"section {section.uns['section']}: no spot has {min_counts} counts; leave the section out")
+    if image_size is not None:
+        xy = section.obsm[SPATIAL]
+        inside = ((xy >= 0) & (xy < np.array(image_size))).all(1)
+        if inside.mean() < 0.5:
+            raise ValueError(
+                f"section {section.uns['section']}: {np.sum(~inside)} of {len(inside)} spots lie outside the image "
+                f"{section.uns['image']} of {image_size[0]} x {image_size[1]} px; "
+                f"is it this section's image, at full size?"
+            )
+        keep &= inside
+    kept = section[keep].copy()
+    kept.uns["n_spots_dropped"] = int(section.uns["n_spots_dropped"] + np.sum(~keep))
+    return kept
+
+
+def quality(section: AnnData, min_spots: int, min_median_counts: float) -> tuple[bool, str]:
+    """Whether the section is kept by the declared rule, and the reason when it is not."""
+    if section.n_obs < min_spots:
+        return False, f"{section.n_obs} spots, fewer than {min_spots}"
+    median = float(section.obs["total_counts"].median())
+    if median < min_median_counts:
+        return False, f"median of {median:.0f} counts per spot, fewer than {min_median_counts}"
+    return True, ""
+
+
+def _patient(section: AnnData, patients: Mapping[str, str] | None) -> str:
+    name = section.uns["section"]
+    if patients is not None and name not in patients:
+        raise ValueError(f"section {name}: not among the patients of the config; add it there")
+    patient = section.uns.pop("patient")
+    if patients is not None:
+        return str(patients[name])
+    if not patient:
+        warnings.warn(f"section {name}: no patient is known, it counts as one of its own; give patients", stacklevel=3)
+    return patient or name
+
+
+def _set_mpp(section: AnnData, mpp: float | None, embedded: Callable[[Path], float | None] | None) -> None:
+    """Choose the pixel size and keep every source; without a lattice, the image's own pixels place the spots."""
+    name = section.uns["section"]
+    if mpp is not None:
+        schema.check_mpp(mpp, f"section {name}")
+    image = Path(section.uns["image"]) if section.uns["image"] else None
+    sources = {
+        "user": mpp,
+        "lattice": mpp_from_lattice(section) if LATTICE in section.obsm else None,
+        "embedded": embedded(image) if embedded is not None and image is not None else None,
+        "estimated": section.uns.pop("mpp_estimated"),
+    }
+    low, high = schema.MPP_RANGE
+    sources = {source: float(value) for source, value in sources.items() if value is not None and low <= value <= high}
+    section.uns["mpp"], section.uns["mpp_source"] = choose_mpp(sources, name)
+    section.uns["mpp_by_source"] = sources
+    if LATTICE not in section.obsm:
+        section.obsm[LATTICE] = section.obsm[SPATIAL] * section.uns["mpp"] / section.uns["pitch_um"]

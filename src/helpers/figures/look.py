@@ -1,0 +1,151 @@
+"""One look for all figures: functions that draw tidy tables on a given axis and return it.
+
+Colours and markers of the targets are the same everywhere and tell them apart for colour-blind eyes and in print.
+Every panel says in its title how many sections, spots or genes it shows; chance levels and floors are grey or black.
+"""
+
+import io
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.transforms import ScaledTranslation
+
+from helpers import labels
+from helpers.labels import counted, label
+
+TARGETS = {  # label, colour (Okabe & Ito 2008), marker
+    "log2": (labels.TARGETS["log2"], "#D55E00", "o"),
+    "pearson_residual": (labels.TARGETS["pearson_residual"], "#0072B2", "s"),
+    "log1p_cp10k": (labels.TARGETS["log1p_cp10k"], "#009E73", "^"),
+}
+TRANSFORMS = {  # label, colour, marker
+    "identity": (labels.TRANSFORMS["identity"], "#E69F00", "v"),
+    "sqrt": (labels.TRANSFORMS["sqrt"], "#009E73", "^"),
+    "log": (labels.TRANSFORMS["log"], "#D55E00", "o"),
+    "acosh": (labels.TRANSFORMS["acosh"], "#CC79A7", "D"),
+    "pearson_residual": (labels.TRANSFORMS["pearson_residual"], "#0072B2", "s"),
+    "clr": (labels.TRANSFORMS["clr"], "#56B4E9", "P"),
+    "rank": (labels.TRANSFORMS["rank"], "#117733", "X"),
+    "depth_regressed_log": (labels.TRANSFORMS["depth_regressed_log"], "#332288", "<"),
+    "nuclei_regressed_log": (labels.TRANSFORMS["nuclei_regressed_log"], "#999933", ">"),
+    "thinned": (labels.TRANSFORMS["thinned"], "#882255", "p"),
+}
+OTHER_TARGETS = (("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"))
+FLOORS = {"nuclei": ("nuclei alone", "x"), "depth": ("depth alone", "+")}
+SECTIONS = ("#332288", "#44AA99", "#DDCC77", "#CC6677", "#88CCEE", "#117733", "#AA4499", "#999933", "#882255")  # Tol
+GREY = "#7F7F7F"
+MEDIAN = ("median of sections", GREY, "", "-")
+CHANCE = ("chance (median)", "black", "", (0, (2, 1)))
+FEW = 9  # up to so many sections each has its colour and name
+
+
+def style() -> None:
+    """Set the look of every figure that follows; white ground, so that pages may be dark or light."""
+    import seaborn as sns
+
+    rc = {
+        "figure.constrained_layout.use": True,
+        "figure.facecolor": "white",
+        "savefig.facecolor": "white",
+        "figure.dpi": 110,
+        "savefig.dpi": 160,
+        "axes.titlesize": 11,
+        "axes.titlelocation": "left",
+        "axes.labelsize": 11,
+        "xtick.labelsize": 10,
+        "ytick.labelsize": 10,
+        "legend.fontsize": 9,
+        "legend.frameon": False,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
+    sns.set_theme(style="ticks", font="DejaVu Sans", rc=rc)
+
+
+def png(draw: Callable[[Axes], object], width: float, height: float) -> bytes:
+    """A figure of one axis, width x height in inches, as the bytes of a PNG."""
+    style()
+    figure = Figure(figsize=(width, height), layout="constrained")
+    draw(figure.subplots())
+    with io.BytesIO() as file:
+        figure.savefig(file, format="png", dpi=130)
+        return file.getvalue()
+
+
+def looks(targets: Sequence[str]) -> dict[str, tuple[str, str, str]]:
+    """Label, colour and marker of each target, known ones first; a new one gets the next colour that is free."""
+    new = [target for target in dict.fromkeys(targets) if target not in TARGETS]
+    look = {target: TARGETS[target] for target in TARGETS if target in set(targets)}
+    return look | {t: (t, *OTHER_TARGETS[i % len(OTHER_TARGETS)]) for i, t in enumerate(new)}
+
+
+def legend(ax: Axes, handles: list, columns: int = 3) -> None:
+    """Under the axis and its labels, at the same distance whatever its height: there it hides no point."""
+    under = ax.transAxes + ScaledTranslation(0, -42 / 72, ax.figure.dpi_scale_trans)
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "bbox_transform": under}
+    ax.legend(handles=handles, ncol=columns, handletextpad=0.4, columnspacing=1.2, **place)
+
+
+def handle(label: str, colour: str, marker: str = "", line: str = "") -> Line2D:
+    return Line2D([], [], color=colour, marker=marker, linestyle=line, label=label, markersize=6)
+
+
+def logarithmic(axis: Axis) -> None:
+    """Label a log axis with plain numbers, also within one decade."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.7g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _targets_on_x(ax: Axes, look: dict[str, tuple[str, str, str]]) -> None:
+    ax.set_xticks(range(len(look)), [label.replace("Pearson ", "Pearson\n") for label, *_ in look.values()])
+    ax.set_xlim(-0.5, len(look) - 0.5)
+
+
+def spread(n: int, width: float) -> np.ndarray:
+    return np.linspace(-width, width, n) if n > 1 else np.zeros(n)
+
+
+def in_rows(
+    ax: Axes, table: pd.DataFrame, value: str, by: str, title: str, chance: str | None = None, level: str = "median"
+) -> Axes:
+    """`value` in a row for each `by`, the first on top: targets in their colours, a point a section, medians as bars.
+
+    `table` has section and target besides; `chance` is a column drawn dashed (its median), `level` says which chance.
+    """
+    table = table.dropna(subset=value)
+    rows, look = list(dict.fromkeys(table[by])), looks(table["target"])
+    width = 0.8 / max(1, len(look))
+    for (row, target), part in table.groupby([by, "target"], sort=False):
+        _, colour, marker = look[target]
+        y = rows.index(row) + (list(look).index(target) - (len(look) - 1) / 2) * width
+        around = y + spread(len(part), 0.3 * width)
+        ax.scatter(part[value], around, s=24, color=colour, marker=marker, alpha=0.55, lw=0)
+        ends = y - 0.45 * width, y + 0.45 * width
+        ax.vlines(part[value].median(), *ends, color=colour, lw=3)
+        if chance:
+            ax.vlines(part[chance].median(), *ends, color=colour, lw=1.5, ls=(0, (2, 1)))
+    ax.set_yticks(range(len(rows)), [label(row) for row in rows])
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    for i in range(1, len(rows)):
+        ax.axhline(i - 0.5, color="0.92", lw=1, zorder=0)
+    ax.set_title(f"{title}, {counted(table['section'].nunique(), 'sections')}")
+    handles = [*(handle(*parts) for parts in look.values()), handle(*MEDIAN)]
+    legend(ax, handles + ([handle(f"chance ({level})", GREY, line=(0, (2, 1)))] if chance else []))
+    return ax
+
+
+# STEM -----------------------------------------------------------------------------------------------------------
+
+
+def nothing(ax: Axes, why: str) -> Axes:
+    """In place of a figure that has nothing to show."""
+    ax.set_axis_off()
+    ax.text(0.5, 0.5, why, ha="center", va="center", transform=ax.transAxes)
+    return ax

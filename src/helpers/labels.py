@@ -1,0 +1,72 @@
+"""What targets, metrics, floors and readings are called on pages and in figures: one word per thing."""
+
+TARGETS = {
+    "log2": "log2(x + 1)",
+    "pearson_residual": "Pearson residual",
+    "log1p_cp10k": "log1p(CP10k)",
+}
+METRICS = {
+    "median_abs_rho_nuclei": "median over genes of |ρ(target, nuclei)|",
+    "share_coupled_nuclei": "share of genes with |ρ(target, nuclei)| > 0.3",
+    "median_abs_rho_depth": "median over genes of |ρ(target, depth)|",
+    "share_coupled_depth": "share of genes with |ρ(target, depth)| > 0.3",
+    "rho_nuclei_depth": "ρ(nuclei, depth)",
+    "median_delta": "Δ of the top k genes",
+    "wilcoxon_p_one_sided": "one-sided Wilcoxon p",
+    "wilcoxon_p_two_sided": "two-sided Wilcoxon p",
+    "permutation_p": "sign-flip p",
+}
+READINGS = {  # of the nuclei under a spot
+    "disc": "count in the spot's disc",
+    "crop": "count in STEM's crop",
+    "area": "nuclear area in the disc",
+    "threshold_low": "classical, threshold −20 %",
+    "threshold_high": "classical, threshold +20 %",
+    "classical": "classical",
+    "table": "nuclei given as a file",
+    "haematoxylin": "mean haematoxylin in the disc",
+}
+ROWS = {  # backbones that are floors, and counts that are controls
+    "nuclei": "nuclei alone",
+    "depth": "measured depth (oracle)",
+    "position": "place in the section",
+    "real": "as measured",
+    "depth_only": "depth-only twin",
+    "equal_depth": "equal-depth twin",
+}
+TRAINED = {  # spaces besides targets, and predictions put together of two
+    "counts": "counts",
+    "library": "predicted library alone",
+    "residual_library": "residual, predicted library",
+    "residual_oracle": "residual, measured library\n(oracle)",
+}
+SIZE_FACTORS = {  # what counts of an arm are divided by; the last two see to depth in another way
+    "none": "not divided",
+    "total": "÷ all counts",
+    "panel_total": "÷ panel's counts",
+    "nuclei": "÷ nuclei",
+    "spot": "within the spot",
+    "corrected": "corrected log",
+}
+TRANSFORMS = {
+    "identity": "as it is",
+    "sqrt": "square root",
+    "log": "log",
+    "acosh": "acosh",
+    "pearson_residual": "Pearson residual",
+    "clr": "centred log-ratio",
+    "rank": "rank",
+    "depth_regressed_log": "depth regressed out",
+    "nuclei_regressed_log": "nuclei regressed out",
+    "thinned": "thinned to equal depth",
+}
+
+
+def label(name: str) -> str:
+    """How a target, metric, reading, floor, control or space is called; what is unknown keeps its name."""
+    return (TARGETS | METRICS | READINGS | ROWS | TRAINED).get(name, name)
+
+
+def counted(n: int, what: str) -> str:
+    """A number with its noun, given in the plural: "1 section", "1,200 spots"."""
+    return f"{n:,} {what}" if n != 1 else f"1 {what.removesuffix('s')}"

@@ -1,0 +1,1 @@
+"""Sections in training -> predictions of the one held out."""

@@ -1,0 +1,271 @@
+"""Fit on some sections, predict another: STEM, ridge, and the one-feature floors beside which they are read.
+
+A backbone is what it looks at and how it is fitted: two functions of arrays. The fitting one gets the training
+sections and the inputs of the held-out spots, never their target, so nothing measured there can reach what is fitted.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from anndata import AnnData
+from sklearn.model_selection import KFold, LeaveOneGroupOut
+from sklearn.preprocessing import StandardScaler
+
+from helpers import store
+from helpers.schema import LATTICE, MEASURED, PATCH, PATCH_AUGMENTED, PREDICTED
+
+SPLITS = ("section", "patient")
+SMOOTH = 3  # degree in x and in y of what a place alone may say
+ALPHAS = tuple(float(alpha) for alpha in np.logspace(0, 5, 11))
+
+
+def predict(
+    sections: Mapping[str, AnnData],
+    held_out: str,
+    target: str,
+    backbone: str = "ridge",
+    split: str = "section",
+    genes: Sequence[str] | None = None,
+    prepare: Callable[[np.ndarray, str], np.ndarray] | None = None,
+    seed: int = 0,
+    profile: str = "quick",
+    progress: bool = False,
+    weights: str | Path | None = None,
+    **changes,
+) -> AnnData:
+    """One fold: fit `backbone` without `held_out`, predict it.
+
+    `sections` maps names to AnnData with `layers[target]` and what the backbone looks at; `genes` is the panel, by
+    default the genes of the held-out section. `prepare(values, target)` is applied to each section's target before
+    anything else (`normalization.clip`: models see clipped residuals). To stem only matter `seed`, `profile`, features
+    of the patch turned and mirrored (`obsm["patch_augmented"]`, where every training section has them), `weights` (a
+    file to keep the fitted network in), and `changes`: hyperparameters, and what else `stem.fit` takes (checkpoint).
+    Returns the held-out spots x genes with `layers["measured"]` and `layers["predicted"]`; in `uns` the choices
+    above and `info`, what the fit left behind (loss curve and samples, alpha, slopes).
+    ValueError, naming the section, for an unknown name, no section left to train on, a held-out section that is also
+    in training, and for genes, features or targets that are absent, not finite or of unlike width.
+    """
+    if backbone not in BACKBONES:
+        raise ValueError(f"unknown backbone {backbone!r}: choose one of {', '.join(BACKBONES)}")
+    look, fit_predict = BACKBONES[backbone]
+    names = [*training_sections(sections, held_out, split), held_out]
+    genes = list(sections[held_out].var_names if genes is None else genes)
+    inputs = {name: _inputs(sections[name], name, backbone, look) for name in names}
+    widths = {name: values.shape[1] for name, values in inputs.items()}
+    if len(set(widths.values())) > 1:
+        raise ValueError(f"sections have different numbers of features {widths}: encode all of them the same way")
+    measured = {name: _target(sections[name], name, target, genes, prepare) for name in names}
+
+    training = names[:-1]
+    for name in training:
+        # A copy under another name is a leak too.
+        same = np.array_equal(measured[name], measured[held_out])
+        if same or held_out in set(sections[name].obs.get("section", ())):
+            raise ValueError(f"section {held_out} is held out and yet in training, as {name}: leave {name} out")
+    labels = np.repeat(training, [len(inputs[name]) for name in training])
+    x, y = (np.vstack([values[name] for name in training]) for values in (inputs, measured))
+    settings = {"seed": seed, "profile": profile, "progress": progress, "weights": weights} | changes
+    if backbone == "stem" and all(PATCH_AUGMENTED in sections[name].obsm for name in training):
+        settings["augmented"] = np.vstack([sections[name].obsm[PATCH_AUGMENTED] for name in training])
+    predicted, info = fit_predict(x, y, labels, inputs[held_out], **settings)
+
+    held = sections[held_out]
+    prediction = AnnData(obs=held.obs.copy(), var=held.var.loc[genes].copy())
+    prediction.obsm = {slot: values.copy() for slot, values in held.obsm.items() if PATCH not in slot}
+    prediction.layers[MEASURED] = measured[held_out].astype(np.float32)
+    prediction.layers[PREDICTED] = predicted.astype(np.float32)
+    prediction.uns = {
+        "section": held_out,
+        "backbone": backbone,
+        "target": target,
+        "split": split,
+        "held_out": held_out,
+        "seed": seed,
+        "profile": profile,
+        "trained_on": training,
+        "info": info,
+    }
+    return prediction
+
+
+def training_sections(sections: Mapping[str, AnnData], held_out: str, split: str = "section") -> list[str]:
+    """Names of the sections to train on: all but the held-out one, or all of other patients.
+
+    ValueError for an unknown split or section, and when no spot is left.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
+    if held_out not in sections:
+        raise ValueError(f"section {held_out} is not among {', '.join(sections)}: hold out one of these")
+    names = [name for name in sections if name != held_out]
+    if split == "patient":
+        patients = {name: set(sections[name].obs["patient"]) for name in sections}
+        names = [name for name in names if not patients[name] & patients[held_out]]
+    if not sum(sections[name].n_obs for name in names):
+        raise ValueError(f"section {held_out}: no spot of another {split} to train on; add sections")
+    return names
+
+
+# What a backbone looks at: section -> spots x features.
+
+
+def patch(section: AnnData) -> np.ndarray:
+    """The features of the patch around each spot."""
+    return section.obsm[PATCH]
+
+
+def nuclei_count(section: AnnData) -> np.ndarray:
+    """The number of nuclei in each spot's disc, one column."""
+    return section.obs[["n_nuclei"]].to_numpy()
+
+
+def log_depth(section: AnnData) -> np.ndarray:
+    """The logarithm of each spot's total counts, one column: measured, not predicted."""
+    return np.log1p(section.obs[["total_counts"]].to_numpy())
+
+
+def haematoxylin(section: AnnData) -> np.ndarray:
+    """The mean haematoxylin in each spot's disc, one column: the stain, before anyone counts nuclei."""
+    return section.obs[["haematoxylin"]].to_numpy()
+
+
+def position(section: AnnData) -> np.ndarray:
+    """Smooth functions of the place in the section: products of Legendre polynomials of x and y, without the constant.
+
+    Every section is stretched to the same square, so a place can only say what holds there in other sections too.
+    """
+    xy = np.asarray(section.obsm[LATTICE], float)
+    x, y = (2 * (xy - xy.min(axis=0)) / np.maximum(np.ptp(xy, axis=0), 1) - 1).T
+    return np.polynomial.legendre.legvander2d(x, y, (SMOOTH, SMOOTH))[:, 1:]
+
+
+# How it is fitted: (x, y, section of each row, x of the held-out spots) -> their y, and what to keep of the fit.
+
+
+def ridge(x: np.ndarray, y: np.ndarray, sections: np.ndarray, x_new: np.ndarray, **_) -> tuple[np.ndarray, dict]:
+    """Ridge regression on standardized features, one penalty for all genes.
+
+    The penalty is the one of `ALPHAS` with the highest mean PCC when each training section in turn is predicted from
+    the others (blocks of consecutive spots, where there is only one).
+    """
+    if len(set(sections)) > 1:
+        folds = LeaveOneGroupOut().split(x, groups=sections)
+    else:
+        folds = KFold(min(5, len(x))).split(x) if len(x) > 1 else []
+    scores = np.zeros(len(ALPHAS))
+    for fit, check in folds:
+        inner = _linear(x[fit], y[fit], sections[fit], x[check], ALPHAS)
+        scores += [_mean_pcc(y[check], predicted) for predicted, _ in inner]
+    alpha = ALPHAS[int(scores.argmax())]
+    [(predicted, _)] = _linear(x, y, sections, x_new, [alpha])
+    return predicted, {"alpha": alpha}
+
+
+def line(x: np.ndarray, y: np.ndarray, sections: np.ndarray, x_new: np.ndarray, **_) -> tuple[np.ndarray, dict]:
+    """Least squares, a slope and its sign for each gene: the floors."""
+    [(predicted, slopes)] = _linear(x, y, sections, x_new, [1e-6])
+    return predicted, {"slopes": slopes}
+
+
+def stem(
+    x: np.ndarray,
+    y: np.ndarray,
+    sections: np.ndarray,
+    x_new: np.ndarray,
+    seed: int = 0,
+    profile: str = "quick",
+    progress: bool = False,
+    weights: str | Path | None = None,
+    **settings,
+) -> tuple[np.ndarray, dict]:
+    """STEM conditioned on the features; the prediction is the mean of its samples. `settings` are those of `stem.fit`.
+
+    Kept beside it are its independent samples (samples x spots x genes): of antithetic pairs, the first of each.
+    """
+    import torch
+
+    from helpers.models.stem.sampling import sample
+    from helpers.models.stem.training import fit
+
+    fitted = fit(x, y, profile=profile, seed=seed, progress=progress, sections=sections, **settings)
+    if weights is not None:
+        with store.atomic(weights) as partial:
+            torch.save(fitted, partial)
+    hyper, samples = fitted["hyper"], sample(fitted, x_new, seed=seed, progress=progress)
+    predicted = samples.mean(0)
+    if hyper["antithetic"]:
+        samples = samples[: max(1, len(samples) // 2)]
+    kept = {name: np.asarray(fitted[name]) for name in ("loss", "validation")}
+    return predicted, kept | {"hyper": dict(hyper), "samples": samples}
+
+
+BACKBONES: dict[str, tuple[Callable, Callable]] = {
+    "stem": (patch, stem),
+    "ridge": (patch, ridge),
+    "nuclei": (nuclei_count, line),
+    "haematoxylin": (haematoxylin, line),
+    "position": (position, ridge),
+    # An oracle, not a model: it is shown the depth measured on the held-out spots themselves.
+    "depth": (log_depth, line),
+}
+
+
+def _linear(
+    x: np.ndarray, y: np.ndarray, sections: np.ndarray, x_new: np.ndarray, alphas: Sequence[float]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each penalty, predictions (spots x genes) and slopes (features x genes) per standard deviation of a feature.
+
+    Slopes come from deviations from each training section's own mean, so differences of stain or depth between
+    sections are not mistaken for effects; level and scale are those of the training spots.
+    """
+    deviations = _within(x, sections)
+    scale = StandardScaler().fit(deviations).scale_
+    left, sizes, right = np.linalg.svd(deviations / scale, full_matrices=False)
+    turned, new = left.T @ _within(y, sections), (x_new - x.mean(0)) / scale @ right.T
+    out = []
+    for alpha in alphas:
+        weights = (sizes / (sizes**2 + alpha))[:, None] * turned
+        out.append((y.mean(0) + new @ weights, right.T @ weights))
+    return out
+
+
+def _within(values: np.ndarray, sections: np.ndarray) -> np.ndarray:
+    centred = values.astype(float)
+    for section in np.unique(sections):
+        centred[sections == section] -= centred[sections == section].mean(0)
+    return centred
+
+
+def _mean_pcc(measured: np.ndarray, predicted: np.ndarray) -> float:
+    """Mean Pearson r over genes; a gene without one (constant) counts as zero, alike for every penalty."""
+    a, b = measured - measured.mean(0), predicted - predicted.mean(0)
+    norm = np.sqrt((a * a).sum(0) * (b * b).sum(0))
+    return float(np.divide((a * b).sum(0), norm, out=np.zeros_like(norm), where=norm > 1e-12).mean())
+
+
+def _inputs(section: AnnData, name: str, backbone: str, look: Callable) -> np.ndarray:
+    try:
+        values = np.asarray(look(section), float)
+    except KeyError as error:
+        before = "06_patches" if look is patch else "02_segmentation"
+        raise ValueError(f"section {name}: {backbone} needs {error.args[0]}; run {before} on it first") from error
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"section {name}: what {backbone} looks at is missing or infinite for "
+            f"{(~np.isfinite(values).all(1)).sum()} spots; encode or segment it again, or drop them"
+        )
+    return values
+
+
+def _target(section: AnnData, name: str, target: str, genes: Sequence[str], prepare: Callable | None) -> np.ndarray:
+    if target not in section.layers:
+        raise ValueError(f"section {name}: no layers[{target!r}]; run 07_normalization on it first")
+    columns = section.var_names.get_indexer(genes)
+    if (columns < 0).any():
+        absent = [gene for gene, column in zip(genes, columns, strict=True) if column < 0]
+        raise ValueError(f"section {name}: no gene {', '.join(absent[:5])}; choose a panel that every section has")
+    values = np.asarray(section.layers[target][:, columns], float)
+    if not np.isfinite(values).all():
+        raise ValueError(f"section {name}: layers[{target!r}] holds values that are missing or infinite")
+    return values if prepare is None else prepare(values, target)

@@ -1,0 +1,1 @@
+"""STEM: recipes, network, training, sampling; the diffusion underneath."""

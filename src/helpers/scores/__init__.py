@@ -1,0 +1,1 @@
+"""Measured and predicted -> scores, their nulls, floors and ceilings."""

@@ -1,0 +1,113 @@
+"""Predictions taken from one space to another.
+
+A space is what a model predicts: counts, or counts normalized one way or another. Nothing measured on a spot enters a
+conversion, unless a library is handed over, so a prediction never gains what the model did not know.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from helpers.targets.normalization import THETA, residuals
+
+CP10K = 1e4
+
+
+def _log(base: float) -> tuple[Callable, Callable]:
+    return lambda x, n, p: np.log1p(x) / np.log(base), lambda v, n, p: np.expm1(v * np.log(base))
+
+
+def _from_residuals(values: np.ndarray, library: np.ndarray, share: np.ndarray) -> np.ndarray:
+    mu = np.outer(library, share)
+    return mu + values * np.sqrt(mu + mu**2 / THETA)
+
+
+# Space -> (counts, library, gene shares -> values; values, library, gene shares -> counts).
+SPACES: dict[str, tuple[Callable, Callable]] = {
+    "counts": (lambda x, n, p: x, lambda v, n, p: v),
+    "log2": _log(2.0),
+    "log1p": _log(np.e),
+    "log1p_cp10k": (
+        lambda x, n, p: np.log1p(CP10K * x / np.maximum(n, 1e-12)[:, None]),
+        lambda v, n, p: np.expm1(v) / CP10K * n[:, None],
+    ),
+    "pearson_residual": (residuals, _from_residuals),
+}
+HOLD_DEPTH = ("counts", "log2", "log1p")
+
+
+def convert(values: np.ndarray, source: str, target: str, share: np.ndarray, depth: float | np.ndarray) -> np.ndarray:
+    """Predictions (spots x genes) of one space as predictions of another, by way of counts.
+
+    `share` is each gene's share of the section's counts, over all genes, and each gene's predicted counts are scaled to
+    it: no correlation sees the level of a gene, but depth leaks into a residual whose level is off.
+    A space that holds depth says how many molecules it expects in a spot (`library`). One that does not is given
+    `depth`: the section's median count, so it stays as ignorant as it is, or a library for each spot, from elsewhere.
+    """
+    for space in (source, target):
+        _check(space)
+    values, share = np.asarray(values, float), np.asarray(share, float)
+    if source == target:
+        return values
+    depths = np.broadcast_to(np.asarray(depth, float), len(values))
+    counts = _as_counts(values, source, depths, share)
+    if source in HOLD_DEPTH:
+        depths = _library(counts, share)
+    # A prediction that is constant in the target space must not vary by rounding alone: that would have a correlation.
+    return np.round(SPACES[target][0](counts, depths, share), 9)
+
+
+def library(values: np.ndarray, space: str, share: np.ndarray) -> np.ndarray:
+    """Molecules that predictions (spots x genes) expect in each spot over all genes; `share` as for `convert`.
+
+    ValueError for a space that does not hold depth.
+    """
+    _check(space)
+    if space not in HOLD_DEPTH:
+        raise ValueError(f"{space} does not say how many molecules a spot has; {', '.join(HOLD_DEPTH)} do")
+    share = np.asarray(share, float)
+    return _library(_as_counts(np.asarray(values, float), space, np.ones(len(values)), share), share)
+
+
+def _check(space: str) -> None:
+    if space not in SPACES:
+        raise ValueError(f"unknown space {space!r}; known: {', '.join(SPACES)}")
+
+
+def _as_counts(values: np.ndarray, space: str, library: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Predicted counts, none below 0, each gene scaled to its share of their sum."""
+    counts = np.maximum(SPACES[space][1](values, library, share), 0)
+    total = counts.sum(axis=0)
+    scale = np.divide(share, total, out=np.zeros_like(share), where=total > 0)
+    return counts * scale * (total.sum() / share.sum())
+
+
+def _library(counts: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """The sum of each spot's predicted counts over the genes' summed share, at least 1."""
+    return np.maximum(counts.sum(axis=1) / share.sum(), 1.0)
+
+
+def doubts(values: np.ndarray, space: str, counts: np.ndarray) -> list[str]:
+    """Reasons to doubt that predictions (spots x genes) are in the space they are said to be in.
+
+    `counts` are the measured ones of the same spots and genes. A guess by range and by whole numbers: a remark, not a
+    verdict.
+    """
+    found, largest = [], float(np.max(values))
+    whole = np.array_equal(values, np.rint(values)) and np.ptp(values) > 0
+    if whole and space != "counts":
+        found.append(f"predictions said to be {space} are all whole numbers: are they counts?")
+    if space != "pearson_residual" and np.min(values) < -0.5 * np.std(values) and np.mean(values < 0) > 0.05:
+        share = np.mean(values < 0)
+        found.append(f"{share:.0%} of the predictions said to be {space} are negative: residuals or z-scores?")
+    if space == "pearson_residual" and np.min(values) >= 0:
+        found.append("no predicted residual is negative: are they logs or counts?")
+    highest = np.percentile(SPACES[space][0](counts, *_whole(counts)), 99.9) if space in SPACES else np.inf
+    if space in SPACES and space != "pearson_residual" and largest > 3 * highest + 1:
+        found.append(f"the largest prediction, {largest:.3g}, is far above what {space} reaches here, {highest:.3g}")
+    return found
+
+
+def _whole(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    total = np.maximum(counts.sum(axis=1), 1.0)
+    return total, counts.sum(axis=0) / total.sum()

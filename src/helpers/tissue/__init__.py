@@ -1,0 +1,1 @@
+"""H&E around a spot -> nuclei, stain, features."""

@@ -1,0 +1,170 @@
+"""Twin of helpers/audit/program.py."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import typer
+from anndata import AnnData
+from PIL import Image
+from scipy.sparse import csr_matrix
+from typer.testing import CliRunner
+
+from helpers import schema
+from helpers.audit.program import add_image, add_nuclei, main, read_section
+from helpers.cohort import simulate
+
+SIDE, GENES = 14, [f"G{i}" for i in range(60)]
+XY = np.stack(np.meshgrid(range(SIDE), range(SIDE)), axis=-1).reshape(-1, 2).astype(float)
+SPOTS = [f"{x:.0f}x{y:.0f}" for x, y in XY]
+
+
+def truth(seed):
+    """Nuclei of a spot, and expected composition: half of the genes follow a wave, half the opposite one."""
+    rng = np.random.default_rng(seed)
+    nuclei = np.round(12 + 8 * np.sin(XY[:, 0] / 2 + seed) + rng.normal(0, 1, len(XY))).clip(1)
+    wave = np.exp(np.outer(np.cos(XY[:, 1] / 2 - seed), np.repeat([0.5, -0.5], 30)))
+    composition = wave * rng.lognormal(0, 0.3, 60)
+    return nuclei, composition / composition.sum(axis=1, keepdims=True)
+
+
+def section(seed, patient=""):
+    nuclei, composition = truth(seed)
+    counts = np.random.default_rng(seed + 100).poisson(nuclei[:, None] * 60 * composition)
+    made = AnnData(obs=pd.DataFrame(index=SPOTS), var=pd.DataFrame(index=GENES))
+    made.layers[schema.COUNTS] = csr_matrix(counts.astype(np.float32))
+    made.obsm[schema.SPATIAL] = XY * 290
+    made.obs["n_nuclei"] = nuclei
+    made.uns["patient"] = patient
+    return made
+
+
+def table(values):
+    return pd.DataFrame(values, SPOTS, GENES)
+
+
+def knows_depth_alone(seed):
+    nuclei, _ = truth(seed)
+    return table(np.log2(1 + np.outer(nuclei * 60, np.full(60, 1 / 60))))
+
+
+@pytest.fixture(scope="module")
+def cohort():
+    return {f"S{seed}": section(seed) for seed in range(3)}
+
+
+# As a new user would run it -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def files(tmp_path, cohort):
+    for folder in ("counts", "pred"):
+        (tmp_path / folder).mkdir()
+    for name, made in cohort.items():
+        plain = AnnData(made.layers[schema.COUNTS], made.obs[[]], made.var[[]], obsm={"spatial": made.obsm["spatial"]})
+        plain.write_h5ad(tmp_path / "counts" / f"{name}.h5ad")
+        made.obs["n_nuclei"].rename_axis("spot").reset_index().to_csv(tmp_path / f"{name}_nuclei.csv", index=False)
+        knows_depth_alone(int(name[1:])).to_csv(tmp_path / "pred" / f"{name}.csv")
+    return tmp_path
+
+
+def run(folder, *more, space="log2"):
+    program = typer.Typer()
+    program.command()(main)
+    patterns = ["--predictions", f"{folder}/pred/{{section}}.csv", "--counts", f"{folder}/counts/{{section}}.h5ad"]
+    return CliRunner().invoke(program, [*patterns, "--space", space, "--draws", "19", "--out", f"{folder}/out", *more])
+
+
+def test_the_report_card_stands_alone(files):
+    result = run(files, "--nuclei", f"{files}/{{section}}_nuclei.csv", "--title", "A <new> model")
+    assert result.exit_code == 0, result.output
+    page = (files / "out/audit.html").read_text()
+    assert "A &lt;new&gt; model" in page and "http" not in page.replace("http-equiv", "")
+    report = json.loads((files / "out/audit.json").read_text())
+    assert report["sentence"] in page.replace("&#x27;", "'") and report["sentence"] in result.output
+    assert len(report["scores"]) == 3 * 3 * 2  # sections, spaces, k
+    for flag in report["flags"]:
+        assert f"id='{flag['flag'].replace(' ', '-')}'" in page
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda folder: (folder / "pred/S1.csv").unlink() or [], None),
+        (lambda folder: knows_depth_alone(1).T.to_csv(folder / "pred/S1.csv") or [], "transpose"),
+        (lambda folder: knows_depth_alone(1).iloc[:5].to_csv(folder / "pred/S1.csv") or [], "5 spots match"),
+        (lambda folder: ["--space", "tpm"], "unknown space 'tpm'"),
+        (lambda folder: ["--nuclei", f"{folder}/none/{{section}}.csv"], "none/S0.csv: no such file"),
+        (lambda folder: ["--predictions", f"{folder}/pred"], "say where the section's name stands"),
+        (lambda folder: ["--predictions", f"{folder}/nothing/{{section}}.csv"], "no such file"),
+        (lambda folder: ["--counts", ""], "give the counts one way"),
+    ],
+    ids=["fewer sections", "transposed", "few spots", "space", "nuclei", "no pattern", "no predictions", "no counts"],
+)
+def test_what_cannot_be_audited_is_named_and_leaves_nothing(files, spoil, words):
+    result = run(files, *spoil(files))
+    if words is None:
+        assert result.exit_code == 0 and len(json.loads((files / "out/audit.json").read_text())["scores"]) == 2 * 3 * 2
+    else:
+        assert result.exit_code == 2 and words in result.stderr and not (files / "out").exists()
+
+
+def test_spots_that_are_numbers_keep_their_names(files):
+    """AnnData's default names, with leading zeros in one file: names, not numbers."""
+    table = pd.DataFrame({"spot": [f"{i:03d}" for i in range(30)], "n_nuclei": range(30)})
+    made = AnnData(obs=pd.DataFrame(index=table["spot"]))
+    for ending, separator in ((".csv", ","), (".tsv", "\t")):
+        table.to_csv(files / f"n{ending}", sep=separator, index=False)
+        add_nuclei(made, files / f"n{ending}")
+        assert made.obs["n_nuclei"].tolist() == list(range(30))
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """One simulated section as a user may have it: counts in an h5ad, an H&E image, predictions in a CSV."""
+    folder = tmp_path_factory.mktemp("drawn")
+    made = simulate.section("A1", 3000, simulate.gene_profiles(120), lattice=(6, 6))
+    spots = AnnData(csr_matrix(made["counts"].to_numpy(np.float32)), made["truth"], made["counts"].columns.to_frame())
+    spots.obsm[schema.SPATIAL] = made["spots"][["pixel_x", "pixel_y"]].to_numpy(float)
+    AnnData(spots.X, spots.obs[[]], spots.var[[]], obsm=dict(spots.obsm)).write_h5ad(folder / "A1.h5ad")
+    Image.fromarray(made["image"]).save(folder / "A1.png")
+    np.log2(made["counts"].set_index(spots.obs_names) + 1).to_csv(folder / "A1.csv")
+    return folder, spots
+
+
+def test_an_image_gives_the_floors_of_nuclei_and_haematoxylin(drawn):
+    folder, spots = drawn
+    section = read_section(f"{folder}/{{section}}.h5ad", "A1", None, None)
+    add_image(section, folder / "A1.png", mpp=0.688, spot_um=100)
+    assert np.corrcoef(section.obs["n_nuclei"], spots.obs["n_nuclei_true"])[0, 1] > 0.9
+    assert np.corrcoef(section.obs["haematoxylin"], spots.obs["n_nuclei_true"])[0, 1] > 0.7
+    counted = section.obs["n_nuclei"] = -section.obs["n_nuclei"]
+    add_image(section, folder / "A1.png", mpp=0.688, spot_um=100)
+    assert (section.obs["n_nuclei"] == counted).all()  # what the user counted is kept
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [(["--mpp", "0.688"], "--spot-um"), (["--spot-um", "100"], "--mpp"), (["--mpp", "0.688", "--spot-um", "100"], "")],
+)
+def test_an_image_needs_a_pixel_size_and_a_disc(drawn, tmp_path, more, words):
+    folder, _ = drawn
+    program = typer.Typer()
+    program.command()(main)
+    patterns = {"predictions": "csv", "counts": "h5ad", "image": "png"}
+    given = [part for name, end in patterns.items() for part in (f"--{name}", f"{folder}/{{section}}.{end}")]
+    result = CliRunner().invoke(
+        program, [*given, "--space", "log2", "--draws", "19", "--out", f"{tmp_path}/out", *more]
+    )
+    if words:
+        assert result.exit_code == 2 and "A1.png" in result.stderr and words in result.stderr
+    else:
+        assert result.exit_code == 0, result.output
+        floors = json.loads((tmp_path / "out/audit.json").read_text())["floors"]
+        assert {row["floor"] for row in floors} == {"nuclei", "haematoxylin", "depth"}
+
+
+def test_predictions_in_another_space_than_declared_are_remarked_on(files):
+    assert run(files, space="pearson_residual").exit_code == 0
+    assert "are they logs or counts?" in (files / "out/audit.html").read_text()

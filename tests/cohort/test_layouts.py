@@ -1,0 +1,179 @@
+import numpy as np
+import pandas as pd
+import pytest
+import writers
+from anndata import AnnData
+from scipy import sparse
+
+from helpers import schema
+from helpers.cohort import images, layouts, sections, simulate
+from helpers.scores import spatial
+
+ST = {"spot_um": 100, "pitch_um": 200}
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory):
+    root = tmp_path_factory.mktemp("truth")
+    simulate.cohort(root, sections={"A1": 3000}, lattice=(6, 5), n_genes=120)
+    return sections.read("her2st", root, "A1")
+
+
+def write_her2st(section, root):
+    writers.her2st(section, root)
+    return {}
+
+
+def write_hest_by_id(section, root):
+    writers.hest(section, root, "SPA154")
+    return {"ids": {"A1": "SPA154"}}
+
+
+def write_hest_by_subseries(section, root):
+    writers.hest(section, root, "SPA154")
+    return {}
+
+
+def write_spaceranger(section, root):
+    writers.spaceranger(section, root, "A1")
+    return ST | {"images": "images/{section}.jpg", "patients": {"A1": "A"}}
+
+
+def write_spaceranger_of_old(section, root):
+    writers.spaceranger(section, root, "V10S21-1_A1", outs=False, header=False)
+    return ST | {"ids": {"A1": "V10S21-1_A1"}, "images": "images/*{section}.jpg", "patients": {"A1": "A"}}
+
+
+def write_h5ad(section, root):
+    writers.plain(section, root, "A1")
+    return ST
+
+
+WRITERS = {
+    "her2st": write_her2st,
+    "hest by id": write_hest_by_id,
+    "hest by subseries": write_hest_by_subseries,
+    "spaceranger": write_spaceranger,
+    "spaceranger 1": write_spaceranger_of_old,
+    "h5ad": write_h5ad,
+}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_every_layout_gives_the_same_section(truth, tmp_path, kind):
+    options = WRITERS[kind](truth, tmp_path)
+    found = sections.read(kind.split()[0], tmp_path, "A1", **options, embedded=images.embedded_mpp)
+    np.testing.assert_array_equal(found.layers[schema.COUNTS].toarray(), truth.layers[schema.COUNTS].toarray())
+    np.testing.assert_allclose(found.obsm[schema.SPATIAL], truth.obsm[schema.SPATIAL], atol=0.01)
+    assert list(found.var_names) == list(truth.var_names)
+    assert found.uns["mpp"] == pytest.approx(truth.uns["mpp"], rel=0.01)
+    assert found.uns["mpp_source"] == "lattice"
+    assert found.obs["patient"].unique().tolist() == ["A"]
+    assert (found.uns["spot_um"], found.uns["pitch_um"]) == (100, 200)
+    assert images.size(found.uns["image"]) == images.size(truth.uns["image"])
+    # Array indices are whole where the her2st tree has measured places; x and y keep their order.
+    np.testing.assert_allclose(found.obsm[schema.LATTICE], truth.obsm[schema.LATTICE], atol=0.11)
+    if "x" in found.obs_names[0]:
+        assert list(found.obs_names) == list(truth.obs_names)
+
+
+def test_each_source_of_the_pixel_size_is_kept(truth, tmp_path):
+    options = write_hest_by_id(truth, tmp_path)
+    found = sections.read("hest", tmp_path, "A1", 0.69, **options, embedded=images.embedded_mpp)
+    by_source = found.uns["mpp_by_source"]
+    assert list(by_source) == ["user", "lattice", "embedded", "estimated"]
+    assert by_source["embedded"] == pytest.approx(truth.uns["mpp"], rel=1e-3)
+    assert by_source["estimated"] == pytest.approx(truth.uns["mpp"] * 1.02)
+    assert (found.uns["mpp"], found.uns["mpp_source"]) == (0.69, "user")
+
+
+def test_nuclei_that_come_with_a_cohort_are_found(truth, tmp_path):
+    write_hest_by_id(truth, tmp_path)
+    found = sections.read("hest", tmp_path, "A1")
+    assert found.uns["nuclei_file"].endswith("cellvit_seg/SPA154_cellvit_seg.parquet")
+    assert truth.uns["nuclei_file"] == ""
+
+
+def test_the_diameter_in_scalefactors_is_that_of_a_65_um_spot(truth, tmp_path):
+    """10x's example: 89.44 px, hence 0.727 um per pixel (Space Ranger 1.3, output images)."""
+    options = write_spaceranger(truth, tmp_path)
+    (tmp_path / "A1/outs/spatial/scalefactors_json.json").write_text('{"spot_diameter_fullres": 89.43834961021503}')
+    with pytest.warns(UserWarning, match=r"0\.727 um \(estimated\)"):
+        found = sections.read("spaceranger", tmp_path, "A1", **options)
+    assert found.uns["mpp_by_source"]["estimated"] == pytest.approx(0.7267575965)
+
+
+# --- hexagons ---
+
+
+def visium(mpp=0.5, angle=0.0, mirrored=False, n=12):
+    """Positions of an array as Space Ranger writes them: 100 um between neighbours, turned and mirrored."""
+    row, half = np.divmod(np.arange(n * n), n)
+    column = 2 * half + row % 2
+    um = np.column_stack([column * 50.0, row * 50.0 * np.sqrt(3)]) * [-1 if mirrored else 1, 1]
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    x, y = (um @ turn.T / mpp + 5000).T
+    spots = {"array_row": row, "array_col": column, "pxl_row_in_fullres": y, "pxl_col_in_fullres": x}
+    return pd.DataFrame({"barcode": [f"A{k:04d}-1" for k in range(n * n)], "in_tissue": 1} | spots)
+
+
+def write_visium(root, spots, genes=tuple(f"G{k}" for k in range(20))):
+    (root / "A1/spatial").mkdir(parents=True)
+    counts = sparse.csr_matrix(np.random.default_rng(0).poisson(3, (len(spots), 20)))
+    writers.matrix_10x(root / "A1/filtered_feature_bc_matrix.h5", counts, spots["barcode"], genes)
+    spots.to_csv(root / "A1/spatial/tissue_positions.csv", index=False)
+
+
+@pytest.mark.parametrize(("angle", "mirrored"), [(0, False), (1.6, False), (0.1, True), (3.1, True)])
+def test_a_turned_or_mirrored_array_gives_the_pixel_size(tmp_path, angle, mirrored):
+    write_visium(tmp_path, visium(0.274, angle, mirrored))
+    found = sections.read("spaceranger", tmp_path, "A1", patients={"A1": "P"})
+    assert found.uns["mpp"] == pytest.approx(0.274, rel=1e-6)
+    assert (found.uns["spot_um"], found.uns["pitch_um"]) == (55, 100)
+
+
+def test_a_spot_of_a_hexagonal_array_has_six_neighbours(tmp_path):
+    write_visium(tmp_path, visium())
+    found = sections.read("spaceranger", tmp_path, "A1", patients={"A1": "P"})
+    degrees = spatial.neighbours(found.obsm[schema.LATTICE]).sum(axis=1)
+    inner = visium().assign(degree=degrees).query("2 <= array_row <= 9 and 3 <= array_col <= 20")["degree"]
+    assert set(inner) == {6}
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_two_genes_of_one_symbol_are_numbered(tmp_path):
+    write_visium(tmp_path, visium(), genes=["TBCE", "TBCE", *(f"G{k}" for k in range(18))])
+    found = sections.read("spaceranger", tmp_path, "A1", patients={"A1": "P"})
+    assert list(found.var_names[:3]) == ["TBCE", "TBCE-1", "G0"]
+
+
+def test_the_same_array_in_an_h5ad_file_is_known_as_visium(tmp_path):
+    spots = visium().set_index("barcode")
+    made = AnnData(X=sparse.csr_matrix(np.ones((len(spots), 5))), obs=spots[["in_tissue", "array_row", "array_col"]])
+    made.obsm["spatial"] = spots[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy()
+    made.write_h5ad(tmp_path / "S1.h5ad")
+    with pytest.warns(UserWarning, match="S1: no patient is known, it counts as one of its own"):
+        found = sections.read("h5ad", tmp_path, "S1")
+    assert found.uns["mpp"] == pytest.approx(0.5)
+    assert found.uns["pitch_um"] == 100
+    assert found.obs["patient"].unique().tolist() == ["S1"]
+
+
+def test_spots_without_an_array_are_placed_by_their_pixels(tmp_path):
+    made = AnnData(X=np.ones((3, 4)), obs=pd.DataFrame(index=["a", "b", "c"]))
+    made.obsm["spatial"] = np.array([[0, 0], [200, 0], [0, 400.0]])
+    made.write_h5ad(tmp_path / "S1.h5ad")
+    options = {"patients": {"S1": "P"}, "spot_um": 55, "pitch_um": 100}
+    with pytest.raises(ValueError, match="S1: neither spots nor image give a pixel size; set mpp"):
+        sections.read("h5ad", tmp_path, "S1", **options)
+    found = sections.read("h5ad", tmp_path, "S1", 0.5, **options)
+    np.testing.assert_allclose(found.obsm[schema.LATTICE], [[0, 0], [1, 0], [0, 2]])
+
+
+def test_an_option_that_a_layout_does_not_know_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="layout her2st has no counts_layer; leave it out"):
+        sections.read("her2st", tmp_path, "A1", counts_layer="raw")
+
+
+def test_each_layout_is_read_by_one_function():
+    assert set(layouts.LAYOUTS) == {kind.split()[0] for kind in WRITERS}

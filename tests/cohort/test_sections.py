@@ -1,0 +1,115 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers import schema
+from helpers.cohort import sections, simulate
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    root = tmp_path_factory.mktemp("cohort")
+    simulate.cohort(root, sections={"A1": 3000, "B1": 900}, lattice=(6, 5), n_genes=120, images=False)
+    return root
+
+
+def test_counts_and_positions_meet_by_name(cohort):
+    section = sections.read("her2st", cohort, "A1")
+    counts = pd.read_csv(cohort / "data/ST-cnts/A1.tsv.gz", sep="\t", index_col=0)
+    spots = pd.read_csv(cohort / "data/ST-spotfiles/A1_selection.tsv", sep="\t")
+    spots.index = spots["x"].astype(str) + "x" + spots["y"].astype(str)
+    assert set(section.obs_names) == set(counts.index) & set(spots.index)
+    assert section.uns["n_spots_dropped"] == len(set(counts.index) ^ set(spots.index))
+    for spot in section.obs_names[[0, 7, -1]]:
+        np.testing.assert_array_equal(section[spot].layers[schema.COUNTS].toarray()[0], counts.loc[spot])
+        np.testing.assert_array_equal(section[spot].obsm[schema.SPATIAL][0], spots.loc[spot, ["pixel_x", "pixel_y"]])
+    np.testing.assert_array_equal(section.obs["total_counts"], counts.loc[section.obs_names].sum(axis=1))
+
+
+def test_the_order_of_the_spot_file_does_not_matter(cohort, tmp_path):
+    import shutil
+
+    shutil.copytree(cohort, tmp_path / "c")
+    path = tmp_path / "c/data/ST-spotfiles/A1_selection.tsv"
+    pd.read_csv(path, sep="\t").iloc[::-1].to_csv(path, sep="\t", index=False)
+    one, two = (sections.read("her2st", root, "A1") for root in (cohort, tmp_path / "c"))
+    np.testing.assert_array_equal(one.obsm[schema.SPATIAL], two.obsm[schema.SPATIAL])
+
+
+def test_pixel_size_comes_from_the_lattice(cohort):
+    section = sections.read("her2st", cohort, "A1")
+    assert section.uns["mpp"] == pytest.approx(0.688, rel=0.005)
+    assert section.uns["mpp_source"] == "lattice"
+
+
+def test_a_few_displaced_spots_do_not_move_the_pixel_size(cohort):
+    section = sections.read("her2st", cohort, "A1")
+    section.obsm[schema.SPATIAL][:2] += 50_000
+    assert sections.mpp_from_lattice(section) == pytest.approx(section.uns["mpp"], rel=0.005)
+
+
+def test_the_users_pixel_size_wins_and_a_difference_is_told(cohort):
+    with pytest.warns(UserWarning, match=r"0\.500 um \(user\) but 0\.68\d um \(lattice\)"):
+        section = sections.read("her2st", cohort, "A1", mpp=0.5)
+    assert (section.uns["mpp"], section.uns["mpp_source"]) == (0.5, "user")
+
+
+@pytest.mark.parametrize("mpp", [0, -0.5, 0.01, 352.8, float("nan")])
+def test_an_absurd_pixel_size_is_refused(cohort, mpp):
+    with pytest.raises(ValueError, match=f"section A1: pixel size {mpp} um is not plausible; set mpp in the config"):
+        sections.read("her2st", cohort, "A1", mpp=mpp)
+
+
+def test_spots_that_do_not_follow_their_lattice_are_refused(cohort):
+    """Every spot has a position, but not its own."""
+    section = sections.read("her2st", cohort, "A1")
+    section.obsm[schema.SPATIAL] = np.random.default_rng(0).permutation(section.obsm[schema.SPATIAL])
+    with pytest.raises(ValueError, match=r"section A1: \d+ of \d+ spots lie elsewhere than their place on the lattice"):
+        sections.mpp_from_lattice(section)
+
+
+def test_an_absurd_size_from_the_lattice_is_not_taken(cohort):
+    section = sections.read("her2st", cohort, "A1")
+    section.obsm[schema.SPATIAL] = section.obsm[schema.SPATIAL] / 200
+    with pytest.raises(ValueError, match="the lattice gives 138 um per pixel, which is not plausible"):
+        sections.mpp_from_lattice(section)
+
+
+def test_the_patients_of_the_config_win(cohort):
+    section = sections.read("her2st", cohort, "A1", patients={"A1": "Z"})
+    assert section.obs["patient"].unique().tolist() == ["Z"]
+    with pytest.raises(ValueError, match="section B1: not among the patients of the config"):
+        sections.read("her2st", cohort, "B1", patients={"A1": "Z"})
+
+
+def test_a_section_without_image_is_read(cohort):
+    assert sections.read("her2st", cohort, "A1").uns["image"] == ""
+
+
+def test_spots_without_counts_or_outside_the_image_are_dropped_and_counted(cohort):
+    section = sections.read("her2st", cohort, "A1")
+    before = section.uns["n_spots_dropped"]
+    section.obs.iloc[0, section.obs.columns.get_loc("total_counts")] = 0
+    section.obsm[schema.SPATIAL][1] = (-5, 10)
+    kept = sections.drop_spots(section, image_size=(100_000, 100_000))
+    assert kept.n_obs == section.n_obs - 2
+    assert kept.uns["n_spots_dropped"] == before + 2
+    with pytest.raises(ValueError, match="spots lie outside the image .* of 10 x 10 px"):
+        sections.drop_spots(section, image_size=(10, 10))
+
+
+def test_the_rule_gives_its_reason(cohort):
+    section = sections.read("her2st", cohort, "B1")
+    assert sections.quality(section, 5, 10) == (True, "")
+    assert sections.quality(section, 5000, 10) == (False, f"{section.n_obs} spots, fewer than 5000")
+    kept, reason = sections.quality(section, 5, 1e6)
+    assert not kept and "counts per spot, fewer than" in reason
+
+
+def test_every_real_section_is_read(her2st_sections):
+    """Pixel sizes within 1 % of 0.916 (A) and 0.688 (B-H) um; 20 of 36 sections lose one to three spots in the join."""
+    for name, section in her2st_sections.items():
+        assert section.uns["mpp"] == pytest.approx(0.916 if name[0] == "A" else 0.688, rel=0.01)
+    lost = [section.uns["n_spots_dropped"] for section in her2st_sections.values()]
+    if len(lost) == 36:
+        assert (sum(n > 0 for n in lost), max(lost)) == (20, 3)

@@ -1,0 +1,201 @@
+"""Nuclei go out and come back unchanged; each tool's conventions are read; what is no nucleus is refused."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+
+from helpers import schema, store
+from helpers.tissue import classical, nuclei_files
+
+MPP = 0.688
+SQUARE = [[[10, 20], [20, 20], [20, 30], [10, 30], [10, 20]]]  # centre 15, 25; 100 px
+
+
+@pytest.fixture
+def found():
+    """Three nuclei: all known, neither type nor probability, a centre alone."""
+    nucleus = {"x": [100.123456789, 250.5, 40.0], "y": [80.25, 1234.0, 7.5], "area_um2": [50.26548, 33.3, np.nan]}
+    return pd.DataFrame(nucleus | {"type": ["Neoplastic", None, None], "probability": [0.93, np.nan, np.nan]})
+
+
+def geojson(tmp_path, content):
+    path = tmp_path / "nuclei.geojson"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def feature(kind, coordinates, **properties):
+    return {"type": "Feature", "geometry": {"type": kind, "coordinates": coordinates}, "properties": properties}
+
+
+def test_the_table_has_the_columns_of_the_schema_whatever_the_back_end_knows(found):
+    table = nuclei_files.as_table(found[["x", "y", "area_um2"]], "C3", "classical")
+    assert tuple(table) == schema.NUCLEI_COLUMNS
+    assert table["type"].isna().all() and table["probability"].isna().all()
+    assert set(table["section"]) == {"C3"} and set(table["back_end"]) == {"classical"}
+
+
+def test_geojson_comes_back_as_it_went(found, tmp_path):
+    nuclei_files.write_geojson(found, tmp_path / "C3.geojson", MPP)
+    pd.testing.assert_frame_equal(nuclei_files.read(tmp_path / "C3.geojson", MPP), found)
+
+
+def test_the_table_comes_back_as_it_went(found, tmp_path):
+    store.write_table(nuclei_files.as_table(found, "C3", "hovernet"), tmp_path / "C3.parquet")
+    pd.testing.assert_frame_equal(nuclei_files.read(tmp_path / "C3.parquet", MPP), found)
+
+
+def test_qupath_sees_detections_of_the_right_place_and_size(found, tmp_path):
+    """As QuPath reads them: objectType, classification, pixels; a polygon of the nucleus's area, a point without."""
+    nuclei_files.write_geojson(found, tmp_path / "C3.geojson", MPP)
+    content = json.loads((tmp_path / "C3.geojson").read_text())
+    assert content["type"] == "FeatureCollection"
+    assert {entry["properties"]["objectType"] for entry in content["features"]} == {"detection"}
+    assert content["features"][0]["properties"]["classification"] == {"name": "Neoplastic"}
+    drawn = [shapely.geometry.shape(entry["geometry"]) for entry in content["features"]]
+    assert [shape.geom_type for shape in drawn] == ["Polygon", "Polygon", "Point"]
+    centres = np.array([(shape.centroid.x, shape.centroid.y) for shape in drawn])
+    np.testing.assert_allclose(centres, found[["x", "y"]], atol=0.01)
+    np.testing.assert_allclose([shape.area * MPP**2 for shape in drawn[:2]], found["area_um2"][:2], rtol=0.01)
+
+
+def test_an_outline_is_drawn_where_it_is_known(found, tmp_path):
+    found["outline"] = [np.array([[90, 80], [110, 80], [100, 95]]), None, None]
+    nuclei_files.write_geojson(found, tmp_path / "C3.geojson", MPP)
+    first = json.loads((tmp_path / "C3.geojson").read_text())["features"][0]["geometry"]
+    assert first["coordinates"] == [[[90, 80], [110, 80], [100, 95], [90, 80]]]
+    back = nuclei_files.read(tmp_path / "C3.geojson", MPP)
+    pd.testing.assert_frame_equal(back, found.drop(columns="outline"))
+
+
+def test_a_geodataframe_of_hest_is_read(tmp_path):
+    """`cellvit_seg/*.parquet`: geometry as WKB in pixels, class, and columns nobody needs."""
+    table = pd.DataFrame({"cell_id": [0, 1], "class": ["Neoplastic", "Connective"]}, index=[7, 9])
+    table["geometry"] = shapely.to_wkb(shapely.box([10, 100], [20, 200], [20, 104], [30, 210]))
+    table.to_parquet(tmp_path / "SPA119_cellvit_seg.parquet")
+    read = nuclei_files.read(tmp_path / "SPA119_cellvit_seg.parquet", MPP)
+    assert read[["x", "y"]].to_numpy().tolist() == [[15, 25], [102, 205]]
+    np.testing.assert_allclose(read["area_um2"], [100 * MPP**2, 40 * MPP**2])
+    assert read["type"].tolist() == ["Neoplastic", "Connective"]
+
+
+def test_geojson_of_cellvit_has_a_feature_per_type_and_a_nucleus_per_part(tmp_path):
+    """A list of annotations, as HEST-1k's CellViT files are: MultiPolygon of cells, or MultiPoint of detections."""
+    other = [[[40, 40], [44, 40], [44, 50], [40, 50], [40, 40]]]
+    cells = feature("MultiPolygon", [SQUARE, other], objectType="annotation", classification={"name": "Dead"})
+    read = nuclei_files.read(geojson(tmp_path, [cells]), MPP)
+    assert read[["x", "y"]].to_numpy().tolist() == [[15, 25], [42, 45]]
+    np.testing.assert_allclose(read["area_um2"], [100 * MPP**2, 40 * MPP**2])
+    assert read["type"].tolist() == ["Dead", "Dead"]
+
+    points = feature("MultiPoint", [[1, 2], [3, 4]], objectType="annotation", classification={"name": "Dead"})
+    read = nuclei_files.read(geojson(tmp_path, [points]), MPP)
+    assert read[["x", "y"]].to_numpy().tolist() == [[1, 2], [3, 4]]
+    assert read["area_um2"].isna().all()
+
+
+def test_detections_of_qupath_are_nuclei_and_its_annotations_regions(tmp_path):
+    region = feature("Polygon", [[[0, 0], [900, 0], [900, 900], [0, 0]]], objectType="annotation")
+    star = feature(
+        "Polygon",
+        SQUARE,
+        objectType="detection",
+        classification={"names": ["Tumor", "Positive"]},
+        measurements=[{"name": "Detection probability", "value": 0.8}, {"name": "Area µm^2", "value": 3}],
+    )
+    cell = feature("Polygon", [[[0, 0], [60, 0], [60, 60], [0, 0]]], objectType="cell")
+    cell["nucleusGeometry"] = {"type": "Polygon", "coordinates": SQUARE}
+    collection = {"type": "FeatureCollection", "features": [region, star, cell]}
+    read = nuclei_files.read(geojson(tmp_path, collection), MPP)
+    assert read[["x", "y"]].to_numpy().tolist() == [[15, 25], [15, 25]]
+    np.testing.assert_allclose(read["area_um2"], 100 * MPP**2)
+    assert read["type"].tolist() == ["Tumor: Positive", None]
+    assert read["probability"].tolist()[0] == 0.8
+
+
+def test_points_count_as_nuclei_without_area(tmp_path):
+    read = nuclei_files.read(geojson(tmp_path, feature("Point", [50, 50])), MPP)
+    counted = classical.count(read, np.array([[50.0, 50.0]]), MPP)
+    assert counted["n_nuclei"].tolist() == [1] and counted["nuclei_area_um2"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("n.geojson", "", "damaged, or not GeoJSON"),
+        ("n.geojson", '{"type": "FeatureCollection", "features": [{"type": "Feat', "damaged, or not GeoJSON"),
+        ("n.geojson", "[1, 2]", "damaged, or not GeoJSON"),
+        ("n.geojson", '{"type": "FeatureCollection", "features": []}', "holds no nuclei"),
+        ("n.geojson", json.dumps([feature("LineString", [[0, 0], [1, 1], [0, 0]])]), "the first is a LineString"),
+        ("n.geojson", json.dumps([feature("Polygon", [[[0, 0]]])]), "damaged, or not GeoJSON"),
+        ("n.geojson", json.dumps([feature("Polygon", [])]), "the first is empty"),
+        ("n.geojson", json.dumps([feature("Point", [1, 2]) | {"geometry": None}]), "damaged, or not GeoJSON"),
+        ("n.parquet", "PAR1", "damaged, or not a parquet file"),
+        ("n.txt", "x,y", "give nuclei as .parquet, .geojson, .json"),
+    ],
+)
+def test_what_holds_no_nuclei_is_refused_by_name(tmp_path, name, content, what):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=rf"n\.\w+: .*{what}"):
+        nuclei_files.read(tmp_path / name, MPP)
+
+
+def test_a_table_of_something_else_is_refused_by_its_columns(tmp_path):
+    pd.DataFrame({"vertex_x": [1.0]}).to_parquet(tmp_path / "n.parquet")
+    with pytest.raises(ValueError, match="neither x and y nor geometry among its columns .vertex_x"):
+        nuclei_files.read(tmp_path / "n.parquet", MPP)
+    pd.DataFrame({"geometry": ["POINT (1 2)"]}).to_parquet(tmp_path / "n.parquet")
+    with pytest.raises(ValueError, match="not WKB"):
+        nuclei_files.read(tmp_path / "n.parquet", MPP)
+
+
+def test_a_nucleus_without_position_is_refused(found, tmp_path):
+    store.write_table(found.assign(x=np.nan), tmp_path / "n.parquet")
+    with pytest.raises(ValueError, match="n.parquet: some nuclei have no position"):
+        nuclei_files.read(tmp_path / "n.parquet", MPP)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="gone.parquet"):
+        nuclei_files.read(tmp_path / "gone.parquet", MPP)
+
+
+@pytest.fixture(scope="module")
+def section():
+    """12 x 12 spots, 20 nuclei somewhere in each disc, and pixels of 0.688 um."""
+    spatial = np.stack(np.meshgrid(np.arange(12), np.arange(20, 32)), axis=-1).reshape(-1, 2) * 200 / MPP + 300
+    at = np.random.default_rng(0).uniform(-30, 30, (len(spatial), 20, 2)) / MPP + spatial[:, None]
+    return spatial, pd.DataFrame(at.reshape(-1, 2), columns=["x", "y"]).assign(area_um2=40.0)
+
+
+def test_plausible_nuclei_raise_no_doubt(section):
+    spatial, found = section
+    assert nuclei_files.doubts(found, spatial, MPP, 100) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda xy: xy * MPP, "given in um, not in pixels"),
+        (lambda xy: xy[:, ::-1], "given y before x"),
+        (lambda xy: xy / 4, "given in pixels of an image 4 times smaller"),
+        (lambda xy: xy * 2, "given in pixels of an image 2 times larger"),
+        (lambda xy: xy + 1e6, "100% of all outside the spots; are they of this section"),
+    ],
+)
+def test_coordinates_in_other_units_are_named(section, spoil, reason):
+    spatial, found = section
+    found = found.assign(**dict(zip("xy", spoil(found[["x", "y"]].to_numpy()).T, strict=True)))
+    [doubt] = nuclei_files.doubts(found, spatial, MPP, 100)
+    assert reason in doubt
+
+
+def test_more_nuclei_than_there_is_room_for_and_areas_of_no_nucleus_are_doubted(section):
+    spatial, found = section
+    [doubt] = nuclei_files.doubts(pd.concat([found] * 30), spatial, MPP, 100)
+    assert "600 nuclei per spot" in doubt
+    [doubt] = nuclei_files.doubts(found.assign(area_um2=40 / MPP**2 / 0.05), spatial, MPP, 100)
+    assert "1.69e+03 um2" in doubt
