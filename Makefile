@@ -10,47 +10,54 @@ OVERRIDES := $(if $(BACKBONES),backbones=[$(BACKBONES)]) $(if $(PROFILE),profile
 FLAGS = --cores $(CORES) --configfile config/$(COHORT).yaml --rerun-incomplete --quiet rules \
         $(if $(strip $(OVERRIDES)),--config $(OVERRIDES))
 
-.PHONY: book data check audit test test-full lab bench reference clean
-.DEFAULT_GOAL := book
+.PHONY: help book page data check audit test test-full lab bench reference clean
+.DEFAULT_GOAL := help
 
-book: .venv/ready config/$(COHORT).yaml
-	@$(BIN)/snakemake book $(FLAGS)
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "COHORT=$(COHORT) CORES=$(CORES) BACKBONES=ridge PROFILE=quick|cpu|paper; cohorts: $(COHORTS)"
+
+book: .venv/ready config/$(COHORT).yaml ## run the study and build the book of a cohort
+	@$(BIN)/snakemake book $(FLAGS) || $(BIN)/python -m helpers.workflow failures build/$(COHORT)
 	@echo "The book: $(CURDIR)/build/$(COHORT)/html/index.html"
 
-# What a public cohort lacks is downloaded.
-data: .venv/ready config/$(COHORT).yaml
-	@$(BIN)/python -m helpers.downloads config/$(COHORT).yaml
+page: .venv/ready ## one page with changed parameters, beside the book: PAGE=26_floors P="k=100" (RUN=A1)
+	@$(BIN)/python -m helpers.workflow page $(PAGE) build/$(COHORT) $(if $(RUN),RUN=$(RUN)) $(P)
 
-# Each section's raw files, read in seconds: what is there, what is missing, what is wrong.
-check: .venv/ready config/$(COHORT).yaml
-	@$(BIN)/python -m helpers.check config/$(COHORT).yaml
+data: .venv/ready config/$(COHORT).yaml ## download what a public cohort lacks
+	@$(BIN)/python -m helpers data config/$(COHORT).yaml
 
-# A report card for predictions of any model: make audit ARGS="--predictions 'pred/{section}.csv' ..."; without ARGS, help.
-audit: .venv/ready
-	@$(BIN)/python -m helpers.audit $(or $(ARGS),--help)
+check: .venv/ready config/$(COHORT).yaml ## read a cohort's raw files in seconds: what is there, missing or wrong
+	@$(BIN)/python -m helpers check config/$(COHORT).yaml
 
-test: .venv/ready
-	$(BIN)/ruff check src tests
+audit: .venv/ready ## a report card for predictions of any model: ARGS="--predictions 'pred/{section}.csv' ..."
+	@$(BIN)/python -m helpers audit $(or $(ARGS),--help)
+
+test: .venv/ready ## the tests
+	$(BIN)/ruff check src tests notebooks
 	$(BIN)/pytest -m "not full"
 
-test-full: .venv/ready
+test-full: .venv/ready ## the slow tests too
 	$(BIN)/pytest
 
-lab: .venv/ready
+lab: .venv/ready ## JupyterLab; makes the toy first, which the notebooks read
+	@test -f build/toy/html/index.html || $(MAKE) book COHORT=toy
 	cd notebooks && ../$(BIN)/jupyter lab
 
-bench: .venv/ready
+bench: .venv/ready ## speed and memory, side by side with plain implementations
 	$(BIN)/python tests/bench.py
 
 # The tables behind every panel, with their provenance, from build/ into data/results/.
-reference: book
+reference: book ## commit-ready tables of a reference run
 	@$(BIN)/snakemake reference --forcerun reference $(FLAGS)
 
-clean:
+clean: ## remove build/ and what Snakemake remembers
 	rm -rf build .snakemake
 
+COHORTS = $(filter-out schema template,$(patsubst config/%.yaml,%,$(wildcard config/*.yaml)))
+
 config/%.yaml:
-	@echo "no cohort '$*': there is no $@. Known: $(patsubst config/%.yaml,%,$(filter-out config/schema.yaml,$(wildcard config/*.yaml)))" >&2; exit 2
+	@echo "no cohort '$*': there is no $@. Known: $(COHORTS); a new one starts from config/template.yaml" >&2; exit 2
 
 .venv/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v not in [(3, 11), (3, 12)] and f"Python 3.11 or 3.12 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.11")'

@@ -1,12 +1,10 @@
-"""From raw files to the book: one rule per notebook, and the only place where paths are spelled.
+"""From raw files to the book: an index of what each notebook reads and leaves, and the only place that spells paths.
 
-A notebook's parameters are its rule's named inputs and outputs (as paths relative to notebooks/) and the values of the
-config that it needs. Each rule runs papermill; pages/ holds the executed notebooks that the book shows, runs/ the
-same notebook for every other section.
+A notebook's parameters are its rule's named inputs and outputs (as paths relative to notebooks/) and values of the
+cohort's config of the same name. PAGES lists all of them but the first, which tells what sections there are. What a rule
+needs besides paths is in helpers.workflow.
 """
 
-import ast
-import functools
 import hashlib
 import json
 import os
@@ -15,110 +13,99 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-import nbformat
 import pandas as pd
 import yaml
 
-from helpers import cohorts
+from helpers import workflow as book
+from helpers.cohort import config as configs
+from helpers.models.backbones import BACKBONES
+from helpers.targets.normalization import TARGETS
+from helpers.workflow import Page
 
 if not config:
     raise WorkflowError("no cohort: give one, snakemake --configfile config/toy.yaml, or use make book COHORT=toy")
-FILES = ", ".join(map(str, workflow.configfiles))
 try:
-    cohorts.check(config, yaml.safe_load(Path("config/schema.yaml").read_text()), FILES)
+    COHORT = configs.complete(
+        config,
+        yaml.safe_load(Path("config/schema.yaml").read_text()),
+        ", ".join(map(str, workflow.configfiles)),
+        {"target": list(TARGETS), "backbone": list(BACKBONES)},
+    )
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 
-BUILD = f"build/{config['cohort']}"
-ROOT = cohorts.root(config)
-# Annotated tiles, where a user has them: their licence keeps them out of the project.
-MONUSEG = os.path.abspath(os.environ["MONUSEG_ROOT"]) if os.environ.get("MONUSEG_ROOT") else None
-# Ridge and the floors cost seconds and go together; stem is a fit, hence a job, per target.
-FITS = ["linear"] + [f"stem.{target}" for target in config["stem_targets"] if "stem" in config["backbones"]]
-EXAMPLE_FIT = FITS[min(1, len(FITS) - 1)]
-# An arm is stem trained on the target prepared in another way: fits beside the others, for one table of their own.
-ARMS = [f"{fit}.{arm}" for fit in FITS[1:] for arm in config["stem_arms"]]
+BUILD = f"build/{COHORT['cohort']}"
 RESULTS = f"{BUILD}/results"
-FIGURE = [f"{RESULTS}/figure1.{kind}" for kind in ("png", "svg")]
-ENCODING = {"weights": {}, "augmented": False, "cache": "build/cache"} | config.get("encoding", {})
-if (config["encoder"] == "table") != ("table" in ENCODING) or ("table" in ENCODING and ENCODING["augmented"]):
-    raise WorkflowError(f"{FILES}: encoder table goes with encoding: {{table: <path with {{section}} in it>}}, nothing else")
-# Published networks take the GPU, or all cores: one section at a time.
-PUBLISHED = not set(config["encoder"].split("+")) <= {"morphology", "table"}
+ROOT = configs.root(COHORT)
+RAW = ROOT if os.path.isabs(ROOT) else f"../{ROOT}"  # as a notebook sees it
+SIMULATED = "simulation" in COHORT
+DOWNLOADED = "manifest" in COHORT and ROOT == COHORT["root"]
+SPLIT, EXAMPLE = COHORT["splits"][0], COHORT["example"]
 
-# Progress bars of a notebook go to the terminal, through descriptor 3 (a pipe: papermill would empty a log file);
-# a kernel's remarks on itself go nowhere.
-PAPERMILL = (
-    "export JUPYTER_PREFER_ENV_PATH=1 OMP_NUM_THREADS={threads}; exec 3> >(cat >&2); "
-    f"{sys.executable} -m papermill {{input.notebook}} {{output.page}} --cwd notebooks --kernel python3 "
-    "--no-progress-bar --log-level WARNING --stderr-file /dev/fd/3 -y {params.values:q} 2> >(grep -v IPKernelApp >&2)"
-)
+# Backbones that cost seconds are fitted together, with the floors; one that is costly is a fit, hence a job, per target.
+QUICK = ["ridge", *(b for b in COHORT["backbones"] if not BACKBONES[b].costly and b != "ridge"), "nuclei", "depth"]
+COSTLY = [f"{b}.{target}" for b in COHORT["backbones"] if BACKBONES[b].costly for target in COHORT["stem_targets"]]
+FITS = ["linear", *COSTLY]
+# An arm is stem trained on the target scaled in another way: fits beside the others, for one table of their own.
+ARMS = [f"{fit}.{arm}" for fit in COSTLY if fit.startswith("stem.") for arm in COHORT["stem_arms"]]
+EXAMPLE_FIT = FITS[min(1, len(FITS) - 1)]
+# Published encoders take the GPU, or all cores: one section at a time.
+PUBLISHED = not set(COHORT["encoder"].split("+")) <= {"morphology", "table"}
+
+# What notebooks are given besides paths: the config, and what follows from it.
+VALUES = COHORT | {
+    "cohort": COHORT["title"],
+    "split": SPLIT,
+    "seed": COHORT["seeds"][0],
+    "panel_size": COHORT["panel"]["size"],
+    "panel_choose": COHORT["panel"]["choose"],
+    "simulation": COHORT.get("simulation"),
+    "truth": f"{RAW}/truth" if SIMULATED else None,
+    "labels": f"{RAW}/{COHORT['labels']}" if "labels" in COHORT else None,
+    "proportions": f"{RAW}/{COHORT['proportions']}" if "proportions" in COHORT else None,
+    # Annotated tiles, where a user has them: their licence keeps them out of the project.
+    "monuseg": os.path.abspath(os.environ["MONUSEG_ROOT"]) if os.environ.get("MONUSEG_ROOT") else None,
+    "reference": "../data/results/her2st",
+    "raw": configs.readers(COHORT) | {"root": RAW},
+    "manifest": f"../{COHORT['manifest']}" if DOWNLOADED else None,
+    "backbone": "ridge" if EXAMPLE_FIT == "linear" else EXAMPLE_FIT.split(".")[0],
+    "space": "log2" if EXAMPLE_FIT == "linear" else EXAMPLE_FIT.split(".")[1],
+    **COHORT["ladder"],
+}
+
+JUPYTER_BOOK = Path(sys.executable).with_name("jupyter-book")
+RUN = f"{sys.executable} -m helpers.workflow run {{params.page}} {{output.page}} {BUILD} {{threads}} {{params.given:q}}"
+
+
+def given(page, **own):
+    """The parameters of a run as JSON, once its rule's paths are known; `own` values may depend on the wildcards."""
+
+    def asked(wildcards, input, output):
+        paths = dict([*input.items(), *output.items()])
+        paths = {key: path for key, path in paths.items() if key not in ("code", "page", "tracked")}
+        values = {key: value(wildcards) if callable(value) else value for key, value in own.items()}
+        try:
+            return json.dumps(book.parameters(page, paths, VALUES, values))
+        except ValueError as error:
+            raise WorkflowError(str(error)) from None
+
+    return asked
 
 
 wildcard_constraints:
     section="[^/]+",
-    fit="linear|stem[.][a-z0-9_]+([.][a-z_]+)?",
+    fit="linear|[a-z0-9_]+[.][a-z0-9_]+([.][a-z_]+)?",
     split="section|patient",
 
 
-# --- what a notebook depends on, and what it is told ---
+onerror:
+    print(book.failures(Path(BUILD)), file=sys.stderr)
 
 
-@functools.cache
-def source(name):
-    cells = nbformat.read(f"notebooks/{name}.ipynb", as_version=4).cells
-    return [(cell.source, cell.metadata.get("tags", [])) for cell in cells if cell.cell_type == "code"]
-
-
-def imported(code):
-    """Names of the helpers that some Python code imports."""
-    nodes = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ImportFrom)]
-    names = {alias.name for node in nodes if node.module == "helpers" for alias in node.names}
-    return names | {node.module.removeprefix("helpers.") for node in nodes if (node.module or "").startswith("helpers.")}
-
-
-def code(name):
-    """The notebook's helpers, and the helpers these import: an edit re-runs what depends on it and nothing else.
-
-    One exception: training and what feeds it do not run again for the look of their figures, as a new colour would
-    then cost every fit.
-    """
-    found, ahead = set(), set().union(*(imported(cell) for cell, _ in source(name)))
-    while ahead:
-        found |= ahead
-        ahead = {m for n in ahead for m in imported(Path(f"src/helpers/{n}.py").read_text())} - found
-    files = [f"src/helpers/{module}.py" for module in sorted(found)]
-    feeds_training = name in {"01_data", "02_segmentation", "06_patches", "07_normalization", "09_stem_training"}
-    return [ancient(path) if feeds_training and path.endswith("panels.py") else path for path in files]
-
-
-@functools.cache
-def declared(name):
-    cells = [cell for cell, tags in source(name) if "parameters" in tags]
-    nodes = [node for cell in cells for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.Assign)]
-    return {target.id for node in nodes for target in node.targets}
-
-
-def values(name, input, output, **config_values):
-    """The parameters of a run as YAML. Papermill only warns about an undeclared one, so it is refused here."""
-
-    def here(paths):
-        return f"../{paths}" if isinstance(paths, str) else [f"../{path}" for path in paths]
-
-    skip = {"notebook", "code", "page", "tracked"}
-    paths = {key: here(path) for key, path in [*input.items(), *output.items()] if key not in skip}
-    given = {"cohort": config["title"]} | paths | config_values
-    if unknown := set(given) - declared(name):
-        raise WorkflowError(f"notebooks/{name}.ipynb declares no parameter {', '.join(sorted(unknown))}")
-    if unset := declared(name) - set(given):
-        raise WorkflowError(f"the rule of notebooks/{name}.ipynb does not set {', '.join(sorted(unset))}")
-    return json.dumps(given)
-
-
-def nuclei_files(wildcards):
-    """The files that the config names for the back end of a section's nuclei."""
-    named = [key for key in ("weights", "table") if key in config["nuclei"]]
-    return {key: config["nuclei"][key].format(section=wildcards.section) for key in named}
+localrules:
+    book,
+    html,
+    reference,
 
 
 # --- sections that the cohort turns out to have ---
@@ -134,15 +121,6 @@ def images(pattern, **more):
     return lambda wildcards: expand(pattern, section=sections(only_images=True), **more)
 
 
-def table(wildcards):
-    """The section's table of features, where the config names one."""
-    return [ENCODING["table"].format(section=wildcards.section)] if "table" in ENCODING else []
-
-
-def fits(pattern):
-    return images(pattern, split=config["splits"], fit=FITS)
-
-
 def sections_as(stage):
     """Every kept section: with an image as it left `stage`, without one as it was read."""
 
@@ -153,48 +131,252 @@ def sections_as(stage):
     return paths
 
 
-# --- the book ---
+def tables(**names):
+    return {key: f"{RESULTS}/{name}" for key, name in names.items()}
 
 
-PANELS = {  # notebook: the tables it reads, besides cohort; what it leaves
-    "14_nuclei_and_depth": ({"spots": "spots.csv.gz", "sections": "sections.csv"}, {}),
-    "15_median_coupling": ({"associations": "associations.csv.gz"}, {}),
-    "16_share_coupled": ({"associations": "associations.csv.gz"}, {}),
-    "17_predictability": (
+def raw_files():
+    """Every file below a root that is read and not written here: a corrected or added one runs again what follows."""
+    if SIMULATED or DOWNLOADED:
+        return []
+    return [str(path) for path in sorted(Path(ROOT).rglob("*")) if path.is_file()]
+
+
+def nuclei_files(wildcards):
+    """The files that the config names for the nuclei of a section."""
+    named = COHORT["nuclei"]
+    return {key: named[key].format(**wildcards) for key in ("weights", "table") if key in named}
+
+
+def encoding_table(wildcards):
+    """The section's table of features, where the config names one."""
+    return [COHORT["encoding"]["table"].format(**wildcards)] if "table" in COHORT["encoding"] else []
+
+
+def seen(files):
+    """Paths of a dictionary as a notebook sees them."""
+    return {name: book.from_notebooks(path) for name, path in files.items()}
+
+
+# --- the notebooks in the order of the book: what each reads and leaves besides its page ---
+
+PREDICTIONS = f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"
+EVERY_FIT = images(PREDICTIONS, split=COHORT["splits"], fit=FITS)
+TARGETS_FOLDER = {"targets_folder": f"{BUILD}/targets"}
+PANEL = tables(panel_table="panel.csv")
+CONTROLS = tables(controls_table="controls.csv")
+CEILINGS = {"ceilings": f"{BUILD}/ceilings.csv.gz"}
+COUNTS = {"section_files": images(f"{BUILD}/sections/{{section}}.h5ad")}
+ASSOCIATIONS = tables(associations="associations.csv.gz")
+PREDICTABILITY = tables(predictability="predictability.csv.gz")
+FRACTIONS = tables(fractions="fraction_of_ridge.csv")
+PAPER = {"paper": "data/paper.csv"}
+
+PAGES = {
+    "02_segmentation": Page(
+        {"section": f"{BUILD}/sections/{{section}}.h5ad", "tracked": lambda wildcards: list(nuclei_files(wildcards).values())},
         {
-            "predictability": "predictability.csv.gz",
-            "associations": "associations.csv.gz",
-            "fractions": "fraction_of_ridge.csv",
-            "controls_table": "controls.csv",
+            "segmented": f"{BUILD}/segmented/{{section}}.h5ad",
+            "nuclei_table": f"{BUILD}/nuclei/{{section}}.parquet",
+            "nuclei_geojson": f"{BUILD}/nuclei/{{section}}.geojson",
+            "overview": f"{BUILD}/overview/{{section}}.jpg",
         },
-        {},
+        run="{section}",
+        own={"nuclei": lambda wildcards: COHORT["nuclei"] | seen(nuclei_files(wildcards))},
+        mem_mb=4000,
+        gpu=int(COHORT["nuclei"]["back_end"] == "hovernet"),
     ),
-    "18_top_gene_coupling": (
+    "03_segmentation_check": Page(
         {
-            "predictability": "predictability.csv.gz",
-            "associations": "associations.csv.gz",
-            "fractions": "fraction_of_ridge.csv",
+            "segmented": images(f"{BUILD}/segmented/{{section}}.h5ad"),
+            "overviews": images(f"{BUILD}/overview/{{section}}.jpg"),
         },
-        {"top_genes": "top_genes.csv"},
+        tables(nuclei_table="nuclei.csv"),
     ),
-    "19_predictability_and_coupling": (
+    "04_counting_accuracy": Page(
         {
-            "predictability": "predictability.csv.gz",
-            "associations": "associations.csv.gz",
-            "moments": "mean_variance.csv.gz",
-            "fractions": "fraction_of_ridge.csv",
-            "controls_table": "controls.csv",
+            "segmented": images(f"{BUILD}/segmented/{{section}}.h5ad"),
+            "committed": "data/results/nuclei_validation/tiles.csv",
         },
-        {"couplings": "couplings.csv"},
+        tables(accuracy_table="counting_accuracy.csv"),
+    ),
+    "05_nuclei_readings": Page(
+        {"segmented": f"{BUILD}/segmented/{{section}}.h5ad", "nuclei_table": f"{BUILD}/nuclei/{{section}}.parquet"},
+        {"readings": f"{BUILD}/readings/{{section}}.parquet"},
+        run="{section}",
+        own={"nuclei": lambda wildcards: COHORT["nuclei"] | seen(nuclei_files(wildcards))},
+        mem_mb=4000,
+    ),
+    "06_patches": Page(
+        {
+            "segmented": f"{BUILD}/segmented/{{section}}.h5ad",
+            "tracked": lambda wildcards: [*COHORT["encoding"]["weights"].values(), *encoding_table(wildcards)],
+        },
+        {"encoded": f"{BUILD}/encoded/{{section}}.h5ad"},
+        run="{section}",
+        own={
+            "augmented": COHORT["encoding"]["augmented"],
+            "weights": seen(COHORT["encoding"]["weights"]),
+            "table": lambda wildcards: next(map(book.from_notebooks, encoding_table(wildcards)), None),
+            "cache": book.from_notebooks(COHORT["encoding"]["cache"]),
+        },
+        threads=(workflow.cores or 1) if PUBLISHED else 1,
+        mem_mb=4000,
+        runtime=240,
+        gpu=int(PUBLISHED),
+    ),
+    "07_normalization": Page(
+        {"section_files": sections_as("encoded")},
+        PANEL | tables(moments="mean_variance.csv.gz") | {"targets_folder": directory(f"{BUILD}/targets")},
+    ),
+    "08_dependence": Page(
+        TARGETS_FOLDER
+        | PANEL
+        | {"section_files": sections_as("segmented"), "section_table": f"{BUILD}/sections.csv"},
+        ASSOCIATIONS | CEILINGS | tables(sections="sections.csv", spots="spots.csv.gz"),
+    ),
+    "09_stem_training": Page(
+        TARGETS_FOLDER | PANEL,
+        {"predictions": directory(PREDICTIONS), "losses": f"{BUILD}/losses/{{split}}.{{section}}.{{fit}}.csv"},
+        run="{split}.{section}.{fit}",
+        own={
+            "held_out": lambda wildcards: wildcards.section,
+            "split": lambda wildcards: wildcards.split,
+            "profile": lambda wildcards: "none" if wildcards.fit == "linear" else COHORT["profile"],
+            "backbones": lambda wildcards: QUICK if wildcards.fit == "linear" else wildcards.fit.split(".")[:1],
+            "targets": lambda wildcards: COHORT["targets"] if wildcards.fit == "linear" else [wildcards.fit.split(".")[1]],
+            "arm": lambda wildcards: (wildcards.fit.split(".") + [None, None])[2],
+            # No output: a fit that was killed goes on from there. The notebook removes it in the end.
+            "checkpoints": lambda wildcards: f"../{BUILD}/checkpoints/{COHORT['profile']}/{'.'.join(wildcards)}",
+        },
+        # A core for each process of a fit, so that as many fits run side by side as there are devices for.
+        threads=lambda wildcards: 1 if wildcards.fit == "linear" else COHORT["n_devices"],
+        mem_mb=4000,
+        runtime=lambda wildcards: 60 if wildcards.fit == "linear" else 1440,
+        gpu=lambda wildcards: COHORT["n_devices"] * int(COHORT["profile"] == "paper" and wildcards.fit != "linear"),
+    ),
+    "10_controls": Page(
+        PANEL | {"section_files": images(f"{BUILD}/encoded/{{section}}.h5ad"), "predictions": EVERY_FIT},
+        CONTROLS | tables(refitted_table="controls_refitted.csv", coupling_table="controls_coupling.csv"),
+    ),
+    "11_training_check": Page(
+        CEILINGS
+        | CONTROLS
+        | {
+            "predictions": EVERY_FIT,
+            "losses": images(f"{BUILD}/losses/{{split}}.{{section}}.{{fit}}.csv", split=COHORT["splits"], fit=FITS),
+            "arm_predictions": images(PREDICTIONS, split=COHORT["splits"], fit=ARMS),
+        },
+        PREDICTABILITY | FRACTIONS | tables(arms="arms.csv"),
+    ),
+    "12_sampling": Page(
+        TARGETS_FOLDER
+        | {"predictions": [PREDICTIONS.format(split=SPLIT, section=EXAMPLE, fit=f) for f in COSTLY if f[:5] == "stem."]},
+        tables(ladder="ladder.csv"),
+    ),
+    "13_calibration": Page({"predictions": EVERY_FIT}, tables(gene_table="calibration.csv.gz", histograms="pit.csv")),
+    "14_nuclei_and_depth": Page(tables(spots="spots.csv.gz", sections="sections.csv"), {}),
+    "15_median_coupling": Page(ASSOCIATIONS, {}),
+    "16_share_coupled": Page(ASSOCIATIONS, {}),
+    "17_predictability": Page(PREDICTABILITY | ASSOCIATIONS | FRACTIONS | CONTROLS, {}),
+    "18_top_gene_coupling": Page(PREDICTABILITY | ASSOCIATIONS | FRACTIONS, tables(top_genes="top_genes.csv")),
+    "19_predictability_and_coupling": Page(
+        PREDICTABILITY | ASSOCIATIONS | FRACTIONS | CONTROLS | tables(moments="mean_variance.csv.gz"),
+        tables(couplings="couplings.csv"),
+    ),
+    "20_figure1": Page(
+        PREDICTABILITY
+        | ASSOCIATIONS
+        | FRACTIONS
+        | CONTROLS
+        | tables(spots="spots.csv.gz", couplings="couplings.csv"),
+        {"figure": [f"{RESULTS}/figure1.{kind}" for kind in ("png", "svg")]},
+    ),
+    "21_tables": Page(
+        PREDICTABILITY | ASSOCIATIONS | PAPER | tables(sections="sections.csv"),
+        tables(table1="table1.csv", table2="table2.csv", drop_one="drop_one.csv"),
+    ),
+    "22_counting_and_conclusions": Page(
+        COUNTS
+        | TARGETS_FOLDER
+        | PANEL
+        | PREDICTABILITY
+        | {"readings": images(f"{BUILD}/readings/{{section}}.parquet")},
+        tables(readings_table="readings.csv", delta_table="readings_delta.csv", attenuation_table="attenuation.csv"),
+        mem_mb=4000,
+    ),
+    "23_specifications": Page(
+        PANEL
+        | PAPER
+        | tables(table1="table1.csv", table2="table2.csv")
+        | {
+            "section_files": lambda wildcards: expand(f"{BUILD}/sections/{{section}}.h5ad", section=sections()),
+            "readings": images(f"{BUILD}/readings/{{section}}.parquet"),
+            "predictions": EVERY_FIT,
+        },
+        tables(curve="specifications.csv.gz"),
+    ),
+    "24_ledger": Page(
+        ASSOCIATIONS
+        | FRACTIONS
+        | PAPER
+        | tables(table1="table1.csv", table2="table2.csv", sections="sections.csv", curve="specifications.csv.gz")
+        | {"tracked": [str(path) for path in sorted(Path("data/results/her2st").glob("*.csv*"))]},
+        tables(ledger="ledger.csv"),
+    ),
+    "25_factorial": Page(PANEL | CONTROLS | {"section_files": sections_as("encoded")}, tables(factorial="factorial.csv")),
+    "26_floors": Page(
+        TARGETS_FOLDER | PANEL | PREDICTABILITY | CONTROLS,
+        tables(floors_table="floors.csv", excess_table="floors_excess.csv"),
+    ),
+    "27_partial": Page(
+        COUNTS | CONTROLS | {"predictions": EVERY_FIT},
+        tables(gene_table="partial_genes.csv.gz", partial_table="partial.csv"),
+    ),
+    "28_cross_space": Page(
+        COUNTS | CEILINGS | CONTROLS | {"predictions": EVERY_FIT},
+        tables(cross_space="cross_space.csv", truth_table="cross_space_truth.csv"),
+    ),
+    "29_inference": Page(
+        TARGETS_FOLDER
+        | PANEL
+        | ASSOCIATIONS
+        | PREDICTABILITY
+        | PAPER
+        | tables(sections="sections.csv")
+        | {"predictions": images(PREDICTIONS, split=SPLIT, fit=FITS)},
+        tables(
+            gene_table="inference_genes.csv.gz",
+            score_table="inference_scores.csv",
+            test_table="inference.csv",
+            error_table="type_one_error.csv",
+            power_table="power.csv",
+        ),
+        mem_mb=4000,
+    ),
+    "30_patients": Page(
+        TARGETS_FOLDER | PANEL | CONTROLS,
+        tables(patients_table="patients.csv", one_table="patients_one_section.csv"),
+    ),
+    "31_frontier": Page(
+        PANEL
+        | tables(factorial="factorial.csv")
+        | {"section_files": sections_as("encoded"), "published": "data/peers.csv"},
+        tables(frontier="frontier.csv", peers="peers.csv"),
+    ),
+    "32_genes": Page(
+        COUNTS | PREDICTABILITY | CONTROLS | {"predictions": EVERY_FIT},
+        tables(gene_table="genes.csv"),
+    ),
+    "33_audit": Page(
+        {
+            "sections": images(f"{BUILD}/encoded/{{section}}.h5ad"),
+            "predictions": images(PREDICTIONS, split=SPLIT, fit=EXAMPLE_FIT),
+        },
+        tables(report_card="audit.html") | {"numbers": f"{BUILD}/audit.json"},
+        mem_mb=4000,
     ),
 }
-BY_SPLIT = [panel for panel, (takes, _) in PANELS.items() if "predictability" in takes]
-PAGES = [
-    "01_data", "02_segmentation", "03_segmentation_check", "04_counting_accuracy", "06_patches", "05_nuclei_readings", "07_normalization", "08_dependence", "09_stem_training", "11_training_check",
-    "12_sampling", "13_calibration", *PANELS, "20_figure1", "21_tables", "22_counting_and_conclusions", "24_ledger",
-    "25_factorial", "26_floors", "27_partial", "10_controls", "29_inference", "30_patients", "28_cross_space", "31_frontier",
-    "23_specifications", "32_genes", "audit",
-]  # fmt: skip
 
 
 rule book:
@@ -202,680 +384,94 @@ rule book:
         f"{BUILD}/html/index.html",
 
 
-rule html:
-    input:
-        pages=expand(f"{BUILD}/pages/{{page}}.ipynb", page=PAGES),
-        words=[str(path) for path in sorted(Path("book").rglob("*")) if path.is_file()],
-        look="_config.yml",
-    output:
-        index=f"{BUILD}/html/index.html",
-    params:
-        title=config["title"],
-        book=f"{BUILD}/book",
-        built=f"{BUILD}/book_build",
-        html=f"{BUILD}/html",
-        results=RESULTS,
-    shell:
-        """
-        rm -rf {params.book} {params.built} {params.html}
-        cp -r book {params.book}
-        cp {input.pages} {params.book}
-        cp -r {params.results} {params.book}/results
-        TITLE={params.title:q} %s -c 'import os, sys; print(sys.stdin.read().replace("COHORT_TITLE", os.environ["TITLE"]))' \
-            < {input.look} > {params.book}/_config.yml
-        %s/jupyter-book build {params.book} --config {params.book}/_config.yml --path-output {params.built} -W --quiet
-        mv {params.built}/_build/html {params.html}
-        rm -rf {params.built}
-        """ % (sys.executable, Path(sys.executable).parent)
+for name, page in PAGES.items():
+
+    rule:
+        name:
+            name[3:]
+        input:
+            code=book.code(name),
+            **page.takes,
+        output:
+            page=f"{BUILD}/{page.executed(name)}",
+            **page.leaves,
+        params:
+            page=name,
+            given=given(name, **page.own),
+        log:
+            f"{BUILD}/logs/{page.run_of(name)}.log",
+        benchmark:
+            f"{BUILD}/benchmarks/{page.run_of(name)}.tsv"
+        threads: page.threads
+        resources:
+            mem_mb=page.mem_mb,
+            runtime=page.runtime,
+            gpu=page.gpu,
+        shell:
+            RUN
 
 
-# --- raw files -> targets ---
-
-
-def raw_files():
-    """Every file below a root that is read and not written here: a corrected or added one re-runs what follows."""
-    downloaded = "manifest" in config and ROOT == config["root"]
-    written = "simulation" in config or downloaded
-    return [] if written else [str(path) for path in sorted(Path(ROOT).rglob("*")) if path.is_file()]
-
-
+# The sections that are kept are known only once this has run.
 checkpoint data:
     input:
-        notebook="notebooks/01_data.ipynb",
-        code=code("01_data"),
+        code=book.code("01_data"),
         tracked=raw_files(),
     output:
         page=f"{BUILD}/pages/01_data.ipynb",
         section_table=f"{BUILD}/sections.csv",
-        section_files=expand(f"{BUILD}/sections/{{section}}.h5ad", section=config["sections"]),
+        section_files=expand(f"{BUILD}/sections/{{section}}.h5ad", section=COHORT["sections"]),
     params:
-        values=lambda wildcards, input, output: values(
-            "01_data", input, output,
-            raw=cohorts.readers(config) | {"root": f"../{ROOT}" if not os.path.isabs(ROOT) else ROOT},
-            manifest=f"../{config['manifest']}" if "manifest" in config and ROOT == config["root"] else None,
-            simulation=config.get("simulation"), qc=config["qc"],
-        ),  # fmt: skip
-    shell:
-        PAPERMILL
-
-
-rule segmentation:
-    input:
-        notebook="notebooks/02_segmentation.ipynb",
-        code=code("02_segmentation"),
-        section=f"{BUILD}/sections/{{section}}.h5ad",
-        tracked=lambda wildcards: list(nuclei_files(wildcards).values()),
-    output:
-        page=f"{BUILD}/runs/02_segmentation/{{section}}.ipynb",
-        segmented=f"{BUILD}/segmented/{{section}}.h5ad",
-        nuclei_table=f"{BUILD}/nuclei/{{section}}.parquet",
-        nuclei_geojson=f"{BUILD}/nuclei/{{section}}.geojson",
-        overview=f"{BUILD}/overview/{{section}}.jpg",
-    params:
-        values=lambda wildcards, input, output: values(
-            "02_segmentation", input, output, scales_um=config["scales_um"],
-            nuclei=config["nuclei"] | {key: os.path.join("..", path) for key, path in nuclei_files(wildcards).items()},
-        ),  # fmt: skip
+        page="01_data",
+        given=given("01_data"),
+    log:
+        f"{BUILD}/logs/01_data.log",
+    benchmark:
+        f"{BUILD}/benchmarks/01_data.tsv"
     resources:
-        gpu=int(config["nuclei"]["back_end"] == "hovernet"),
+        mem_mb=4000,
+        runtime=60,
     shell:
-        PAPERMILL
+        RUN
 
 
-rule nuclei_readings:
+# --- the book, and the committed tables of a reference run ---
+
+
+rule html:
     input:
-        notebook="notebooks/05_nuclei_readings.ipynb",
-        code=code("05_nuclei_readings"),
-        segmented=f"{BUILD}/segmented/{{section}}.h5ad",
-        nuclei_table=f"{BUILD}/nuclei/{{section}}.parquet",
+        once=expand(f"{BUILD}/pages/{{page}}.ipynb", page=["01_data", *(name for name in PAGES if not PAGES[name].run)]),
+        by_section=expand(
+            f"{BUILD}/runs/{{page}}/{EXAMPLE}.ipynb", page=["02_segmentation", "05_nuclei_readings", "06_patches"]
+        ),
+        training=f"{BUILD}/runs/09_stem_training/{SPLIT}.{EXAMPLE}.{EXAMPLE_FIT}.ipynb",
+        words=[str(path) for path in sorted(Path("book").rglob("*")) if path.is_file()],
+        notebooks=[str(path) for path in sorted(Path("notebooks").glob("*.ipynb"))],
+        look="_config.yml",
     output:
-        page=f"{BUILD}/runs/05_nuclei_readings/{{section}}.ipynb",
-        readings=f"{BUILD}/readings/{{section}}.parquet",
-    params:
-        values=lambda wildcards, input, output: values(
-            "05_nuclei_readings", input, output,
-            nuclei=config["nuclei"] | {key: os.path.join("..", path) for key, path in nuclei_files(wildcards).items()},
-        ),  # fmt: skip
-    shell:
-        PAPERMILL
-
-
-rule patches:
-    input:
-        notebook="notebooks/06_patches.ipynb",
-        code=code("06_patches"),
-        segmented=f"{BUILD}/segmented/{{section}}.h5ad",
-        tracked=lambda wildcards: [*ENCODING["weights"].values(), *table(wildcards)],
-    output:
-        page=f"{BUILD}/runs/06_patches/{{section}}.ipynb",
-        encoded=f"{BUILD}/encoded/{{section}}.h5ad",
-    params:
-        values=lambda wildcards, input, output: values(
-            "06_patches", input, output,
-            encoder=config["encoder"], scales_um=config["scales_um"], augmented=ENCODING["augmented"],
-            weights={name: os.path.join("..", path) for name, path in ENCODING["weights"].items()},
-            table=next((os.path.join("..", path) for path in table(wildcards)), None),
-            cache=os.path.join("..", ENCODING["cache"]),
-        ),  # fmt: skip
-    threads: (workflow.cores or 1) if PUBLISHED else 1
+        index=f"{BUILD}/html/index.html",
+    log:
+        f"{BUILD}/logs/html.log",
+    benchmark:
+        f"{BUILD}/benchmarks/html.tsv"
     resources:
-        gpu=int(PUBLISHED),
-    shell:
-        PAPERMILL
-
-
-rule segmentation_check:
-    input:
-        notebook="notebooks/03_segmentation_check.ipynb",
-        code=code("03_segmentation_check"),
-        segmented=images(f"{BUILD}/segmented/{{section}}.h5ad"),
-        overviews=images(f"{BUILD}/overview/{{section}}.jpg"),
-    output:
-        page=f"{BUILD}/pages/03_segmentation_check.ipynb",
-        nuclei_table=f"{RESULTS}/nuclei.csv",
-    params:
-        values=lambda wildcards, input, output: values(
-            "03_segmentation_check", input, output, truth=f"../{ROOT}/truth" if "simulation" in config else None
-        ),
-    shell:
-        PAPERMILL
-
-
-rule counting_accuracy:
-    input:
-        notebook="notebooks/04_counting_accuracy.ipynb",
-        code=code("04_counting_accuracy"),
-        segmented=images(f"{BUILD}/segmented/{{section}}.h5ad"),
-        committed="data/results/nuclei_validation/tiles.csv",
-    output:
-        page=f"{BUILD}/pages/04_counting_accuracy.ipynb",
-        accuracy_table=f"{RESULTS}/counting_accuracy.csv",
-    params:
-        values=lambda wildcards, input, output: values("04_counting_accuracy", input, output, monuseg=MONUSEG),
-    shell:
-        PAPERMILL
-
-
-rule normalization:
-    input:
-        notebook="notebooks/07_normalization.ipynb",
-        code=code("07_normalization"),
-        section_files=sections_as("encoded"),
-    output:
-        page=f"{BUILD}/pages/07_normalization.ipynb",
-        targets_folder=directory(f"{BUILD}/targets"),
-        panel_table=f"{RESULTS}/panel.csv",
-        moments=f"{RESULTS}/mean_variance.csv.gz",
-    params:
-        values=lambda wildcards, input, output: values(
-            "07_normalization", input, output, targets=config["targets"], example=config["example"],
-            panel_size=config["panel"]["size"], panel_choose=config["panel"]["choose"],
-        ),  # fmt: skip
-    shell:
-        PAPERMILL
-
-
-rule dependence:
-    input:
-        notebook="notebooks/08_dependence.ipynb",
-        code=code("08_dependence"),
-        section_files=sections_as("segmented"),
-        section_table=f"{BUILD}/sections.csv",
-        targets_folder=f"{BUILD}/targets",
-        panel_table=f"{RESULTS}/panel.csv",
-    output:
-        page=f"{BUILD}/pages/08_dependence.ipynb",
-        sections=f"{RESULTS}/sections.csv",
-        spots=f"{RESULTS}/spots.csv.gz",
-        associations=f"{RESULTS}/associations.csv.gz",
-        ceilings=f"{BUILD}/ceilings.csv.gz",
-    params:
-        values=lambda wildcards, input, output: values(
-            "08_dependence", input, output, targets=config["targets"],
-            n_random_maps=config["n_random_maps"], n_ceiling_splits=config["n_ceiling_splits"],
-        ),  # fmt: skip
-    shell:
-        PAPERMILL
-
-
-# --- targets -> predictions -> scores ---
-
-
-rule training:
-    input:
-        notebook="notebooks/09_stem_training.ipynb",
-        code=code("09_stem_training"),
-        targets_folder=f"{BUILD}/targets",
-        panel_table=f"{RESULTS}/panel.csv",
-    output:
-        page=f"{BUILD}/runs/09_stem_training/{{split}}.{{section}}.{{fit}}.ipynb",
-        predictions=directory(f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"),
-        losses=f"{BUILD}/losses/{{split}}.{{section}}.{{fit}}.csv",
-    params:
-        values=lambda wildcards, input, output: values(
-            "09_stem_training", input, output,
-            held_out=wildcards.section, split=wildcards.split, seeds=config["seeds"],
-            profile="none" if wildcards.fit == "linear" else config["profile"],
-            backbones=["ridge", "nuclei", "depth"] if wildcards.fit == "linear" else ["stem"],
-            targets=config["targets"] if wildcards.fit == "linear" else [wildcards.fit.split(".")[1]],
-            arm=(wildcards.fit.split(".") + [None, None])[2],
-            hyperparameters=config.get("hyperparameters", {}), n_devices=config.get("n_devices", 1),
-            # No output: a fit that was killed goes on from there. The notebook removes it in the end.
-            checkpoints=f"../{BUILD}/checkpoints/{config['profile']}/{wildcards.split}.{wildcards.section}.{wildcards.fit}",
-        ),  # fmt: skip
-    # A core for each process of a fit, so that as many fits run side by side as there are devices for.
-    threads: lambda wildcards: 1 if wildcards.fit == "linear" else config.get("n_devices", 1)
-    resources:
-        gpu=lambda wildcards: config.get("n_devices", 1) * int(config["profile"] == "paper" and wildcards.fit != "linear"),
-    shell:
-        PAPERMILL
-
-
-rule training_check:
-    input:
-        notebook="notebooks/11_training_check.ipynb",
-        code=code("11_training_check"),
-        predictions=fits(f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"),
-        losses=fits(f"{BUILD}/losses/{{split}}.{{section}}.{{fit}}.csv"),
-        arm_predictions=images(
-            f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}", split=config["splits"], fit=ARMS
-        ),
-        ceilings=f"{BUILD}/ceilings.csv.gz",
-        controls_table=f"{RESULTS}/controls.csv",
-    output:
-        page=f"{BUILD}/pages/11_training_check.ipynb",
-        predictability=f"{RESULTS}/predictability.csv.gz",
-        fractions=f"{RESULTS}/fraction_of_ridge.csv",
-        arms=f"{RESULTS}/arms.csv",
-    params:
-        values=lambda wildcards, input, output: values(
-            "11_training_check", input, output, profile=config["profile"]
-        ),
-    shell:
-        PAPERMILL
-
-
-rule sampling:
-    input:
-        notebook="notebooks/12_sampling.ipynb",
-        code=code("12_sampling"),
-        targets_folder=f"{BUILD}/targets",
-        predictions=[
-            f"{BUILD}/predictions/{config['splits'][0]}.{config['example']}.{fit}" for fit in FITS[1:]
-        ],
-    output:
-        page=f"{BUILD}/pages/12_sampling.ipynb",
-        ladder=f"{RESULTS}/ladder.csv",
-    params:
-        values=lambda wildcards, input, output: values(
-            "12_sampling", input, output, example=config["example"], **config["ladder"]
-        ),
-    shell:
-        PAPERMILL
-
-
-rule calibration:
-    input:
-        notebook="notebooks/13_calibration.ipynb",
-        code=code("13_calibration"),
-        predictions=fits(f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"),
-    output:
-        page=f"{BUILD}/pages/13_calibration.ipynb",
-        gene_table=f"{RESULTS}/calibration.csv.gz",
-        histograms=f"{RESULTS}/pit.csv",
-    params:
-        values=lambda wildcards, input, output: values(
-            "13_calibration", input, output, split=config["splits"][0], example=config["example"]
-        ),
-    shell:
-        PAPERMILL
-
-
-# --- the run of the example section is the page that the book shows ---
-
-
-rule example_segmentation:
-    input:
-        f"{BUILD}/runs/02_segmentation/{config['example']}.ipynb",
-    output:
-        f"{BUILD}/pages/02_segmentation.ipynb",
-    shell:
-        "cp {input} {output}"
-
-
-rule example_nuclei_readings:
-    input:
-        f"{BUILD}/runs/05_nuclei_readings/{config['example']}.ipynb",
-    output:
-        f"{BUILD}/pages/05_nuclei_readings.ipynb",
-    shell:
-        "cp {input} {output}"
-
-
-rule example_patches:
-    input:
-        f"{BUILD}/runs/06_patches/{config['example']}.ipynb",
-    output:
-        f"{BUILD}/pages/06_patches.ipynb",
-    shell:
-        "cp {input} {output}"
-
-
-rule example_training:
-    input:
-        f"{BUILD}/runs/09_stem_training/{config['splits'][0]}.{config['example']}.{EXAMPLE_FIT}.ipynb",
-    output:
-        f"{BUILD}/pages/09_stem_training.ipynb",
-    shell:
-        "cp {input} {output}"
-
-
-# --- tables -> panels, Tables 1 and 2, ledger ---
-
-for panel, (takes, leaves) in PANELS.items():
-
-    rule:
-        name:
-            f"panel_{panel}"
-        input:
-            notebook=f"notebooks/{panel}.ipynb",
-            code=code(panel),
-            **{key: f"{RESULTS}/{table}" for key, table in takes.items()},
-        output:
-            page=f"{BUILD}/pages/{panel}.ipynb",
-            **{key: f"{RESULTS}/{table}" for key, table in leaves.items()},
-        params:
-            values=lambda wildcards, input, output, panel=panel: values(
-                panel, input, output, **({"split": config["splits"][0]} if panel in BY_SPLIT else {})
-            ),
-        shell:
-            PAPERMILL
-
-
-rule tables:
-    input:
-        notebook="notebooks/21_tables.ipynb",
-        code=code("21_tables"),
-        associations=f"{RESULTS}/associations.csv.gz",
-        predictability=f"{RESULTS}/predictability.csv.gz",
-        sections=f"{RESULTS}/sections.csv",
-        paper="data/paper.csv",
-    output:
-        page=f"{BUILD}/pages/21_tables.ipynb",
-        table1=f"{RESULTS}/table1.csv",
-        table2=f"{RESULTS}/table2.csv",
-        drop_one=f"{RESULTS}/drop_one.csv",
-    params:
-        values=lambda wildcards, input, output: values("21_tables", input, output, qc=config["qc"]),
-    shell:
-        PAPERMILL
-
-
-rule counting_and_conclusions:
-    input:
-        notebook="notebooks/22_counting_and_conclusions.ipynb",
-        code=code("22_counting_and_conclusions"),
-        section_files=images(f"{BUILD}/sections/{{section}}.h5ad"),
-        readings=images(f"{BUILD}/readings/{{section}}.parquet"),
-        targets_folder=f"{BUILD}/targets",
-        panel_table=f"{RESULTS}/panel.csv",
-        predictability=f"{RESULTS}/predictability.csv.gz",
-    output:
-        page=f"{BUILD}/pages/22_counting_and_conclusions.ipynb",
-        readings_table=f"{RESULTS}/readings.csv",
-        delta_table=f"{RESULTS}/readings_delta.csv",
-        attenuation_table=f"{RESULTS}/attenuation.csv",
-    params:
-        values=lambda wildcards, input, output: values(
-            "22_counting_and_conclusions", input, output, targets=config["targets"],
-            n_random_maps=config["n_random_maps"], n_ceiling_splits=config["n_ceiling_splits"],
-            truth=f"../{ROOT}/truth" if "simulation" in config else None,
-        ),  # fmt: skip
-    shell:
-        PAPERMILL
-
-
-rule figure1:
-    input:
-        notebook="notebooks/20_figure1.ipynb",
-        code=code("20_figure1"),
-        spots=f"{RESULTS}/spots.csv.gz",
-        associations=f"{RESULTS}/associations.csv.gz",
-        predictability=f"{RESULTS}/predictability.csv.gz",
-        couplings=f"{RESULTS}/couplings.csv",
-        fractions=f"{RESULTS}/fraction_of_ridge.csv",
-        controls_table=f"{RESULTS}/controls.csv",
-    output:
-        page=f"{BUILD}/pages/20_figure1.ipynb",
-        figure=FIGURE,
-    params:
-        values=lambda wildcards, input, output: values(
-            "20_figure1", input, output, split=config["splits"][0]
-        ),
-    shell:
-        PAPERMILL
-
-
-rule ledger:
-    input:
-        notebook="notebooks/24_ledger.ipynb",
-        code=code("24_ledger"),
-        table1=f"{RESULTS}/table1.csv",
-        table2=f"{RESULTS}/table2.csv",
-        sections=f"{RESULTS}/sections.csv",
-        associations=f"{RESULTS}/associations.csv.gz",
-        fractions=f"{RESULTS}/fraction_of_ridge.csv",
-        curve=f"{RESULTS}/specifications.csv.gz",
-        paper="data/paper.csv",
-        tracked=[str(path) for path in sorted(Path("data/results/her2st").glob("*.csv*"))],
-    output:
-        page=f"{BUILD}/pages/24_ledger.ipynb",
-        ledger=f"{RESULTS}/ledger.csv",
-    params:
-        values=lambda wildcards, input, output: values(
-            "24_ledger", input, output, reference="../data/results/her2st", differs=config["differs"]
-        ),
-    shell:
-        PAPERMILL
-
-
-# --- beyond the paper ---
-
-
-rule factorial:
-    input:
-        notebook="notebooks/25_factorial.ipynb",
-        code=code("25_factorial"),
-        section_files=sections_as("encoded"),
-        panel_table=f"{RESULTS}/panel.csv",
-        controls_table=f"{RESULTS}/controls.csv",
-    output:
-        page=f"{BUILD}/pages/25_factorial.ipynb",
-        factorial=f"{RESULTS}/factorial.csv",
-    params:
-        values=lambda wildcards, input, output: values(
-            "25_factorial", input, output, split=config["splits"][0], n_random_maps=config["n_random_maps"]
-        ),
-    shell:
-        PAPERMILL
-
-
-rule audit:
-    input:
-        notebook="notebooks/audit.ipynb",
-        code=code("audit"),
-        sections=images(f"{BUILD}/encoded/{{section}}.h5ad"),
-        predictions=images(f"{BUILD}/predictions/{config['splits'][0]}.{{section}}.{EXAMPLE_FIT}"),
-    output:
-        page=f"{BUILD}/pages/audit.ipynb",
-        report_card=f"{RESULTS}/audit.html",
-        numbers=f"{BUILD}/audit.json",
-    params:
-        values=lambda wildcards, input, output: values(
-            "audit", input, output, n_draws=99, seed=config["seeds"][0],
-            backbone="ridge" if EXAMPLE_FIT == "linear" else "stem",
-            space="log2" if EXAMPLE_FIT == "linear" else config["stem_targets"][0],
-        ),  # fmt: skip
-    shell:
-        PAPERMILL
-
-
-rule floors:
-    input:
-        notebook="notebooks/26_floors.ipynb",
-        code=code("26_floors"),
-        predictability=f"{RESULTS}/predictability.csv.gz",
-        targets_folder=f"{BUILD}/targets",
-        panel_table=f"{RESULTS}/panel.csv",
-        controls_table=f"{RESULTS}/controls.csv",
-    output:
-        page=f"{BUILD}/pages/26_floors.ipynb",
-        floors_table=f"{RESULTS}/floors.csv",
-        excess_table=f"{RESULTS}/floors_excess.csv",
-    params:
-        values=lambda wildcards, input, output: values(
-            "26_floors", input, output, targets=config["targets"], splits=config["splits"]
-        ),
-    shell:
-        PAPERMILL
-
-
-rule partial:
-    input:
-        notebook="notebooks/27_partial.ipynb",
-        code=code("27_partial"),
-        predictions=fits(f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"),
-        section_files=images(f"{BUILD}/sections/{{section}}.h5ad"),
-        controls_table=f"{RESULTS}/controls.csv",
-    output:
-        page=f"{BUILD}/pages/27_partial.ipynb",
-        gene_table=f"{RESULTS}/partial_genes.csv.gz",
-        partial_table=f"{RESULTS}/partial.csv",
-    params:
-        values=lambda wildcards, input, output: values(
-            "27_partial", input, output,
-            targets=config["targets"], split=config["splits"][0], example=config["example"],
-        ),  # fmt: skip
-    shell:
-        PAPERMILL
-
-
-rule controls:
-    input:
-        notebook="notebooks/10_controls.ipynb",
-        code=code("10_controls"),
-        section_files=images(f"{BUILD}/encoded/{{section}}.h5ad"),
-        predictions=fits(f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"),
-        panel_table=f"{RESULTS}/panel.csv",
-    output:
-        page=f"{BUILD}/pages/10_controls.ipynb",
-        controls_table=f"{RESULTS}/controls.csv",
-        refitted_table=f"{RESULTS}/controls_refitted.csv",
-        coupling_table=f"{RESULTS}/controls_coupling.csv",
-    params:
-        values=lambda wildcards, input, output: values(
-            "10_controls", input, output,
-            targets=config["targets"], splits=config["splits"], n_random_maps=config["n_random_maps"],
-        ),  # fmt: skip
-    shell:
-        PAPERMILL
-
-
-rule inference:
-    input:
-        notebook="notebooks/29_inference.ipynb",
-        code=code("29_inference"),
-        targets_folder=f"{BUILD}/targets",
-        panel_table=f"{RESULTS}/panel.csv",
-        associations=f"{RESULTS}/associations.csv.gz",
-        predictability=f"{RESULTS}/predictability.csv.gz",
-        predictions=images(
-            f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}", split=config["splits"][0], fit=FITS
-        ),
-        sections=f"{RESULTS}/sections.csv",
-        paper="data/paper.csv",
-    output:
-        page=f"{BUILD}/pages/29_inference.ipynb",
-        gene_table=f"{RESULTS}/inference_genes.csv.gz",
-        score_table=f"{RESULTS}/inference_scores.csv",
-        test_table=f"{RESULTS}/inference.csv",
-        error_table=f"{RESULTS}/type_one_error.csv",
-        power_table=f"{RESULTS}/power.csv",
-    params:
-        values=lambda wildcards, input, output: values("29_inference", input, output, targets=config["targets"]),
-    shell:
-        PAPERMILL
-
-
-rule patients:
-    input:
-        notebook="notebooks/30_patients.ipynb",
-        code=code("30_patients"),
-        targets_folder=f"{BUILD}/targets",
-        panel_table=f"{RESULTS}/panel.csv",
-        controls_table=f"{RESULTS}/controls.csv",
-    output:
-        page=f"{BUILD}/pages/30_patients.ipynb",
-        patients_table=f"{RESULTS}/patients.csv",
-        one_table=f"{RESULTS}/patients_one_section.csv",
-    params:
-        values=lambda wildcards, input, output: values(
-            "30_patients", input, output, targets=config["targets"], seeds=config["seeds"]
-        ),
-    shell:
-        PAPERMILL
-
-
-rule cross_space:
-    input:
-        notebook="notebooks/28_cross_space.ipynb",
-        code=code("28_cross_space"),
-        section_files=images(f"{BUILD}/sections/{{section}}.h5ad"),
-        predictions=fits(f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"),
-        ceilings=f"{BUILD}/ceilings.csv.gz",
-        controls_table=f"{RESULTS}/controls.csv",
-    output:
-        page=f"{BUILD}/pages/28_cross_space.ipynb",
-        cross_space=f"{RESULTS}/cross_space.csv",
-        truth_table=f"{RESULTS}/cross_space_truth.csv",
-    params:
-        values=lambda wildcards, input, output: values(
-            "28_cross_space", input, output, targets=config["targets"], splits=config["splits"],
-            n_random_maps=config["n_random_maps"], n_ceiling_splits=config["n_ceiling_splits"],
-        ),  # fmt: skip
-    shell:
-        PAPERMILL
-
-
-rule specifications:
-    input:
-        notebook="notebooks/23_specifications.ipynb",
-        code=code("23_specifications"),
-        section_files=lambda wildcards: expand(f"{BUILD}/sections/{{section}}.h5ad", section=sections()),
-        readings=images(f"{BUILD}/readings/{{section}}.parquet"),
-        predictions=fits(f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"),
-        panel_table=f"{RESULTS}/panel.csv",
-        table1=f"{RESULTS}/table1.csv",
-        table2=f"{RESULTS}/table2.csv",
-        paper="data/paper.csv",
-    output:
-        page=f"{BUILD}/pages/23_specifications.ipynb",
-        curve=f"{RESULTS}/specifications.csv.gz",
-    params:
-        values=lambda wildcards, input, output: values(
-            "23_specifications", input, output, n_random_maps=config["n_random_maps"]
-        ),
-    shell:
-        PAPERMILL
-
-
-rule genes:
-    input:
-        notebook="notebooks/32_genes.ipynb",
-        code=code("32_genes"),
-        predictions=fits(f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"),
-        section_files=images(f"{BUILD}/sections/{{section}}.h5ad"),
-        predictability=f"{RESULTS}/predictability.csv.gz",
-        controls_table=f"{RESULTS}/controls.csv",
-    output:
-        page=f"{BUILD}/pages/32_genes.ipynb",
-        gene_table=f"{RESULTS}/genes.csv",
-    params:
-        values=lambda wildcards, input, output: values("32_genes", input, output, split=config["splits"][0]),
-    shell:
-        PAPERMILL
-
-
-rule frontier:
-    input:
-        notebook="notebooks/31_frontier.ipynb",
-        code=code("31_frontier"),
-        section_files=sections_as("encoded"),
-        panel_table=f"{RESULTS}/panel.csv",
-        factorial=f"{RESULTS}/factorial.csv",
-        published="data/peers.csv",
-    output:
-        page=f"{BUILD}/pages/31_frontier.ipynb",
-        frontier=f"{RESULTS}/frontier.csv",
-        peers=f"{RESULTS}/peers.csv",
-    params:
-        values=lambda wildcards, input, output: values(
-            "31_frontier", input, output, n_random_maps=config["n_random_maps"],
-            **{key: os.path.join("..", ROOT, config[key]) if key in config else None for key in ("labels", "proportions")},
-            truth=f"../{ROOT}/truth" if "simulation" in config else None,
-        ),  # fmt: skip
-    shell:
-        PAPERMILL
-
-
-# --- the committed tables of a reference run ---
+        mem_mb=3000,
+        runtime=30,
+    run:
+        pages = [Path(path) for path in [*input.once, *input.by_section, input.training]]
+        staged, built = f"{BUILD}/book", f"{BUILD}/book_build"
+        book.stage(pages, Path("book"), Path(input.look), Path(RESULTS), Path(staged), COHORT["title"], COHORT["cohort"])
+        shell(
+            f"rm -rf {built} {BUILD}/html && {JUPYTER_BOOK} build {staged} "
+            f"--config {staged}/_config.yml --path-output {built} -W --quiet 2> >(tee {log} >&2) "
+            f"&& mv {built}/_build/html {BUILD}/html && rm -rf {built}"
+        )
 
 
 rule reference:
     input:
         f"{BUILD}/html/index.html",
     output:
-        provenance=f"data/results/{config['cohort']}/provenance.json",
+        provenance=f"data/results/{COHORT['cohort']}/provenance.json",
     run:
         folder = Path(output.provenance).parent
         # The tables themselves are about to change, and the old provenance is gone already.
@@ -884,10 +480,10 @@ rule reference:
         shell(f"rm -rf {folder} && mkdir -p {folder} && cp {RESULTS}/* {folder}")
         packages = ["anndata", "numpy", "pandas", "scanpy", "scikit-image", "scikit-learn", "scipy", "tiatoolbox", "torch"]
         provenance = {
-            "cohort": config["title"],
-            "differs": config["differs"],
+            "cohort": COHORT["title"],
+            "differs": COHORT["differs"],
             "commit": commit,
-            "config_sha256": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest(),
+            "config_sha256": hashlib.sha256(json.dumps(COHORT, sort_keys=True).encode()).hexdigest(),
             "date": date.today().isoformat(),
             "python": sys.version.split()[0],
             "versions": {package: version(package) for package in packages},

@@ -78,7 +78,7 @@ def spearman_loop():
 def residuals_of_a_panel():
     from helpers.targets import normalization
 
-    return normalization.pearson_residual(section(), [str(i) for i in range(300)])
+    return normalization.target(section(), "pearson_residual", [str(i) for i in range(300)])
 
 
 def residuals_of_scanpy():
@@ -268,9 +268,11 @@ def stem_data(profile="cpu"):
 
 
 def stem_fit(fit):
+    from dataclasses import asdict
+
     from helpers.models.stem import training
 
-    return training.fit(*stem_data(FITS[fit][0]), **stem_size(fit))
+    return training.fit(*stem_data(FITS[fit][0]), **asdict(stem_size(fit)))
 
 
 def stem_fit_plain(fit):
@@ -286,13 +288,13 @@ def stem_fit_plain(fit):
     from helpers.models.stem import diffusion, network
 
     hyper, device = stem_size(fit), devices.kind()
-    width = hyper["hidden_size"]
+    width = hyper.hidden_size
 
     class Block(nn.Module):
         def __init__(self):
             super().__init__()
             self.norm1, self.norm2 = (nn.LayerNorm(width, elementwise_affine=False, eps=1e-6) for _ in range(2))
-            self.attn = Attention(width, hyper["n_heads"], qkv_bias=True)
+            self.attn = Attention(width, hyper.n_heads, qkv_bias=True)
             self.mlp = Mlp(width, 4 * width, act_layer=lambda: nn.GELU(approximate="tanh"))
             self.adaLN_modulation = network.modulation(width, 6)
 
@@ -305,19 +307,19 @@ def stem_fit_plain(fit):
     model = network.build(hyper, x0.shape[1], y.shape[1], seed=0)
     model.blocks = nn.ModuleList(Block() for _ in model.blocks)
     model.to(device)
-    ema, optimizer = deepcopy(model), torch.optim.AdamW(model.parameters(), hyper["learning_rate"], weight_decay=0)
-    for _ in range(hyper["steps"]):
-        rows = torch.randint(len(x0), (hyper["batch_size"],), device=device)
+    ema, optimizer = deepcopy(model), torch.optim.AdamW(model.parameters(), hyper.learning_rate, weight_decay=0)
+    for _ in range(hyper.steps):
+        rows = torch.randint(len(x0), (hyper.batch_size,), device=device)
         t = torch.randint(1000, (len(rows),), device=device)
         noise = torch.randn(len(rows), 1, x0.shape[1], device=device)
         output = model(diffusion.noised(x0[rows, None], t, noise), t, y[rows])
-        loss = sum(diffusion.losses(output, x0[rows, None], t, noise, hyper["prediction"])).mean()
+        loss = sum(diffusion.losses(output, x0[rows, None], t, noise, hyper.prediction)).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         with torch.no_grad():
             for kept, new in zip(ema.parameters(), model.parameters(), strict=True):
-                kept.mul_(hyper["ema"]).add_(new, alpha=1 - hyper["ema"])
+                kept.mul_(hyper.ema).add_(new, alpha=1 - hyper.ema)
     return loss.item()
 
 
@@ -329,7 +331,7 @@ def stem_sample(fit):
     profile, hyper = FITS[fit][0], stem_size(fit)
     y, x0 = stem_data(profile)
     weights = network.build(hyper, x0.shape[1], y.shape[1], seed=0).state_dict()
-    fitted = network.from_weights(weights, profile, precision=hyper["precision"])
+    fitted = network.from_weights(weights, profile, precision=hyper.precision)
     return sample(fitted, y[:8], sampler="ddim", calls=2, n_samples=4)
 
 
@@ -339,12 +341,12 @@ def stem_table():
     rows = []
     for fit, (profile, _) in FITS.items():
         hyper, measured, prepare = recipes.recipe(profile), stem_size(fit), functools.partial(stem_data, profile)
-        share = measured["steps"] * measured["batch_size"] / hyper["batch_size"]
+        share = measured.steps * measured.batch_size / hyper.batch_size
         tasks = (functools.partial(task, fit) for task in (stem_fit, stem_fit_plain, stem_sample))
         (seconds, memory), (plain, plain_memory), (sampling, _) = run(prepare, *tasks)
-        per_sample = sampling / 64 * {"ancestral": 1000, "mean": 1}.get(hyper["sampler"], hyper["calls"])
-        fits = FOLDS * hyper["steps"] * seconds / share / 3600
-        samples = FOLDS * SPOTS_OF_A_FOLD * hyper["n_samples"] * per_sample / 3600
+        per_sample = sampling / 64 * {"ancestral": 1000, "mean": 1}.get(hyper.sampler, hyper.calls)
+        fits = FOLDS * hyper.steps * seconds / share / 3600
+        samples = FOLDS * SPOTS_OF_A_FOLD * hyper.n_samples * per_sample / 3600
         rows.append(
             {
                 "STEM": fit,

@@ -511,7 +511,7 @@ def test_unknown_names_are_refused_with_the_known_ones(root):
     section = read(root)
     with pytest.raises(ValueError, match="unknown layout 'visium2'; known: .*her2st"):
         sections.read("visium2", root, "A1")
-    with pytest.raises(ValueError, match="unknown method 'tpm'; known: log2"):
+    with pytest.raises(ValueError, match="unknown target 'tpm'; known: log2"):
         normalization.get("tpm")
     with pytest.raises(ValueError, match="unknown backbone 'transformer': choose one of .*ridge"):
         backbones.predict({"A1": section, "B1": section}, "A1", "log2", backbone="transformer")
@@ -558,7 +558,7 @@ def test_an_unknown_cohort_is_refused_with_the_known_ones():
 
 def test_a_panel_gene_absent_from_a_section_is_named_with_the_section(root):
     section = read(root)
-    for method in normalization.METHODS.values():
+    for method in map(normalization.get, normalization.TARGETS):
         with pytest.raises(ValueError, match="section A1: no gene ATLANTIS1; choose the panel"):
             method(section, ["ERBB2", "ATLANTIS1"])
     statistics = {"A1": genes.statistics(section), "B1": genes.statistics(section[:, 10:].copy())}

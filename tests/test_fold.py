@@ -28,7 +28,7 @@ def fold(cohort, held_out, backbone):
     targets = {}
     for name, section in cohort.items():
         targets[name] = section[:, panel].copy()
-        targets[name].layers["pearson_residual"] = normalization.pearson_residual(section, panel)
+        targets[name].layers["pearson_residual"] = normalization.target(section, "pearson_residual", panel)
     arguments = {"genes": panel, "prepare": normalization.clip}
     prediction = backbones.predict(targets, held_out, "pearson_residual", backbone, **arguments)
     return panel, prediction.layers[schema.PREDICTED], prediction.layers[schema.MEASURED]

@@ -60,6 +60,22 @@ TRANSFORMS = {
     "nuclei_regressed_log": "nuclei regressed out",
     "thinned": "thinned to equal depth",
 }
+CHOICES = {  # of a specification: what may be decided another way
+    "nuclei": "nuclei",
+    "panel": "panel",
+    "library": "library size",
+    "p_j": "$p_j$",
+    "theta": "θ",
+    "clip": "clipping",
+    "genes": "over genes",
+    "sections": "over sections",
+    "definition": "definition",
+    "ranking": "ranking",
+    "backbone": "model",
+    "split": "held out",
+    "test": "test",
+    "unit": "over",
+}
 
 
 def label(name: str) -> str:

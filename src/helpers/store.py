@@ -82,6 +82,12 @@ def write_json(content: dict, path: str | Path) -> None:
         partial.write_text(json.dumps(content, indent=1) + "\n")
 
 
+def write_text(content: str, path: str | Path) -> None:
+    """Write a page, or other text."""
+    with atomic(path) as partial:
+        partial.write_text(content)
+
+
 def read_json(path: str | Path) -> dict:
     """Read a mapping written by `write_json`."""
     return json.loads(_existing(path).read_text())

@@ -1,12 +1,17 @@
 """A report card is one file, shows every flag, and links each question to its answer."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from helpers.audit import card
+from helpers.audit.flags import FLAGS
 
 KEYS = {"section": "S1", "space": "log2", "k": 50}
 SCORES = {"pcc": 0.6, "ceiling": 0.9, "chance": 0.1, "chance_95": 0.2, "p": 0.01, "n_undefined": 0}
+
+SUMMARY = {"space": "log2", "n_sections": 1, "n_spots": 900, "n_genes": 300, "k": 50, "pcc": 0.6, "ceiling": 0.9}
+SUMMARY |= {"nuclei": 0.45, "given_both": 0.1, "residual_pcc": 0.4, "twin": 0.3}
 
 
 @pytest.fixture
@@ -23,9 +28,10 @@ def report():
         "twin": pd.DataFrame([{**KEYS, **SCORES, "pcc": 0.3}]),
         "floors": pd.DataFrame(floors),
         "partial": pd.DataFrame(kept),
+        "skills": pd.DataFrame([{"section": "S1", "k": 50, "library": 0.7, "composition": np.nan}]),
         "remarks": ["section S1: <odd>"],
         "flags": flags,
-        "summary": {"k": 50},
+        "summary": SUMMARY,
     }
 
 
@@ -39,9 +45,23 @@ def test_partial_correlations_stand_beside_the_plain_one(report):
     assert row == {"section": "S1", "space": "log2", "plain": 0.4, "given both": 0.1, "given depth": 0.2}
 
 
-def test_the_page_is_whole_and_safe(report):
-    page = card.page(report, "T & T", "One sentence.", [("Is a below b?", "a < b"), ("Said?", None)])
+def test_the_page_is_whole_and_safe(report, monkeypatch):
+    monkeypatch.setattr(card, "CHECKLIST", [("Is a below b?", "a < b"), ("Said?", None)])
+    page = card.page(report, "T & T")
     assert "T &amp; T" in page and "&lt;odd&gt;" in page and "x &amp; y" in page
     assert "do z" in page and "never shown" not in page
-    assert "href='#a-&lt;-b'" in page and "id='a-&lt;-b'" in page
-    assert "src='data:image/png;base64," in page and "<script" not in page
+    assert 'href="#a-&lt;-b"' in page and 'id="a-&lt;-b"' in page
+    assert 'src="data:image/png;base64,' in page and "<script" not in page
+    assert "<td>0.700</td><td>–</td>" in page and "nan" not in page
+
+
+def test_what_a_file_says_is_escaped_everywhere(report):
+    bad = "<script>alert(1)</script>"
+    report["scores"]["section"] = report["twin"]["section"] = report["floors"]["section"] = bad
+    report["flags"] = [{"flag": name, "raised": None, "evidence": bad, "advice": bad} for name, *_ in FLAGS]
+    report["partial"]["section"] = report["skills"]["section"] = bad
+    assert "<script" not in card.page(report | {"remarks": [bad]}, bad)
+
+
+def test_numbers_have_three_digits_and_what_is_missing_a_dash():
+    assert [card.number(cell) for cell in (0.12345, float("nan"), 12, "S1")] == ["0.123", "–", "12", "S1"]

@@ -82,10 +82,10 @@ def test_the_report_card_stands_alone(files):
     page = (files / "out/audit.html").read_text()
     assert "A &lt;new&gt; model" in page and "http" not in page.replace("http-equiv", "")
     report = json.loads((files / "out/audit.json").read_text())
-    assert report["sentence"] in page.replace("&#x27;", "'") and report["sentence"] in result.output
+    assert report["sentence"] in page.replace("&#39;", "'") and report["sentence"] in result.output
     assert len(report["scores"]) == 3 * 3 * 2  # sections, spaces, k
     for flag in report["flags"]:
-        assert f"id='{flag['flag'].replace(' ', '-')}'" in page
+        assert f'id="{flag["flag"].replace(" ", "-")}"' in page
 
 
 @pytest.mark.parametrize(

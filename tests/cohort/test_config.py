@@ -6,6 +6,7 @@ import yaml
 from helpers.cohort import config as cohort_config
 
 CONFIG = Path(__file__).parents[2] / "config"
+KNOWN = {"target": ["log2", "pearson_residual", "log1p_cp10k"], "backbone": ["stem", "ridge"]}
 SCHEMA = yaml.safe_load((CONFIG / "schema.yaml").read_text())
 
 
@@ -29,10 +30,54 @@ def config(name="toy", **changes):
         ({"ids": {"A1": "A2"}}, "ids give A1 and A2 the same files"),
     ],
 )
-def test_a_config_that_cannot_be_meant_is_refused_in_one_line(changes, says):
-    with pytest.raises(ValueError, match=f"^mine.yaml: .*{says}.*config/schema.yaml says") as error:
-        cohort_config.check(config(**changes), SCHEMA, "mine.yaml")
-    assert len(str(error.value)) < 250
+def test_a_config_that_cannot_be_meant_is_refused(changes, says):
+    with pytest.raises(ValueError, match=f"^mine.yaml: .*{says}.*\nconfig/schema.yaml says") as error:
+        cohort_config.complete(config(**changes), SCHEMA, "mine.yaml", KNOWN)
+    assert len(str(error.value)) < 300
+
+
+def test_all_faults_are_said_at_once_a_line_each():
+    wrong = config(mpp=0, targets=["log2", "tpm"], bakcbones=["ridge"], splits=["slide"])
+    with pytest.raises(ValueError) as error:
+        cohort_config.complete(wrong, SCHEMA, "mine.yaml", KNOWN)
+    lines = str(error.value).splitlines()[:-1]
+    assert all(line.startswith("mine.yaml: ") for line in lines)
+    for words in ("bakcbones", "mpp: 0", "splits[0]: 'slide'", "targets[1]: 'tpm'", "must hold pearson_residual"):
+        assert sum(words in line for line in lines) == 1, words
+
+
+def test_five_keys_are_a_config_and_the_rest_are_the_schemas_defaults():
+    five = {"cohort": "mine", "title": "Mine", "layout": "h5ad", "root": "data/mine", "sections": ["S2", "S1"]}
+    full = cohort_config.complete(five, SCHEMA, "mine.yaml", KNOWN)
+    assert {key: full[key] for key in five} == five and full["example"] == "S2"
+    defaults = {key: part["default"] for key, part in SCHEMA["properties"].items() if "default" in part}
+    assert {key: full[key] for key in defaults} == defaults and len(defaults) >= 20
+    assert cohort_config.complete(full, SCHEMA, "mine.yaml", KNOWN) == full
+    some = cohort_config.complete(five | {"panel": {"size": 60}}, SCHEMA, "mine.yaml", KNOWN)
+    assert some["panel"] == {"size": 60, "choose": "all"}
+
+
+@pytest.mark.parametrize("name", ["toy", "her2st", "hest", "template"])
+def test_each_config_that_the_project_ships_passes(name):
+    assert cohort_config.load(CONFIG / f"{name}.yaml", KNOWN)["cohort"] == name
+
+
+def test_every_key_is_described():
+    assert [key for key, part in SCHEMA["properties"].items() if not part.get("description")] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"encoder": "table"}, "go together"),
+        ({"encoding": {"table": "f/{section}.h5"}}, "go together"),
+        ({"encoder": "table", "encoding": {"table": "f/{section}.h5", "augmented": True}}, "each patch as it is only"),
+    ],
+)
+def test_an_encoder_table_needs_its_path_and_no_other_encoder_takes_one(changes, says):
+    with pytest.raises(ValueError, match=says):
+        cohort_config.complete(config(**changes), SCHEMA, "mine.yaml", KNOWN)
+    cohort_config.complete(config(encoder="table", encoding={"table": "f/{section}.h5"}), SCHEMA, "mine.yaml", KNOWN)
 
 
 def test_an_environment_variable_names_another_root(monkeypatch):

@@ -10,6 +10,7 @@ import zlib
 import numpy as np
 import pytest
 import tifffile
+from anndata import AnnData
 from PIL import Image
 
 from helpers.cohort import images
@@ -43,6 +44,15 @@ def write_tiff(path, pixels=RAMP, um=0.25, unit="CENTIMETER", subifds=0, **how):
 @pytest.fixture(scope="module")
 def reader(ramp):
     return images.open(ramp, MPP)
+
+
+def test_a_section_is_read_at_its_own_pixel_size(ramp):
+    section = AnnData(np.zeros((1, 1)), uns={"section": "A1", "image": str(ramp), "mpp": MPP})
+    read = images.reader_of(section)
+    np.testing.assert_array_equal(read((20, 30), 8, MPP), RAMP[22:38, 12:28])
+    section.uns["image"] = ""
+    with pytest.raises(ValueError, match="section A1 has no image"):
+        images.reader_of(section)
 
 
 def test_size_is_width_then_height(ramp, tmp_path):

@@ -170,6 +170,16 @@ def test_spots_without_an_array_are_placed_by_their_pixels(tmp_path):
     np.testing.assert_allclose(found.obsm[schema.LATTICE], [[0, 0], [1, 0], [0, 2]])
 
 
+def test_what_the_files_do_not_say_stays_unknown(truth, tmp_path):
+    writers.plain(truth, tmp_path, "A1")
+    raw = layouts.h5ad(tmp_path, "A1")
+    assert (raw.patient, raw.image.name, raw.nuclei_file, raw.n_spots_dropped) == ("A", "A1.tif", None, 0)
+    assert np.isnan([raw.spot_um, raw.pitch_um, raw.mpp_estimated]).all()
+    assert not raw.spots.uns
+    with pytest.raises(ValueError, match="section A1: its files do not say spot_um; give it in the config"):
+        sections.read("h5ad", tmp_path, "A1")
+
+
 def test_an_option_that_a_layout_does_not_know_is_refused(tmp_path):
     with pytest.raises(ValueError, match="layout her2st has no counts_layer; leave it out"):
         sections.read("her2st", tmp_path, "A1", counts_layer="raw")

@@ -1,9 +1,11 @@
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from helpers import schema
-from helpers.cohort import sections, simulate
+from helpers.cohort import config, sections, simulate
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,19 @@ def test_the_patients_of_the_config_win(cohort):
     assert section.obs["patient"].unique().tolist() == ["Z"]
     with pytest.raises(ValueError, match="section B1: not among the patients of the config"):
         sections.read("her2st", cohort, "B1", patients={"A1": "Z"})
+
+
+def test_what_a_config_may_state_of_a_cohort_reaches_the_reader():
+    stated = {field.name for field in dataclasses.fields(sections.Stated)}
+    assert set(config.READERS) - {"layout", "root"} == stated
+
+
+def test_what_the_user_states_goes_before_the_files(cohort):
+    section = sections.read("her2st", cohort, "A1", spot_um=55, pitch_um=100)
+    assert (section.uns["spot_um"], section.uns["pitch_um"]) == (55, 100)
+    assert section.uns["mpp"] == pytest.approx(0.344, rel=0.005)  # the same pixels, half as far apart
+    with pytest.raises(TypeError, match="spot_mm"):
+        sections.read("her2st", cohort, "A1", spot_mm=0.1)
 
 
 def test_a_section_without_image_is_read(cohort):

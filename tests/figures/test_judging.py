@@ -1,36 +1,10 @@
-"""Twin of helpers/figures/judging.py."""
+"""How good and how sure: each mark is what the table holds, beside the floors, ceilings and chance that are known."""
 
-import matplotlib
 import numpy as np
 import pandas as pd
-import pytest
-from matplotlib import pyplot as plt
+from drawn import TARGETS, every, legend, points, wave
 
 from helpers.figures import judging, look
-
-matplotlib.use("Agg")
-
-
-def every(**keys):
-    """One row for each combination, as tidy tables are."""
-    table = pd.MultiIndex.from_product(keys.values(), names=keys.keys()).to_frame(index=False)
-    return table.assign(at=np.arange(len(table)))
-
-
-def wave(table):
-    return 0.5 + 0.4 * np.sin(table["at"])
-
-
-@pytest.fixture
-def ax():
-    look.style()
-    figure, ax = plt.subplots()
-    yield ax
-    plt.close(figure)
-
-
-def legend(ax):
-    return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
 def test_agreement_says_how_many_and_how_far_off(ax):
@@ -76,6 +50,16 @@ def test_rejections_are_drawn_as_they_are_with_the_goal_dashed(ax):
     assert set(ax.lines[-1].get_ydata()) == {0.05}
 
 
+def test_effective_spots_of_every_section_stand_beside_equality(ax):
+    table = every(section=list("ABC"), target=TARGETS).assign(n_spots=lambda t: 100 + t["at"], n_effective=wave)
+    judging.effective_spots(ax, table)
+    own = table[table["target"] == "log2"]
+    drawn = points(ax, look.TARGETS["log2"][1])
+    np.testing.assert_allclose(sorted(drawn[:, 0]), sorted(own["n_spots"]))
+    np.testing.assert_array_equal(*ax.lines[0].get_data())
+    assert ax.get_title(loc="left") == "3 sections"
+
+
 def test_readings_are_sorted_with_their_choices_below_and_what_does_not_vary_left_out(ax):
     table = every(quantity=["a", "b"], nuclei=["disc", "crop"], theta=["10", "inf"], library=["all genes"])
     table = table.assign(value=[3.0, 1, 2, 4, 0, 0, 0, 0], ours=[True] + 7 * [False])
@@ -92,6 +76,25 @@ def test_readings_are_sorted_with_their_choices_below_and_what_does_not_vary_lef
     np.testing.assert_array_equal(grid.get_array(), [[1, 0, 1, 0], [0, 1, 0, 1], [0, 1, 1, 0], [1, 0, 0, 1]])
     paper, own = axes[0, 0].lines
     assert paper.get_ydata()[0] == 2.5 and tuple(own.get_xydata()[0]) == (2, 3)
+
+
+def test_a_field_is_the_share_of_its_readings_that_took_an_option():
+    part = pd.DataFrame({"nuclei": ["disc", "crop", "disc", "disc", "crop"], "theta": ["10", "10", "10", "10", np.nan]})
+    edges, shares = judging.option_shares(part, [("nuclei", "disc"), ("theta", "10")], most=2)
+    assert edges.tolist() == [-0.5, 2.5, 4.5]
+    np.testing.assert_allclose(shares, [[2 / 3, 1 / 2], [1, 1 / 2]])
+
+
+def test_no_field_is_narrower_than_a_reading():
+    part = pd.DataFrame({"nuclei": ["disc", "crop", "disc"]})
+    edges, shares = judging.option_shares(part, [("nuclei", "disc")], most=120)
+    assert edges.tolist() == [-0.5, 0.5, 1.5, 2.5] and shares.tolist() == [[1, 0, 1]]
+
+
+def test_a_line_parts_choices_but_not_options_of_one(ax):
+    part = pd.DataFrame({"nuclei": ["disc", "crop"], "theta": ["10", "inf"]})
+    judging.choices_behind(ax, part, [("nuclei", "disc"), ("nuclei", "crop"), ("theta", "10"), ("theta", "inf")])
+    assert [line.get_ydata()[0] for line in ax.lines] == [1.5]
 
 
 def test_each_gene_is_a_point_in_the_colour_of_its_verdict(ax):

@@ -1,77 +1,45 @@
-"""Twin of helpers/figures/targets.py."""
+"""What targets keep: readings and arms in their order, every section a point of its target's or transform's colour."""
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import colors
-from matplotlib import pyplot as plt
+from drawn import SECTIONS, TARGETS, N, check_panel, every, legend, points, wave
 
+from helpers import labels
 from helpers.figures import look, targets
-
-matplotlib.use("Agg")
-
-TARGETS = list(look.TARGETS)
-N = 5
-
-
-def every(**keys):
-    """One row for each combination, as tidy tables are."""
-    table = pd.MultiIndex.from_product(keys.values(), names=keys.keys()).to_frame(index=False)
-    return table.assign(at=np.arange(len(table)))
-
-
-def wave(table):
-    return 0.5 + 0.4 * np.sin(table["at"])
 
 
 @pytest.fixture
 def tables():
-    sections = [f"{p}{i}" for i in (1, 2, 3) for p in "ABC"][:N]
-    spots = every(section=sections, spot=range(30))
-    spots = spots.assign(patient=spots["section"].str[0], n_nuclei=spots["spot"] % 7)
-    spots = spots.assign(total_counts=100 * spots["n_nuclei"] + spots["spot"])  # the first spot of each has no counts
-    summary = every(section=sections, target=TARGETS)
-    for name in ("nuclei", "depth"):
-        summary = summary.assign(**{f"median_abs_rho_{name}": wave, f"share_coupled_{name}": wave})
-    summary = summary.assign(chance_abs_rho_nuclei=0.05, chance_share_nuclei=0.01)
-    top = every(backbone=["ridge", "nuclei"], split=["section"], ranking=["same", "nested"], target=TARGETS,
-                k=[10, 20], section=sections).assign(pcc=wave, abs_rho=wave, ceiling=0.93, chance=0.1)  # fmt: skip
-    ranked = every(backbone=["ridge", "nuclei"], split=["section"], target=TARGETS, rank=range(1, 21))
-    ranked = ranked.assign(pcc=lambda t: 1 / t["rank"], low=0, high=1, ceiling=0.9, n_sections=N)
-    couplings = every(backbone=["ridge"], split=["section"], target=TARGETS, section=sections)
-    couplings = couplings.assign(n_genes=300, coupling=wave, coupling_given_abundance=0.1)
-    genes = every(section=sections, target=TARGETS, gene=list("abcdefgh")).assign(pcc=wave, rho_nuclei=-0.3)
-    moments = every(target=TARGETS, gene=range(40)).assign(mean_count=lambda t: 1 + t["gene"], variance=wave)
-    losses = every(target=TARGETS[:2], held_out=sections, seed=[0], step=range(10)).assign(loss=wave)
-    pits = every(target=TARGETS[:2], held_out=sections, seed=[0], low=[0.0, 0.25, 0.5, 0.75]).assign(density=1.0)
-    coverage = every(target=TARGETS[:2], section=sections, share=[0.5, 0.9]).assign(covered=wave)
-    curves = every(gene=list("abcdefgh")).assign(variance_measured=wave, variance_predicted=0.2, variance_sampled=0.4)
-    ladder = every(sampler=["ancestral", "ddim"], network_calls=[10, 1000]).assign(pcc=wave, rvd=wave)
-    ladder["starts"] = ladder["sampler"].map({"ancestral": "independent", "ddim": "antithetic"})
-    readings = every(reading=["disc", "crop", "hovernet"], section=sections, target=TARGETS)
+    summary = every(section=SECTIONS, target=TARGETS).assign(median_abs_rho_depth=wave, median_abs_rho_nuclei=wave)
+    readings = every(reading=["disc", "crop", "hovernet"], section=SECTIONS, target=TARGETS)
     readings = readings.assign(median_abs_rho_nuclei=wave, chance_abs_rho_nuclei=0.05)
-    depth = pd.DataFrame({"section": sections, "median_total_counts": np.arange(N) * 1000 + 600})
-    arms = every(size_factor=["total"], transform=["log", "pearson_residual"], section=sections).merge(depth)
+    depth = pd.DataFrame({"section": SECTIONS, "median_total_counts": np.arange(N) * 1000 + 600})
+    arms = every(size_factor=["total"], transform=["log", "pearson_residual"], section=SECTIONS).merge(depth)
     arms = arms.assign(median_rho_depth=wave, chance_rho_depth=0.07)
-    return {"spots": spots, "summary": summary, "top": top, "ranked": ranked, "couplings": couplings,
-            "genes": genes, "moments": moments, "losses": losses, "sections": depth, "pits": pits,
-            "coverage": coverage, "curves": curves, "ladder": ladder, "readings": readings,
-            "arms": arms}  # fmt: skip
+    moments = every(target=TARGETS, gene=range(40)).assign(mean_count=lambda t: 1 + t["gene"], variance=wave)
+    return {"summary": summary, "readings": readings, "sections": depth, "arms": arms, "moments": moments}
 
 
-@pytest.fixture
-def ax():
-    look.style()
-    figure, ax = plt.subplots()
-    yield ax
-    plt.close(figure)
+PANELS = {
+    "coupling_by_depth": lambda ax, t: targets.coupling_by_depth(ax, t["summary"], t["sections"]),
+    "coupling_by_reading": lambda ax, t: targets.coupling_by_reading(ax, t["readings"]),
+    "arms_by_depth": lambda ax, t: targets.arms_by_depth(ax, t["arms"]),
+}
 
 
-def points(ax, colour):
-    wanted = colors.to_rgb(colour)
-    parts = [c for c in ax.collections if isinstance(c, matplotlib.collections.PathCollection)]
-    return np.vstack([c.get_offsets() for c in parts if np.allclose(c.get_facecolor()[0, :3], wanted)])
+@pytest.mark.parametrize("name", PANELS)
+def test_a_panel_draws_on_its_axis_and_says_n(name, ax, tables):
+    check_panel(ax, lambda ax: PANELS[name](ax, tables))
+
+
+@pytest.mark.parametrize("what", ["depth", "nuclei"])
+def test_every_section_is_a_point_at_its_depth(what, ax, tables):
+    targets.coupling_by_depth(ax, tables["summary"], tables["sections"], what)
+    own = tables["summary"].query("target == 'log2'").merge(tables["sections"], on="section")
+    expected = own[["median_total_counts", f"median_abs_rho_{what}"]]
+    np.testing.assert_allclose(points(ax, look.TARGETS["log2"][1]), expected)
+    assert ax.get_title(loc="left") == f"Coupling to {what} by the section's depth\n5 sections"
 
 
 def test_readings_stand_from_the_top_in_their_order_each_with_its_sections(ax, tables):
@@ -108,12 +76,44 @@ def test_each_section_is_a_point_of_its_transforms_colour_at_its_depth(ax, table
     assert legend(ax) == ["log", "Pearson residual", "chance"]
 
 
-def legend(ax):
-    return [text.get_text() for text in ax.get_legend().get_texts()]
-
-
 def test_a_flat_target_lies_flat_and_genes_without_counts_are_left_out(ax, tables):
     moments = tables["moments"]
     moments.loc[moments["gene"] == 0, "mean_count"] = 0
     targets.mean_variance(ax, moments)
     assert len(points(ax, look.TARGETS["log2"][1])) == 39
+
+
+def test_the_line_of_a_flat_target_is_flat(ax, tables):
+    targets.mean_variance(ax, tables["moments"].assign(variance=1.0))
+    assert np.nanmin(ax.lines[1].get_ydata()) == np.nanmax(ax.lines[1].get_ydata()) == 1
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log") and "40 genes" in ax.get_title(loc="left")
+
+
+def test_an_arm_of_the_frontier_has_a_point_a_section_and_one_at_the_medians(ax, tables):
+    targets.frontier(ax, tables["arms"], "chance_rho_depth", "median_rho_depth", {"chance": (0.1, "--")})
+    drawn = points(ax, look.SECTIONS[list(labels.SIZE_FACTORS).index("total")])
+    for _, own in tables["arms"].groupby("transform"):
+        both = own[["chance_rho_depth", "median_rho_depth"]]
+        for point in [*both.to_numpy(), both.median().to_numpy()]:
+            assert np.isclose(drawn, point).all(axis=1).any()
+    assert legend(ax) == ["÷ all counts", "log", "Pearson residual", "chance"]
+    assert f"{N} sections" in ax.get_title(loc="left")
+
+
+def test_what_is_kept_is_drawn_against_coupling_with_chance_dashed_and_the_rest_solid(ax):
+    arms = pd.DataFrame({"section": list("AB"), "size_factor": "total", "transform": "log"})
+    arms = arms.assign(median_rho_depth=[0.1, 0.3], value_domains=[0.5, 0.7])
+    targets.kept_by_coupling(ax, arms, "depth", "domains", {"chance": 0.2, "depth alone": 0.4})
+    sections, median = (np.asarray(drawn.get_offsets()) for drawn in ax.collections)
+    np.testing.assert_allclose(sections, [(0.1, 0.5), (0.3, 0.7)])
+    np.testing.assert_allclose(median, [(0.2, 0.6)])
+    chance, alone = ax.lines
+    assert (chance.get_ydata()[0], alone.get_ydata()[0]) == (0.2, 0.4)
+    assert chance.is_dashed() and not alone.is_dashed()
+    assert ax.get_xlabel() == "coupling: median |ρ(target, depth)|" and ax.get_ylabel() == "domains"
+
+
+def test_without_an_arm_there_is_a_word_in_place_of_a_frontier(ax):
+    none = pd.DataFrame(columns=["section", "size_factor", "transform", "median_rho_nuclei", "value_domains"])
+    targets.kept_by_coupling(ax, none, "nuclei", "domains", {"chance": np.nan})
+    assert not ax.axison and "both\nnuclei and what this needs" in ax.texts[0].get_text()

@@ -1,98 +1,76 @@
-"""Twin of helpers/figures/training.py."""
+"""Training and samples: a line a fold, every section a point, and what was promised beside what came."""
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import colors
-from matplotlib import pyplot as plt
+from drawn import SECTIONS, TARGETS, N, check_panel, every, legend, points, wave
 
 from helpers.figures import look, training
-
-matplotlib.use("Agg")
-
-TARGETS = list(look.TARGETS)
-N = 5
-
-
-def every(**keys):
-    """One row for each combination, as tidy tables are."""
-    table = pd.MultiIndex.from_product(keys.values(), names=keys.keys()).to_frame(index=False)
-    return table.assign(at=np.arange(len(table)))
-
-
-def wave(table):
-    return 0.5 + 0.4 * np.sin(table["at"])
 
 
 @pytest.fixture
 def tables():
-    sections = [f"{p}{i}" for i in (1, 2, 3) for p in "ABC"][:N]
-    spots = every(section=sections, spot=range(30))
-    spots = spots.assign(patient=spots["section"].str[0], n_nuclei=spots["spot"] % 7)
-    spots = spots.assign(total_counts=100 * spots["n_nuclei"] + spots["spot"])  # the first spot of each has no counts
-    summary = every(section=sections, target=TARGETS)
-    for name in ("nuclei", "depth"):
-        summary = summary.assign(**{f"median_abs_rho_{name}": wave, f"share_coupled_{name}": wave})
-    summary = summary.assign(chance_abs_rho_nuclei=0.05, chance_share_nuclei=0.01)
-    top = every(backbone=["ridge", "nuclei"], split=["section"], ranking=["same", "nested"], target=TARGETS,
-                k=[10, 20], section=sections).assign(pcc=wave, abs_rho=wave, ceiling=0.93, chance=0.1)  # fmt: skip
-    ranked = every(backbone=["ridge", "nuclei"], split=["section"], target=TARGETS, rank=range(1, 21))
-    ranked = ranked.assign(pcc=lambda t: 1 / t["rank"], low=0, high=1, ceiling=0.9, n_sections=N)
-    couplings = every(backbone=["ridge"], split=["section"], target=TARGETS, section=sections)
-    couplings = couplings.assign(n_genes=300, coupling=wave, coupling_given_abundance=0.1)
-    genes = every(section=sections, target=TARGETS, gene=list("abcdefgh")).assign(pcc=wave, rho_nuclei=-0.3)
-    moments = every(target=TARGETS, gene=range(40)).assign(mean_count=lambda t: 1 + t["gene"], variance=wave)
-    losses = every(target=TARGETS[:2], held_out=sections, seed=[0], step=range(10)).assign(loss=wave)
-    pits = every(target=TARGETS[:2], held_out=sections, seed=[0], low=[0.0, 0.25, 0.5, 0.75]).assign(density=1.0)
-    coverage = every(target=TARGETS[:2], section=sections, share=[0.5, 0.9]).assign(covered=wave)
-    curves = every(gene=list("abcdefgh")).assign(variance_measured=wave, variance_predicted=0.2, variance_sampled=0.4)
-    ladder = every(sampler=["ancestral", "ddim"], network_calls=[10, 1000]).assign(pcc=wave, rvd=wave)
+    losses = every(target=TARGETS[:2], held_out=SECTIONS, seed=[0], step=range(10)).assign(loss=wave)
+    pits = every(target=TARGETS[:2], held_out=SECTIONS, seed=[0], low=[0.0, 0.25, 0.5, 0.75]).assign(density=wave)
+    coverage = every(target=TARGETS[:2], section=SECTIONS, share=[0.5, 0.9]).assign(covered=wave)
+    return {"losses": losses, "pits": pits, "coverage": coverage}
+
+
+PANELS = {
+    "loss_curve": lambda ax, t: training.loss_curve(ax, t["losses"]),
+    "pit_histogram": lambda ax, t: training.pit_histogram(ax, t["pits"]),
+    "interval_coverage": lambda ax, t: training.interval_coverage(ax, t["coverage"]),
+}
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_a_panel_draws_on_its_axis_and_says_n(name, ax, tables):
+    check_panel(ax, lambda ax: PANELS[name](ax, tables))
+
+
+def test_a_fold_is_one_line_in_the_order_of_its_steps(ax, tables):
+    training.loss_curve(ax, tables["losses"][::-1])
+    assert len(ax.lines) == 2 * N
+    assert all(line.get_xdata().tolist() == list(range(10)) for line in ax.lines)
+    assert {line.get_color() for line in ax.lines} == {look.TARGETS[target][1] for target in TARGETS[:2]}
+
+
+def test_each_sampler_is_a_line_over_its_calls(ax):
+    ladder = every(sampler=["ancestral", "ddim"], network_calls=[10, 1000]).assign(rvd=wave)
     ladder["starts"] = ladder["sampler"].map({"ancestral": "independent", "ddim": "antithetic"})
-    readings = every(reading=["disc", "crop", "hovernet"], section=sections, target=TARGETS)
-    readings = readings.assign(median_abs_rho_nuclei=wave, chance_abs_rho_nuclei=0.05)
-    depth = pd.DataFrame({"section": sections, "median_total_counts": np.arange(N) * 1000 + 600})
-    arms = every(size_factor=["total"], transform=["log", "pearson_residual"], section=sections).merge(depth)
-    arms = arms.assign(median_rho_depth=wave, chance_rho_depth=0.07)
-    return {"spots": spots, "summary": summary, "top": top, "ranked": ranked, "couplings": couplings,
-            "genes": genes, "moments": moments, "losses": losses, "sections": depth, "pits": pits,
-            "coverage": coverage, "curves": curves, "ladder": ladder, "readings": readings,
-            "arms": arms}  # fmt: skip
+    training.sampling_ladder(ax, ladder[::-1], "rvd")
+    assert [list(line.get_xdata()) for line in ax.lines] == [[10, 1000]] * 2
+    assert set(legend(ax)) == {"ancestral", "ddim, antithetic"}
+    assert ax.get_ylabel() == training.LADDER["rvd"]
 
 
-@pytest.fixture
-def ax():
-    look.style()
-    figure, ax = plt.subplots()
-    yield ax
-    plt.close(figure)
+def test_the_thick_histogram_is_the_mean_of_the_folds(ax, tables):
+    training.pit_histogram(ax, tables["pits"])
+    assert len(ax.patches) == 2 * N + 2
+    mean = tables["pits"].query("target == 'log2'").groupby("low")["density"].mean()
+    thick = ax.patches[2 * N].get_data()
+    np.testing.assert_allclose(thick.values, mean)
+    assert thick.edges.tolist() == [0, 0.25, 0.5, 0.75, 1]
 
 
-def points(ax, colour):
-    wanted = colors.to_rgb(colour)
-    parts = [c for c in ax.collections if isinstance(c, matplotlib.collections.PathCollection)]
-    return np.vstack([c.get_offsets() for c in parts if np.allclose(c.get_facecolor()[0, :3], wanted)])
+def test_what_an_interval_covers_stands_at_the_promised_share(ax, tables):
+    training.interval_coverage(ax, tables["coverage"])
+    drawn = points(ax, look.TARGETS["log2"][1])
+    for place, share in enumerate((0.5, 0.9)):
+        own = tables["coverage"].query(f"target == 'log2' and share == {share}")["covered"]
+        np.testing.assert_allclose(sorted(drawn[np.abs(drawn[:, 0] - place) < 0.5, 1]), sorted(own))
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["50%", "90%"] and "promised" in legend(ax)
 
 
-def legend(ax):
-    return [text.get_text() for text in ax.get_legend().get_texts()]
-
-
-def test_genes_stand_in_the_order_of_their_measured_variance(ax, tables):
-    curves = tables["curves"]
-    training.gene_variation(ax, curves, "log2")
-    np.testing.assert_allclose(ax.lines[0].get_ydata(), np.sort(curves["variance_measured"]))
-    np.testing.assert_allclose(points(ax, look.TARGETS["log2"][1])[:, 1], curves["variance_predicted"])
+def test_genes_stand_in_the_order_of_their_measured_variance(ax):
+    genes = every(gene=list("abcdefgh")).assign(variance_measured=wave, variance_predicted=wave, variance_sampled=0.4)
+    training.gene_variation(ax, genes, "log2")
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), np.sort(genes["variance_measured"]))
+    np.testing.assert_allclose(points(ax, look.TARGETS["log2"][1])[:, 1], np.sort(genes["variance_predicted"]))
     assert legend(ax) == ["measured", "predicted", "one sample"]
 
 
-def test_each_sampler_is_a_line_over_its_calls(ax, tables):
-    training.sampling_ladder(ax, tables["ladder"][::-1], "rvd")
-    assert [list(line.get_xdata()) for line in ax.lines] == [[10, 1000]] * 2
-    assert set(legend(ax)) == {"ancestral", "ddim, antithetic"}
-
-
-def test_the_network_is_drawn_at_its_size(ax):
-    training.stem_network(ax, 300, 1536, 384, 12, 6)
-    drawn = " ".join(text.get_text() for text in ax.texts)
-    assert all(size in drawn for size in ("300 genes", "6 heads", "12 blocks", "1,536 features", "384 → 1536"))
+def test_means_are_drawn_without_those_of_single_samples_and_not_on_a_log_axis(ax):
+    genes = pd.DataFrame({"mean_measured": [-1.0, 2.0], "mean_predicted": [0.0, 1.0]})
+    training.gene_variation(ax, genes, "log2", "mean")
+    assert legend(ax) == ["measured", "predicted"] and ax.get_yscale() == "linear"

@@ -1,5 +1,7 @@
 """Backbones: known answers are recovered, and nothing of the held-out section reaches what is fitted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -43,7 +45,7 @@ def cohort():
 
 @pytest.fixture
 def tiny(monkeypatch):
-    monkeypatch.setitem(recipes.PROFILES, "tiny", recipes.PROFILES["quick"] | {"steps": 20, "n_samples": 2, "calls": 3})
+    monkeypatch.setitem(recipes.PROFILES, "tiny", replace(recipes.PROFILES["quick"], steps=20, n_samples=2, calls=3))
     return "tiny"
 
 
@@ -234,6 +236,42 @@ def refused(cohort, says, **choices):
 )
 def test_unknown_names_are_refused(cohort, choices, says):
     refused(cohort, says, **choices)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "settings", "says"),
+    [
+        ("ridge", {"steps": 3}, "ridge takes no steps: choose from seed, profile, progress$"),
+        ("nuclei", {"weigths": "w.pt"}, "nuclei takes no weigths"),
+        (
+            "stem",
+            {"stepz": 3, "precison": "float32"},
+            "stem takes no precison, stepz: choose from .*, checkpoint, .*, steps",
+        ),
+    ],
+)
+def test_a_setting_that_a_backbone_does_not_take_is_refused_by_name(cohort, backbone, settings, says):
+    refused(cohort, says, backbone=backbone, **settings)
+
+
+def test_another_model_is_one_entry(cohort, monkeypatch):
+    """The mean of the training spots, or a multiple of it, for every spot."""
+
+    def mean(x, y, sections, x_new, times=1):
+        return np.tile(times * y.mean(axis=0), (len(x_new), 1)), {"n_spots": len(y)}
+
+    monkeypatch.setitem(backbones.BACKBONES, "mean", backbones.Backbone(backbones.nuclei_count, mean, ("times",)))
+    once, twice = (backbones.predict(cohort, "B1", "log2", "mean", times=times) for times in (1, 2))
+    measured = np.vstack([cohort[name].layers["log2"] for name in ("A1", "A2")])
+    np.testing.assert_allclose(once.layers["predicted"], np.tile(measured.mean(axis=0), (60, 1)), rtol=1e-5)
+    np.testing.assert_allclose(twice.layers["predicted"], 2 * once.layers["predicted"], rtol=1e-5)
+    assert (once.uns["backbone"], once.uns["info"]) == ("mean", {"n_spots": 120})
+
+
+def test_floors_oracles_and_costly_fits_are_named_by_the_registry():
+    named = {what: {n for n, b in backbones.BACKBONES.items() if getattr(b, what)} for what in ("oracle", "costly")}
+    assert set(backbones.FLOORS) == {"nuclei", "haematoxylin", "position", "depth"}
+    assert named == {"oracle": {"depth"}, "costly": {"stem"}}
 
 
 def test_a_held_out_section_that_is_in_training_is_refused(cohort):

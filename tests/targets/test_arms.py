@@ -29,10 +29,10 @@ def random_section():
 
 
 def test_refusals(random_section):
-    with pytest.raises(ValueError, match="unknown method 'tpm'; known: log2"):
+    with pytest.raises(ValueError, match="unknown target 'tpm'; known: log2"):
         normalization.get("tpm")
     with pytest.raises(ValueError, match="section S1: no gene ERBB2"):
-        normalization.log2(random_section, ["g1", "ERBB2"])
+        normalization.target(random_section, "log2", ["g1", "ERBB2"])
     with pytest.raises(ValueError, match="unknown size factor 'tpm'; known: none, total"):
         arms.arm(random_section, "tpm", "log")
     with pytest.raises(ValueError, match="unknown transform 'logit'; known: identity"):
@@ -70,11 +70,11 @@ def test_arms_by_hand():
 def test_the_arms_hold_the_methods(random_section):
     genes = ["g7", "g3", "g30"]
     residual = arms.arm(random_section, "total", "pearson_residual", genes)
-    np.testing.assert_allclose(residual, normalization.pearson_residual(random_section, genes), rtol=1e-12)
+    np.testing.assert_allclose(residual, normalization.target(random_section, "pearson_residual", genes), rtol=1e-12)
     logged = arms.arm(random_section, "none", "log", genes) / np.log(2)
-    np.testing.assert_allclose(logged, normalization.log2(random_section, genes), rtol=1e-12)
+    np.testing.assert_allclose(logged, normalization.target(random_section, "log2", genes), rtol=1e-12)
     mean = normalization.library_size(random_section).mean()
-    cp_mean = normalization.log1p_cp10k(random_section, genes, size=mean)
+    cp_mean = normalization.target(random_section, "log1p_cp10k", genes, size=mean)
     np.testing.assert_allclose(arms.arm(random_section, "total", "log", genes), cp_mean, rtol=1e-12)
 
 
@@ -82,7 +82,7 @@ def test_panel_total_is_equation_2_over_the_panel(random_section):
     genes = list(random_section.var_names[5:20])
     alone = section(random_section[:, genes].layers[COUNTS].toarray(), genes)
     literal = arms.arm(random_section, "panel_total", "pearson_residual", genes)
-    np.testing.assert_allclose(literal, normalization.pearson_residual(alone), rtol=1e-12)
+    np.testing.assert_allclose(literal, normalization.target(alone, "pearson_residual"), rtol=1e-12)
 
 
 def test_one_size_factor_and_a_monotone_transform_are_one_arm_to_spearman(random_section):
@@ -99,7 +99,7 @@ def test_one_size_factor_and_a_monotone_transform_are_one_arm_to_spearman(random
         np.testing.assert_allclose(rho(size_factor, "acosh", theta=np.inf), same, rtol=1e-12)
     # Without a size factor a residual only shifts and stretches each gene.
     np.testing.assert_allclose(rho("none", "pearson_residual"), rho("none", "identity"), rtol=1e-12)
-    cp10k = normalization.log1p_cp10k(random_section)
+    cp10k = normalization.target(random_section, "log1p_cp10k")
     expected = [stats.spearmanr(gene, covariate).statistic for gene in cp10k.T]
     np.testing.assert_allclose(rho("total", "log"), expected, atol=2e-3)  # rounding breaks ties of CP10k
     assert np.abs(rho("total", "pearson_residual") - rho("total", "log")).max() > 0.05

@@ -64,13 +64,13 @@ def test_a_section_of_one_composition_by_hand(rng):
 def test_on_the_depth_only_twin_log_follows_depth_and_residuals_do_not(counts, rng):
     twin = twins.as_twin(as_section(counts), twins.depth_only(counts, rng))
     depth = totals(counts)
-    rho = {m: np.abs(columns.spearman(normalization.get(m)(twin), depth)) for m in ("log2", "pearson_residual")}
+    rho = {m: np.abs(columns.spearman(normalization.target(twin, m), depth)) for m in ("log2", "pearson_residual")}
     chance = 0.6745 / np.sqrt(len(depth) - 1)  # median |rho| of unrelated values
     assert np.nanmedian(rho["log2"]) > 0.6
     assert np.nanmedian(rho["pearson_residual"]) < 1.5 * chance
     # The residual's own composition is gone too: regions differ in the section and not in the twin.
     region = np.arange(200) % 2
-    of_region = {s: normalization.pearson_residual(v) for s, v in (("own", as_section(counts)), ("twin", twin))}
+    of_region = {s: normalization.target(v, "pearson_residual") for s, v in (("own", as_section(counts)), ("twin", twin))}
     of_region = {s: np.nanmedian(np.abs(columns.spearman(values, region))) for s, values in of_region.items()}
     assert of_region["own"] > 0.5
     assert of_region["twin"] < 1.5 * chance
@@ -99,7 +99,7 @@ def test_on_the_equal_depth_twin_even_log_forgets_depth_and_keeps_composition(co
     section = as_section(counts)
     twin = twins.as_twin(section, *twins.equal_depth(counts, 500, rng))
     depth, region = totals(counts)[totals(counts) >= 500], (np.arange(200) % 2)[totals(counts) >= 500]
-    logged = normalization.log2(twin)
+    logged = normalization.target(twin, "log2")
     assert np.nanmedian(np.abs(columns.spearman(logged, depth))) < 1.5 * 0.6745 / np.sqrt(len(depth) - 1)
     assert np.nanmedian(np.abs(columns.spearman(logged, region))) > 0.3
 

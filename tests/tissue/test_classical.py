@@ -92,7 +92,7 @@ def test_glass_has_no_nuclei(noise):
     glass = np.random.default_rng(0).normal(235, noise, (200, 200, 3)).clip(0, 255).astype(np.uint8)
     found = classical.detect(glass, 0.688)
     assert list(found) == ["x", "y", "area_um2"] and len(found) == 0
-    assert classical.count(found, [[50.0, 50.0]], 0.688).to_numpy().tolist() == [[0, 0]]
+    assert classical.count(found, [[50.0, 50.0]], 0.688, 100).to_numpy().tolist() == [[0, 0]]
 
 
 def test_eosin_alone_has_no_nuclei():
@@ -120,16 +120,24 @@ def test_count_takes_the_disc_and_its_border():
     """At 0.5 um/px a disc of 100 um has a radius of 100 px."""
     found = pd.DataFrame({"x": [0, 100, 101, 300.0], "y": [0, 0, 0, 0.0], "area_um2": [10, 20, 40, 80.0]})
     spatial = np.array([[0, 0], [300, 0], [900, 900.0]])
-    table = classical.count(found, spatial, 0.5)
+    table = classical.count(found, spatial, 0.5, 100)
     assert table.to_dict("list") == {"n_nuclei": [2, 1, 0], "nuclei_area_um2": [30.0, 80.0, 0.0]}
-    assert classical.count(found, spatial, 0.5, diameter_um=101)["n_nuclei"].tolist() == [3, 1, 0]
+    assert classical.count(found, spatial, 0.5, 101)["n_nuclei"].tolist() == [3, 1, 0]
+
+
+def test_a_square_takes_the_corners_that_its_disc_leaves_out():
+    """At 0.5 um/px half a square of 100 um is 100 px: (90, 90) lies in it and 127 px from the centre."""
+    found = pd.DataFrame({"x": [0, 90, 101.0], "y": [0, 90, 0.0], "area_um2": 10.0})
+    spatial = np.array([[0, 0], [500, 500.0]])
+    assert classical.count_in_squares(found, spatial, 0.5, 100).tolist() == [2, 0]
+    assert classical.count(found, spatial, 0.5, 100)["n_nuclei"].tolist() == [1, 0]
 
 
 def test_no_nuclei_and_no_spots_are_counted_too():
     none = pd.DataFrame({"x": [], "y": [], "area_um2": []})
-    assert classical.count(none, np.zeros((2, 2)), 0.5).to_numpy().tolist() == [[0, 0], [0, 0]]
+    assert classical.count(none, np.zeros((2, 2)), 0.5, 100).to_numpy().tolist() == [[0, 0], [0, 0]]
     for no_spots in ([], np.empty((0, 2))):
-        table = classical.count(none, no_spots, 0.5)
+        table = classical.count(none, no_spots, 0.5, 100)
         assert list(table) == ["n_nuclei", "nuclei_area_um2"] and len(table) == 0
 
 
@@ -169,6 +177,6 @@ def test_a_real_section_has_more_nuclei_where_more_molecules_were_captured(her2s
     spatial = spots[["pixel_x", "pixel_y"]].to_numpy()
     [path] = (her2st_root / "data/ST-imgs/C/C3").glob("*.jpg")
     read = partial(images.region, images.open(path, 0.688))
-    table = classical.count(classical.detect_section(read, spatial, 0.688), spatial, 0.688).set_index(spots.index)
+    table = classical.count(classical.detect_section(read, spatial, 0.688), spatial, 0.688, 100).set_index(spots.index)
     assert 20 < table["n_nuclei"].median() < 60
     assert 0.4 < table["n_nuclei"].corr(depth, method="spearman") < 0.8

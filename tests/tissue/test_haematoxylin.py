@@ -55,7 +55,7 @@ def test_sharpness_falls_with_blur_and_not_with_the_stain():
     blurred = np.round(gaussian_filter(image.astype(float), (3, 3, 0))).astype(np.uint8)
     pale = np.round(255 * (image / 255) ** 0.5).astype(np.uint8)
     sharp, soft, faint = (
-        haematoxylin.sharpness(reader_of(each), [[101, 101]], 0.5)[0] for each in (image, blurred, pale)
+        haematoxylin.sharpness(reader_of(each), [[101, 101]], 0.5, 100)[0] for each in (image, blurred, pale)
     )
     assert soft < 0.85 * sharp
     assert faint == pytest.approx(sharp, rel=0.1)

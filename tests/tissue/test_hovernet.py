@@ -94,9 +94,8 @@ def test_each_drawn_nucleus_is_found_once_where_it_is(perfect, weights, tmp_path
     monkeypatch.setattr(hovernet, "_cover", lambda spots, width: cover(spots, width if together else 0))
     image, truth, kinds = drawn(mpp, 260)
     spatial = np.array([[95, 95], [165, 100], [100, 170], [215, 215]]) / mpp
-    found = hovernet.detect_section(
-        reader_of(image, mpp), spatial, mpp, weights, size_um=100, device="cpu", folder=tmp_path
-    )
+    engine = hovernet.engine(MODEL, weights, "cpu")
+    found = hovernet.detect_section(reader_of(image, mpp), spatial, mpp, engine, size_um=100, folder=tmp_path)
     here = (np.abs(truth[:, None] - spatial) <= 50 / mpp).all(axis=2).any(axis=1)
     off, which = cKDTree(truth[here]).query(found[["x", "y"]])
     assert len(hovernet._windows(spatial * mpp, 100, 0.25, 164, 86)[1]) == (1 if together else 4)
@@ -117,7 +116,8 @@ def test_each_drawn_nucleus_is_found_once_where_it_is(perfect, weights, tmp_path
 
 def test_glass_has_no_nuclei(perfect, weights):
     glass = np.full((300, 300, 3), 255, np.uint8)
-    found = hovernet.detect_section(reader_of(glass, 0.688), np.array([[150, 150]]), 0.688, weights, device="cpu")
+    engine = hovernet.engine(MODEL, weights, "cpu")
+    found = hovernet.detect_section(reader_of(glass, 0.688), np.array([[150, 150]]), 0.688, engine)
     assert len(nuclei_files.as_table(found, "A1", "hovernet")) == 0
 
 
@@ -162,7 +162,7 @@ def test_a_file_that_carries_code_is_refused_and_its_code_not_run(tmp_path):
 
             torch.save({"conv0": Malicious(trace)}, path)
         with pytest.raises(ValueError, match=f"{name}: not a state dict that can be read without running code"):
-            hovernet.detect_section(None, np.zeros((1, 2)), 0.5, path)
+            hovernet.engine(MODEL, path, "cpu")
         assert not trace.exists()
 
 
@@ -207,9 +207,9 @@ def test_without_a_file_tiatoolbox_downloads_its_own_and_a_missing_network_is_na
 
     monkeypatch.setattr(tiatoolbox, "fetch_pretrained_weights", no_network)
     with pytest.raises(FileNotFoundError, match=f"weights of {MODEL} could not be downloaded .*no route"):
-        hovernet._engine(MODEL, None, "cpu", 1)
+        hovernet.engine(MODEL, None, "cpu", 1)
     monkeypatch.setattr(tiatoolbox, "fetch_pretrained_weights", lambda model: {MODEL: str(weights)}[model])
-    assert hovernet._engine(MODEL, None, "cpu", 1).ioconfig.patch_output_shape == [164, 164]
+    assert hovernet.engine(MODEL, None, "cpu", 1).ioconfig.patch_output_shape == [164, 164]
 
 
 def test_each_model_of_tiatoolbox_has_its_licence_and_another_is_refused():
@@ -218,7 +218,7 @@ def test_each_model_of_tiatoolbox_has_its_licence_and_another_is_refused():
     known = rcParam["pretrained_model_info"]
     assert set(hovernet.LICENCES) == {name for name in known if name.startswith("hovernet_")}
     with pytest.raises(ValueError, match="unknown model 'resnet18'"):
-        hovernet.detect_section(None, np.zeros((1, 2)), 0.5, model="resnet18")
+        hovernet.engine("resnet18")
 
 
 @pytest.mark.full
@@ -237,9 +237,8 @@ def test_the_real_network_runs_with_weights_of_its_architecture(tmp_path):
         network.decoder["np"].u0.conv.bias[0] += torch.median(maps[1] - maps[0])
     torch.save(network.state_dict(), tmp_path / "random.pth")
     spatial = np.array([[200.0, 200.0]])
-    found = hovernet.detect_section(
-        reader_of(image, 0.25), spatial, 0.25, tmp_path / "random.pth", size_um=30, device="cpu"
-    )
+    engine = hovernet.engine(MODEL, tmp_path / "random.pth", "cpu")
+    found = hovernet.detect_section(reader_of(image, 0.25), spatial, 0.25, engine, size_um=30)
     assert len(found)
     assert (np.abs(found[["x", "y"]] - 200) <= 60).all(axis=None)
     assert (found["area_um2"] > 0).all()

@@ -118,7 +118,7 @@ def test_detections_of_qupath_are_nuclei_and_its_annotations_regions(tmp_path):
 
 def test_points_count_as_nuclei_without_area(tmp_path):
     read = nuclei_files.read(geojson(tmp_path, feature("Point", [50, 50])), MPP)
-    counted = classical.count(read, np.array([[50.0, 50.0]]), MPP)
+    counted = classical.count(read, np.array([[50.0, 50.0]]), MPP, 100)
     assert counted["n_nuclei"].tolist() == [1] and counted["nuclei_area_um2"].isna().all()
 
 
@@ -171,9 +171,9 @@ def section():
     return spatial, pd.DataFrame(at.reshape(-1, 2), columns=["x", "y"]).assign(area_um2=40.0)
 
 
-def test_plausible_nuclei_raise_no_doubt(section):
+def test_plausible_nuclei_raise_no_warning(section):
     spatial, found = section
-    assert nuclei_files.doubts(found, spatial, MPP, 100) == []
+    assert nuclei_files.quality_warnings(found, spatial, MPP, 100) == []
 
 
 @pytest.mark.parametrize(
@@ -189,13 +189,13 @@ def test_plausible_nuclei_raise_no_doubt(section):
 def test_coordinates_in_other_units_are_named(section, spoil, reason):
     spatial, found = section
     found = found.assign(**dict(zip("xy", spoil(found[["x", "y"]].to_numpy()).T, strict=True)))
-    [doubt] = nuclei_files.doubts(found, spatial, MPP, 100)
-    assert reason in doubt
+    [warning] = nuclei_files.quality_warnings(found, spatial, MPP, 100)
+    assert reason in warning
 
 
-def test_more_nuclei_than_there_is_room_for_and_areas_of_no_nucleus_are_doubted(section):
+def test_more_nuclei_than_there_is_room_for_and_areas_of_no_nucleus_are_named(section):
     spatial, found = section
-    [doubt] = nuclei_files.doubts(pd.concat([found] * 30), spatial, MPP, 100)
-    assert "600 nuclei per spot" in doubt
-    [doubt] = nuclei_files.doubts(found.assign(area_um2=40 / MPP**2 / 0.05), spatial, MPP, 100)
-    assert "1.69e+03 um2" in doubt
+    [warning] = nuclei_files.quality_warnings(pd.concat([found] * 30), spatial, MPP, 100)
+    assert "600 nuclei per spot" in warning
+    [warning] = nuclei_files.quality_warnings(found.assign(area_um2=40 / MPP**2 / 0.05), spatial, MPP, 100)
+    assert "1.69e+03 um2" in warning

@@ -267,10 +267,9 @@ def kept(monkeypatch, slide, spatial, tmp_path):
     def encode(image="slide.jpg", encoder="mean_colour", mpp=0.7, **change):
         slide.asked.clear()
         asked = {"spatial": spatial, "sides": {"100um": 100.0}} | change
-        image, sides = tmp_path / image, asked.pop("sides")
-        features, names = of_patches.cached(
-            tmp_path / "cache", image, slide, asked.pop("spatial"), encoder, sides, mpp, **asked
-        )
+        at = asked.pop("spatial")
+        encoding = of_patches.Encoding(encoder, **asked)
+        features, names = of_patches.cached(tmp_path / "cache", tmp_path / image, slide, at, mpp, encoding)
         assert len(names) == features.shape[-1]
         return features, bool(slide.asked)
 

@@ -1,29 +1,19 @@
 """The report card of an audit as one HTML file that needs nothing else: words, tables, one figure."""
 
 import base64
-import html
 from collections.abc import Mapping
+from pathlib import Path
 
+import jinja2
 import pandas as pd
 
+from helpers.audit.flags import CHECKLIST, sentence
 from helpers.figures import judging, look
 
-STATE = {True: ("raised", "⚑"), False: ("clear", "✓"), None: ("not known", "?")}
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2rem; } img { max-width: 100%; }
-blockquote { border-left: 4px solid #0072b2; margin: 0; padding: .2rem 1rem; }
-table { border-collapse: collapse; display: block; overflow-x: auto; }
-th, td { text-align: left; padding: .25rem .8rem .25rem 0; vertical-align: top; }
-td { border-top: 1px solid #ccc; font-variant-numeric: tabular-nums; }
-.raised { color: #a33c00; font-weight: 700; } .clear { color: #00543d; } .not-known { color: #555; }
-"""
+TEMPLATE = Path(__file__).with_name("card.html")
+STATES = {True: ("raised", "⚑"), False: ("clear", "✓"), None: ("not known", "?")}
 COLUMNS = {
-    "section": "section",
-    "space": "space",
     "pcc": "PCC-{k}",
-    "ceiling": "ceiling",
-    "chance": "chance",
     "chance_95": "95 % of chance",
     "p": "p (spatial)",
     "nuclei": "nuclei alone",
@@ -31,38 +21,29 @@ COLUMNS = {
     "depth": "depth alone",
     "excess": "excess over nuclei",
     "twin": "depth-only twin",
+    "composition_chance_95": "95 % of chance, composition",
 }
 
 
-def page(report: Mapping, title: str, sentence: str, checklist: list[tuple[str, str | None]]) -> str:
-    """The whole page. `report` is what `audit.assess` returns; `checklist` pairs a question with the flag behind it."""
+def page(report: Mapping, title: str) -> str:
+    """The whole page; `report` is what `audit.assess` returns. Whatever it says is escaped."""
     k = report["summary"]["k"]
-    flags = {flag["flag"]: flag for flag in report["flags"]}
-    parts = [
-        f"<h1>{html.escape(title)}</h1>",
-        f"<blockquote id='sentence'><p>{html.escape(sentence)}</p></blockquote>",
-        "<h2 id='flags'>Flags</h2>",
-        _flags(report["flags"]),
-        f"<h2 id='scores'>Scores: PCC-{k} in every space</h2>",
-        f"<img alt='PCC-{k} of each section, with floors, chance and ceiling' src='{_figure(report, k)}'>",
-        _table(by_section(report, k), k),
-        "<p>Predictions are taken to another space by way of counts; nothing measured on a spot enters. "
-        "The ceiling is the mean noise ceiling of the same genes, chance the score of spatially randomized "
-        "predictions, the floors straight lines on one number per spot. Depth is measured on the spot: an oracle.</p>",
-        "<h2 id='partial'>What is left given nuclei and depth</h2>",
-        _table(partial_by_section(report), k),
-        "<p>Median over genes of Pearson's r between measured and predicted, plain and partial. "
-        "Depth is that of all other genes. Where depth is biology too, adjusting for it takes away more than bias.</p>",
-        "<h2 id='checklist'>A reviewer's checklist</h2>",
-        _checklist(checklist, flags),
-    ]
-    if report["remarks"]:
-        items = "".join(f"<li>{html.escape(remark)}</li>" for remark in report["remarks"])
-        parts.append(f"<h2 id='remarks'>Remarks on the input</h2><ul>{items}</ul>")
-    return (
-        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{html.escape(title)}</title>"
-        f"<meta name='viewport' content='width=device-width'><style>{STYLE}</style></head>"
-        f"<body>{''.join(parts)}</body></html>\n"
+    names = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    names.filters |= {"number": number, "anchor": lambda name: name.replace(" ", "-")}
+    return names.from_string(TEMPLATE.read_text()).render(
+        title=title,
+        sentence=sentence(report["summary"]),
+        k=k,
+        named=COLUMNS,
+        states=STATES,
+        flags=report["flags"],
+        raised={flag["flag"]: flag["raised"] for flag in report["flags"]},
+        figure=figure(report, k),
+        scores=by_section(report, k),
+        skills=report["skills"].drop(columns="k"),
+        partial=partial_by_section(report),
+        checklist=CHECKLIST,
+        remarks=report["remarks"],
     )
 
 
@@ -80,47 +61,21 @@ def by_section(report: Mapping, k: int) -> pd.DataFrame:
 
 def partial_by_section(report: Mapping) -> pd.DataFrame:
     """Median over genes of the plain and the partial correlations, a row a section and space."""
-    by = (
-        report["partial"].groupby(["section", "space", "given"], sort=False)[["r", "partial"]].median().unstack("given")
-    )
-    table = by["partial"].add_prefix("given ")
-    table.insert(0, "plain", by["r"].iloc[:, 0])
-    return table.rename_axis(columns=None).reset_index()
+    table = report["partial"]
+    by = table.groupby(["section", "space", "given"], sort=False)[["r", "partial"]].median().unstack("given")
+    shown = by["partial"].add_prefix("given ")
+    shown.insert(0, "plain", by["r"].iloc[:, 0])
+    return shown.rename_axis(columns=None).reset_index()
 
 
-def _table(table: pd.DataFrame, k: int) -> str:
-    named = table.rename(columns={name: words.format(k=k) for name, words in COLUMNS.items()})
-    return named.to_html(index=False, border=0, float_format=lambda value: f"{value:.3f}", na_rep="–")
+def number(cell: object) -> str:
+    """A cell of a table: numbers to three digits, a dash where there is none."""
+    if isinstance(cell, float):
+        return "–" if pd.isna(cell) else f"{cell:.3f}"
+    return str(cell)
 
 
-def _flags(flags: list[dict]) -> str:
-    rows = []
-    for flag in flags:
-        words, sign = STATE[flag["raised"]]
-        advice = f"<br><i>{html.escape(flag['advice'])}</i>" if flag["raised"] is not False else ""
-        cells = [
-            f"<td class='{words.replace(' ', '-')}'>{sign}&nbsp;{words}</td>",
-            f"<td><b>{html.escape(flag['flag'])}</b></td>",
-            f"<td>{html.escape(flag['evidence'])}{advice}</td>",
-        ]
-        rows.append(f"<tr id='{_anchor(flag['flag'])}'>{''.join(cells)}</tr>")
-    return f"<table><tbody>{''.join(rows)}</tbody></table>"
-
-
-def _checklist(checklist: list[tuple[str, str | None]], flags: Mapping[str, dict]) -> str:
-    rows = []
-    for question, flag in checklist:
-        answer = (
-            f"<a href='#{_anchor(flag)}'>{STATE[flags[flag]['raised']][0]}</a>" if flag else "for the authors to say"
-        )
-        rows.append(f"<li>{html.escape(question)} {answer}</li>")
-    return f"<ol>{''.join(rows)}</ol>"
-
-
-def _anchor(flag: str) -> str:
-    return html.escape(flag.replace(" ", "-"))
-
-
-def _figure(report: Mapping, k: int) -> str:
+def figure(report: Mapping, k: int) -> str:
+    """The scores in every space beside their floors, as the address of a PNG that holds itself."""
     picture = look.png(lambda ax: judging.scores_and_floors(ax, by_section(report, k), k), 8, 4.2)
     return "data:image/png;base64," + base64.b64encode(picture).decode()

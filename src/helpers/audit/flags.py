@@ -1,6 +1,7 @@
 """What a reviewer would ask of predictions: one function a flag, and the sentence to paste."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -8,91 +9,150 @@ import pandas as pd
 from helpers.audit.summary import FLOORS, headline
 from helpers.scores import paired
 
-pass
 RECOGNIZED = 0.999  # correlation above which a given target is the same as one of ours
 
 
+class Evidence(NamedTuple):
+    """What flags are judged by: the headline, its rows by section on real counts and on the twin, and what was said."""
+
+    summary: Mapping
+    own: pd.DataFrame
+    twin: pd.DataFrame
+    target: tuple[dict | None, str]
+    panel_chosen_on: str
+
+
 def flags(report: Mapping, panel_chosen_on: str) -> list[dict]:
-    """What a reviewer would ask, each raised (True), not raised (False) or not to be told from the input (None)."""
-    summary, k = report["summary"], report["summary"]["k"]
-    found = []
+    """Every flag: its name, raised (True), not raised (False) or not to be told (None), the evidence and an advice."""
+    summary = report["summary"]
+    own, twin = (headline(report[table], summary["space"]).set_index("section") for table in ("scores", "twin"))
+    evidence = Evidence(summary, own, twin, target_in_words(report["targets"]), panel_chosen_on)
+    return [
+        dict(zip(("flag", "raised", "evidence", "advice"), (name, *of(evidence), advice), strict=True))
+        for name, of, advice in FLAGS
+    ]
 
-    def flag(name: str, raised: bool | None, evidence: str, advice: str) -> None:
-        found.append({"flag": name, "raised": raised, "evidence": evidence, "advice": advice})
 
-    def over(score: float, other: float) -> bool | None:
-        return None if np.isnan([score, other]).any() else bool(score > other)
-
+def beaten_by_one_number(case: Evidence) -> tuple[bool | None, str]:
+    """Whether nuclei, stain or depth alone score more than the model."""
+    summary = case.summary
     known = {floor: summary[floor] for floor in FLOORS if summary[floor] is not None}
     oracle = {"depth": " (measured on the spot: an oracle)"}
-    words = "; ".join(f"{floor} alone {value:.3f}{oracle.get(floor, '')}" for floor, value in known.items())
-    flag(
-        "beaten by one number per spot",
-        over(max(known.values()), summary["pcc"]),
-        f"PCC-{k} {summary['pcc']:.3f} in its own space; {words}"
-        + ("" if "nuclei" in known else "; neither the nuclei nor an image was given"),
-        "report the excess over these floors, not the score alone",
-    )
-    twin, own = (headline(report[table], summary["space"]).set_index("section") for table in ("twin", "scores"))
-    skilled = twin["pcc"] > twin["chance_95"]
-    flag(
-        "skill on the depth-only twin",
+    alone = "; ".join(f"{floor} alone {value:.3f}{oracle.get(floor, '')}" for floor, value in known.items())
+    missing = "" if "nuclei" in known else "; neither the nuclei nor an image was given"
+    scores = [*known.values(), summary["pcc"]]
+    raised = None if np.isnan(scores).any() else bool(max(known.values()) > summary["pcc"])
+    return raised, f"PCC-{summary['k']} {summary['pcc']:.3f} in its own space; {alone}{missing}"
+
+
+def skill_on_twin(case: Evidence) -> tuple[bool | None, str]:
+    """Whether it scores above chance where spots differ in depth alone, in more than half of the sections."""
+    twin, skilled = case.twin, case.twin["pcc"] > case.twin["chance_95"]
+    return (
         None if twin["pcc"].isna().all() else bool(skilled.mean() > 0.5),
-        f"on counts redrawn so that spots differ in depth alone, PCC-{k} is {twin['pcc'].median():.3f} "
-        f"(chance {twin['chance_95'].median():.3f}, on the real counts {own['pcc'].median():.3f}); above chance in "
+        f"on counts redrawn so that spots differ in depth alone, PCC-{case.summary['k']} is "
+        f"{twin['pcc'].median():.3f} (chance {twin['chance_95'].median():.3f}, on the real counts "
+        f"{case.own['pcc'].median():.3f}); above chance in "
         f"{skilled.sum()} of {len(skilled)} sections",
+    )
+
+
+def no_better_than_chance(case: Evidence) -> tuple[bool | None, str]:
+    """Whether it scores above chance in fewer than half of the sections."""
+    above = case.own["pcc"] > case.own["chance_95"]
+    return (
+        None if case.own["pcc"].isna().all() else bool(above.mean() < 0.5),
+        f"above 95 % of spatially randomized predictions in {above.sum()} of {len(above)} sections",
+    )
+
+
+def panel_chosen_with_test(case: Evidence) -> tuple[bool | None, str]:
+    """Whether the held-out section took part in choosing the genes, as stated."""
+    raised = {"all": True, "training": False, "unknown": None}[case.panel_chosen_on]
+    return raised, f"genes chosen on: {case.panel_chosen_on}, as stated"
+
+
+def target_smoothed(case: Evidence) -> tuple[bool | None, str]:
+    """Whether the target given is one that we know, averaged over neighbouring spots."""
+    known, words = case.target
+    return known and known["smoothed"], words
+
+
+def library_of_panel(case: Evidence) -> tuple[bool | None, str]:
+    """Whether the target given divides by the sum over the panel."""
+    known, words = case.target
+    return known and known["library"] == "panel", words
+
+
+def genes_without_score(case: Evidence) -> tuple[bool | None, str]:
+    """Whether some gene has no correlation."""
+    n = int(case.own["n_undefined"].max())
+    return n > 0, f"up to {n} genes of a section are constant, in the prediction or as measured: no correlation"
+
+
+def too_few_patients(case: Evidence) -> tuple[bool | None, str]:
+    """Whether patients are too few for a test; patients that are not known are no more than the sections."""
+    n_patients, n_sections = case.summary["n_patients"], case.summary["n_sections"]
+    raised = True if (n_patients or n_sections) < paired.MIN_PATIENTS else False if n_patients else None
+    return raised, f"sections: {n_sections}, patients: {n_patients or 'not known'}"
+
+
+# Name, function, advice where it is raised or open. A new flag is one entry here.
+FLAGS: tuple[tuple[str, Callable[[Evidence], tuple[bool | None, str]], str], ...] = (
+    (
+        "beaten by one number per spot",
+        beaten_by_one_number,
+        "report the excess over these floors, not the score alone",
+    ),
+    (
+        "skill on the depth-only twin",
+        skill_on_twin,
         "score in a space that is free of depth as well, and show this number",
-    )
-    above = own["pcc"] > own["chance_95"]
-    flag(
+    ),
+    (
         "no better than chance",
-        None if own["pcc"].isna().all() else bool(above.mean() < 0.5),
-        f"above 95 % of spatially randomized predictions in {above.sum()} of {len(own)} sections",
+        no_better_than_chance,
         "nothing else on this card says anything about such predictions",
-    )
-    flag(
+    ),
+    (
         "panel chosen with the test section",
-        {"all": True, "training": False, "unknown": None}[panel_chosen_on],
-        f"genes chosen on: {panel_chosen_on}, as stated",
+        panel_chosen_with_test,
         "choose the genes from training sections, or say that the test section took part",
-    )
-    known, said = _target(report["targets"])
-    flag(
+    ),
+    (
         "target smoothed",
-        known and known["smoothed"],
-        said,
+        target_smoothed,
         "score against the counts as measured; smoothing lends a spot its neighbours' values",
-    )
-    flag(
+    ),
+    (
         "library size over the panel only",
-        known and known["library"] == "panel",
-        said,
+        library_of_panel,
         "divide by all genes of a spot; the sum over a panel is itself biology",
-    )
-    undefined = int(own["n_undefined"].max())
-    flag(
+    ),
+    (
         "genes without a score",
-        undefined > 0,
-        f"up to {undefined} genes of a section are constant, in the prediction or as measured: no correlation",
+        genes_without_score,
         "say how many genes were left out, and why",
-    )
-    # Patients that are not known are no more than the sections.
-    most = summary["n_patients"] or summary["n_sections"]
-    flag(
+    ),
+    (
         "too few patients for a test",
-        True if most < paired.MIN_PATIENTS else False if summary["n_patients"] else None,
-        f"sections: {summary['n_sections']}, patients: {summary['n_patients'] or 'not known'}",
+        too_few_patients,
         f"with fewer than {paired.MIN_PATIENTS} patients give the values of each section and no p",
-    )
-    return found
+    ),
+)
 
 
-def _or_undefined(score: float) -> str:
-    """A prediction of depth alone is constant once depth is divided out: it has no correlation."""
+def or_undefined(score: float) -> str:
+    """A score in words: a prediction of depth alone is constant once depth is divided out, and has none."""
     return "undefined (constant)" if np.isnan(score) else f"{score:.2f}"
 
 
-def _target(recognized: pd.DataFrame) -> tuple[dict | None, str]:
+def what_is_left(partial: float) -> str:
+    """A partial correlation in words; it is undefined where the covariates say all that the prediction does."""
+    return "nothing" if np.isnan(partial) else f"a correlation of {partial:.2f}"
+
+
+def target_in_words(recognized: pd.DataFrame) -> tuple[dict | None, str]:
     """What the target that the model was scored against is, where it was given and is one that we know, in words."""
     if not len(recognized):
         return None, "the target that the model was scored against was not given"
@@ -113,16 +173,16 @@ def sentence(summary: Mapping) -> str:
         f"({summary['n_spots']:,} spots, {summary['n_genes']} genes) the mean Pearson correlation of the {k} best "
         f"predicted genes is {summary['pcc']:.2f} in the space of {summary['space']} "
         f"({summary['pcc'] / summary['ceiling']:.0%} of the noise ceiling) and "
-        f"{_or_undefined(summary['residual_pcc'])} in that of Pearson residuals."
+        f"{or_undefined(summary['residual_pcc'])} in that of Pearson residuals."
     )
     if summary["nuclei"] is not None:
         parts.append(
             f"The number of nuclei alone reaches {summary['nuclei']:.2f}, an excess of "
             f"{summary['pcc'] - summary['nuclei']:+.2f}; "
-            f"the median gene keeps a correlation of {summary['given_both']:.2f} given nuclei and depth."
+            f"the median gene keeps {what_is_left(summary['given_both'])} given nuclei and depth."
         )
     else:
-        parts.append(f"The median gene keeps a correlation of {summary['given_depth']:.2f} given sequencing depth.")
+        parts.append(f"The median gene keeps {what_is_left(summary['given_depth'])} given sequencing depth.")
     parts.append(f"On counts in which spots differ in depth alone it reaches {summary['twin']:.2f}.")
     return " ".join(parts)
 

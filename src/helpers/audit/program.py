@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,13 +14,12 @@ from anndata import AnnData
 from helpers import schema, store
 from helpers.audit import card, predictions
 from helpers.audit.assess import assess
-from helpers.audit.flags import CHECKLIST, sentence
-from helpers.cohort import config as cohort_config
+from helpers.audit.flags import sentence
+from helpers.cohort import config as configs
 from helpers.cohort import images, layouts, sections
-from helpers.targets import spaces
+from helpers.models import backbones
+from helpers.targets import normalization
 from helpers.tissue import classical, haematoxylin, nuclei_files
-
-# From the command line -------------------------------------------------------------------------------------------
 
 
 def read_section(pattern: str, name: str, counts_layer: str | None, gene_names: str | None) -> AnnData:
@@ -28,7 +27,13 @@ def read_section(pattern: str, name: str, counts_layer: str | None, gene_names: 
     path = Path(pattern.format(section=name))
     if path.suffix != ".h5ad":
         raise ValueError(f"{path}: counts are read from .h5ad; for another layout give a config as --cohort")
-    return layouts.h5ad(path.parent, path.stem, counts_layer, gene_names)
+    if path.is_file() and not (counts_layer or gene_names):
+        section = store.read_section(path)
+        if schema.COUNTS in section.layers and schema.LATTICE in section.obsm:
+            return schema.check_section(section)  # a section file of this project
+    found = layouts.h5ad(path.parent, path.stem, counts_layer, gene_names)
+    found.spots.uns |= {"patient": found.patient, "spot_um": found.spot_um}
+    return found.spots
 
 
 def add_nuclei(section: AnnData, path: Path) -> None:
@@ -87,9 +92,22 @@ def named_by(pattern: str) -> dict[str, Path]:
     return {name[len(start) : len(name) - len(after)]: path for path, name in names.items()}
 
 
+def read_cohort(
+    names: Iterable[str], counts: str, cohort: str, counts_layer: str = "", gene_names: str = ""
+) -> dict[str, AnnData]:
+    """The sections of these names, from h5ad files named by the pattern `counts` or by the config `cohort`."""
+    if bool(counts) == bool(cohort):
+        raise ValueError("give the counts one way: --counts pattern of h5ad files, or --cohort config")
+    if not cohort:
+        return {name: read_section(counts, name, counts_layer or None, gene_names or None) for name in names}
+    known = {"target": list(normalization.TARGETS), "backbone": list(backbones.BACKBONES)}
+    readers = configs.readers(configs.load(cohort, known))
+    return {name: sections.read(name=name, **readers, embedded=images.embedded_mpp) for name in names}
+
+
 def main(
     predicted: Annotated[str, typer.Option("--predictions", help="predictions/{section}.csv, .parquet, .h5ad or .npz")],
-    space: Annotated[str, typer.Option(help=f"what was predicted: {', '.join(spaces.SPACES)}")],
+    space: Annotated[str, typer.Option(help=f"what was predicted: {', '.join(normalization.TARGETS)}")],
     counts: Annotated[str, typer.Option(help="raw counts of all genes, counts/{section}.h5ad")] = "",
     cohort: Annotated[str, typer.Option(help="or a config that names the cohort, config/her2st.yaml")] = "",
     counts_layer: Annotated[str, typer.Option(help="layer of the h5ad that holds raw counts")] = "",
@@ -109,48 +127,45 @@ def main(
     draws: Annotated[int, typer.Option(help="spatially randomized predictions behind each chance level")] = 199,
 ) -> None:
     """Audit predictions of gene expression from H&E: a report card (HTML) and its numbers (JSON)."""
+    # As many parameters as the program has options: typer reads them off this signature.
     try:
-        files = named_by(predicted)
-        known = {name: predictions.read(path) for name, path in files.items()}
-        if bool(counts) == bool(cohort):
-            raise ValueError("give the counts one way: --counts pattern of h5ad files, or --cohort config")
-        if cohort:
-            readers = cohort_config.readers(cohort_config.load(cohort))
-            read = {name: sections.read(name=name, **readers, embedded=images.embedded_mpp) for name in known}
-        else:
-            read = {name: read_section(counts, name, counts_layer or None, gene_names or None) for name in known}
-        for name, section in read.items() if nuclei else ():
-            add_nuclei(section, Path(nuclei.format(section=name)))
+        known = {name: predictions.read(path) for name, path in named_by(predicted).items()}
+        read = read_cohort(known, counts, cohort, counts_layer, gene_names)
         for name, section in read.items():
-            if path := image.format(section=name) or (cohort and section.uns["image"]):
-                add_image(section, Path(path), mpp, spot_um)
+            if nuclei:
+                add_nuclei(section, Path(nuclei.format(section=name)))
+            picture = image.format(section=name) or (section.uns["image"] if cohort else "")
+            if picture:
+                add_image(section, Path(picture), mpp, spot_um)
         targets = {name: predictions.read(target.format(section=name)) for name in known} if target else None
         report = assess(read, known, space, targets, panel_chosen_on, draws)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from None
     write(report, out, title)
-    print(sentence(report["summary"]))
-    for flag in report["flags"]:
-        if flag["raised"]:
-            print(f"- {flag['flag']}: {flag['evidence']}")
+    print(in_words(report))
     print(f"The report card: {(out / 'audit.html').resolve()}")
 
 
-def plain(report: Mapping) -> dict:
-    """The report as JSON can hold it: tables as lists of rows."""
+def in_words(report: Mapping) -> str:
+    """The sentence to paste, the flags that are raised, and the remarks on the input."""
+    raised = [f"- {flag['flag']}: {flag['evidence']}" for flag in report["flags"] if flag["raised"]]
+    return "\n".join([sentence(report["summary"]), *raised, *(f"- remark: {remark}" for remark in report["remarks"])])
+
+
+def plain(report: Mapping, title: str) -> dict:
+    """The report as JSON can hold it: tables as lists of rows, and what the card says besides."""
     tables = {key: value for key, value in report.items() if isinstance(value, pd.DataFrame)}
     summary = {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in report["summary"].items()}
     return (
-        dict(report)
+        {"title": title, "sentence": sentence(report["summary"])}
+        | dict(report)
         | {"summary": summary}
-        | {key: json.loads(table.to_json(orient="records", double_precision=5)) for key, table in tables.items()}
+        | {key: json.loads(table.to_json(orient="records", double_precision=10)) for key, table in tables.items()}
     )
 
 
 def write(report: Mapping, folder: Path, title: str) -> None:
     """Leave audit.html, which needs nothing else, and audit.json, which holds every number of it."""
-    said = sentence(report["summary"])
-    store.write_json({"title": title, "sentence": said} | plain(report), folder / "audit.json")
-    with store.atomic(folder / "audit.html") as partial_page:
-        partial_page.write_text(card.page(report, title, said, CHECKLIST))
+    store.write_json(plain(report, title), folder / "audit.json")
+    store.write_text(card.page(report, title), folder / "audit.html")

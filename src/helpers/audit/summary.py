@@ -9,17 +9,17 @@ K = 50  # of the flags
 FLOORS = ("nuclei", "haematoxylin", "depth")
 
 
-def summarize(report: Mapping, held: Mapping[str, AnnData], n_genes: int, space: str) -> dict:
-    """The numbers of the headline: medians over sections in the model's own space."""
+def summarize(report: Mapping, sections: Mapping[str, AnnData], space: str) -> dict:
+    """The numbers of the headline: medians over sections in the model's own space; None where nothing is known."""
     own = headline(report["scores"], space)
     k = int(own["k"].iloc[0])
-    patients = {patient_of(section) for section in held.values()}
+    patients = {patient_of(section) for section in sections.values()}
     row = {
         "space": space,
-        "n_sections": len(held),
+        "n_sections": len(sections),
         "n_patients": len(patients - {""}) or None,
-        "n_spots": int(sum(section.n_obs for section in held.values())),
-        "n_genes": n_genes,
+        "n_spots": int(sum(section.n_obs for section in sections.values())),
+        "n_genes": report["partial"]["gene"].nunique(),
         "k": k,
         "pcc": own["pcc"].median(),
         "ceiling": own["ceiling"].median(),
@@ -32,12 +32,16 @@ def summarize(report: Mapping, held: Mapping[str, AnnData], n_genes: int, space:
     left = report["partial"].query("space == @space").groupby(["given", "section"])["partial"].median()
     for given in ("nuclei", "depth", "both"):
         row[f"given_{given}"] = left[given].median() if given in left else None
+    row["library_skill"] = report["skills"]["library"].median()
+    row["composition_skill"] = report["skills"]["composition"].median()
+    row["composition_skill_chance_95"] = report["skills"]["composition_chance_95"].median()
     row["residual_pcc"] = headline(report["scores"], "pearson_residual")["pcc"].dropna().median()
     row["twin"] = headline(report["twin"], space)["pcc"].median()
     return row
 
 
 def patient_of(section: AnnData) -> str:
+    """The patient of a section; "" where it is not known."""
     return str(section.obs["patient"].iloc[0] if "patient" in section.obs else section.uns.get("patient", ""))
 
 

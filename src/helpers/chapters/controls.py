@@ -1,8 +1,264 @@
-"""Twins of sections with a known answer: what scores say of counts in which only depth, or only composition, varies."""
+"""Twins of sections with a known answer: what scores say of counts in which only depth, or only composition, varies.
 
+A table of scores has a row per score: what was scored, `twin` (one of TWINS), PCC-k in a column `pcc_<k>`, and
+`chance_95`, the 95 % point of its spatial null.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+
+import numpy as np
 import pandas as pd
+from anndata import AnnData
 
-from helpers.labels import label
+from helpers.chapters import simulated
+from helpers.cohort import simulate
+from helpers.labels import counted, label
+from helpers.models import backbones
+from helpers.schema import COUNTS, LATTICE, MEASURED, PREDICTED
+from helpers.scores import spatial, top_genes
+from helpers.targets import genes as gene_panels
+from helpers.targets import normalization, twins
+
+TWINS = ("real", "depth_only", "equal_depth")  # the first is the section as it was measured
+SHALLOW = 0.1  # quantile of a section's depths to which the equal-depth twin is thinned
+KEYS = ["section", "split", "target", "backbone"]
+COUPLINGS = {1.0: "Depth follows the nuclei", 0.0: "Depth does not follow the nuclei"}  # of the simulated cohort
+
+Twins = Mapping[str, Mapping[str, AnnData]]  # kind of TWINS -> section -> its spots and genes, with targets
+
+# Twins and their targets ----------------------------------------------------------------------------------------
+
+
+def twin_of(section: AnnData, kind: str, seed: int = 0) -> AnnData:
+    """The section with the counts of one of TWINS: all genes, and the spots that the twin keeps.
+
+    The equal-depth twin holds the section's lowest tenth of depths in every spot, and drops the shallower ones.
+    """
+    if kind not in TWINS:
+        raise ValueError(f"twin {kind!r} is not one of {', '.join(TWINS)}")
+    if kind == "real":
+        return section
+    counts, rng = section.layers[COUNTS], np.random.default_rng(seed)
+    if kind == "depth_only":
+        return twins.as_twin(section, twins.depth_only(counts, rng))
+    depth = max(1, int(np.quantile(section.obs["total_counts"], SHALLOW)))
+    return twins.as_twin(section, *twins.equal_depth(counts, depth, rng))
+
+
+def twins_with_targets(sections: Mapping[str, AnnData], genes: Sequence[str], targets: Sequence[str]) -> Twins:
+    """Every section as each of TWINS, with its targets: kind -> section -> AnnData of those genes."""
+    return {
+        kind: {
+            name: simulated.with_targets(twin_of(section, kind), genes, targets) for name, section in sections.items()
+        }
+        for kind in TWINS
+    }
+
+
+def equal_depths(thinned: Mapping[str, AnnData], sections: Mapping[str, AnnData]) -> pd.DataFrame:
+    """Of each equal-depth twin the molecules of a spot (depth) and the share of the section's spots kept (kept)."""
+    rows = {
+        name: {"depth": twin.obs["total_counts"].iloc[0], "kept": twin.n_obs / sections[name].n_obs}
+        for name, twin in thinned.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+# Scores ---------------------------------------------------------------------------------------------------------
+
+
+def pcc_with_chance(
+    measured: np.ndarray, predicted: np.ndarray, basis: np.ndarray, k: int, n_draws: int = 199
+) -> tuple[float, float, np.ndarray]:
+    """PCC-k, the 95 % point of its spatial null, and the r of each gene.
+
+    Both arrays are spots x genes, `basis` is the `moran_basis` of the spots. The null is PCC-k of maps as smooth as
+    the predictions that lie elsewhere, each draw with its own k best genes. NaN where fewer than k genes have an r.
+    """
+    pcc, drawn = spatial.null_correlations(measured, predicted, basis, n_draws=n_draws)
+    chance = [top_genes.pcc_at_k(draw, k) for draw in drawn.T]
+    return top_genes.pcc_at_k(pcc, k), float(np.quantile(chance, 0.95)), pcc
+
+
+def score(measured: np.ndarray, predicted: np.ndarray, lattice: np.ndarray, k: int, n_draws: int = 199) -> dict:
+    """`pcc_<k>` and `chance_95` of a prediction, spots x genes, of spots that lie at `lattice`."""
+    value, chance, _ = pcc_with_chance(measured, predicted, spatial.moran_basis(lattice), k, n_draws)
+    return {f"pcc_{k}": value, "chance_95": chance}
+
+
+def score_on_twins(prediction: AnnData, sections: Twins, k: int, n_draws: int = 199) -> pd.DataFrame:
+    """A prediction as it is against each of TWINS of the section it was made for: a row each, with its seed.
+
+    Spots that a twin lacks are left out of the prediction.
+    """
+    metadata = {name: prediction.uns[name] for name in (*KEYS, "seed")}
+    rows = []
+    for kind in TWINS:
+        twin = sections[kind][metadata["section"]][:, prediction.var_names]
+        measured = normalization.clip(twin.layers[metadata["target"]], metadata["target"])
+        predicted = prediction[twin.obs_names].layers[PREDICTED]
+        rows.append(metadata | {"twin": kind} | score(measured, predicted, twin.obsm[LATTICE], k, n_draws))
+    return pd.DataFrame(rows)
+
+
+def score_kept(
+    predictions: Iterable[AnnData], sections: Twins, targets: Sequence[str], k: int, n_draws: int = 199
+) -> pd.DataFrame:
+    """Every prediction by `score_on_twins`, means over seeds; trained models first, floors behind, targets in order."""
+    scores = pd.concat([score_on_twins(prediction, sections, k, n_draws) for prediction in predictions])
+    means = scores.groupby([*KEYS, "twin"], sort=False)[[f"pcc_{k}", "chance_95"]].mean().reset_index()
+    place = {name: i for i, name in enumerate(["stem", "ridge", *targets])}
+    by = ["backbone", "target"]
+    return means.sort_values(by, key=lambda names: names.map(place), kind="stable", ignore_index=True)
+
+
+def score_refitted(
+    sections: Twins,
+    targets: Sequence[str],
+    splits: Sequence[str],
+    panels: Mapping[str, Sequence[str]],
+    k: int,
+    n_draws: int = 199,
+) -> pd.DataFrame:
+    """Ridge, fitted on each of TWINS of the training sections and scored on the same kind of the held-out one.
+
+    `panels` holds the genes to predict in each section.
+    """
+    clip, rows = normalization.clip, []
+    for kind, name, target, split in product(TWINS, panels, targets, splits):
+        held = backbones.predict(sections[kind], name, target, "ridge", split, panels[name], clip)
+        metadata = {"section": name, "split": split, "twin": kind, "target": target, "backbone": "ridge"}
+        scores = score(held.layers[MEASURED], held.layers[PREDICTED], held.obsm[LATTICE], k, n_draws)
+        rows.append(metadata | scores)
+    return pd.DataFrame(rows)
+
+
+def flag(scores: pd.DataFrame, keys: Sequence[str], k: int) -> pd.DataFrame:
+    """Each score beside its own on real counts (on_real); flagged: above chance where only depth varies.
+
+    `keys` name a score but for its twin.
+    """
+    real = scores[scores["twin"] == "real"].rename(columns={f"pcc_{k}": "on_real"})
+    scores = scores.merge(real[[*keys, "on_real"]], how="left", on=keys)
+    return scores.assign(flagged=(scores["twin"] == "depth_only") & (scores[f"pcc_{k}"] > scores["chance_95"]))
+
+
+def of_twins(scores: pd.DataFrame, k: int) -> pd.DataFrame:
+    """The rows of the twins alone, in the columns of the table that is kept."""
+    columns = ["section", "split", "twin", "target", "backbone", f"pcc_{k}", "chance_95", "on_real", "flagged"]
+    return scores.loc[scores["twin"] != "real", columns]
+
+
+def medians(scores: pd.DataFrame, k: int) -> pd.DataFrame:
+    """Median over sections of each backbone and target on each of TWINS, chance on the depth-only one, and flags.
+
+    `flagged` is text: in how many of the sections.
+    """
+    keys = ["backbone", "target"]
+    table = scores.pivot_table(f"pcc_{k}", keys, "twin", "median", sort=False)[list(TWINS)].rename_axis(columns=None)
+    groups = scores[scores["twin"] == "depth_only"].groupby(keys, sort=False)
+    table["chance"] = groups["chance_95"].median()
+    table["flagged"] = groups["flagged"].agg(lambda flags: f"{flags.sum()} of {len(flags)}")
+    return table
+
+
+# The simulated cohort -------------------------------------------------------------------------------------------
+
+
+def simulated_cohorts() -> dict[float, dict[str, AnnData]]:
+    """All sections of the toy cohort under each of COUPLINGS: by coupling, by name; composition is the same."""
+    profiles = simulate.gene_profiles()
+    return {
+        coupling: {n: simulated.section(n, depth, profiles, coupling) for n, depth in simulate.SECTIONS.items()}
+        for coupling in COUPLINGS
+    }
+
+
+def choose_panel(sections: Mapping[str, AnnData], size: int = 100) -> list[str]:
+    """The abundant and variable genes of the sections, as 07_normalization chooses them."""
+    return gene_panels.panel({name: gene_panels.statistics(section) for name, section in sections.items()}, size)
+
+
+def score_nuclei(
+    cohorts: Mapping[float, Mapping[str, AnnData]],
+    genes: Sequence[str],
+    targets: Sequence[str],
+    k: int,
+    n_draws: int = 199,
+) -> pd.DataFrame:
+    """The number of nuclei as the model, fitted and scored on each of TWINS of the sections; by coupling."""
+    rows = []
+    for coupling, sections in cohorts.items():
+        for kind, made in twins_with_targets(sections, genes, targets).items():
+            for name, target in product(made, targets):
+                held = backbones.predict(made, name, target, "nuclei", prepare=normalization.clip)
+                scores = score(held.layers[MEASURED], held.layers[PREDICTED], held.obsm[LATTICE], k, n_draws)
+                metadata = {"section": name, "twin": kind, "target": target, "backbone": "nuclei"}
+                rows.append({"coupling": coupling} | metadata | scores)
+    return pd.DataFrame(rows)
+
+
+# Sentences ------------------------------------------------------------------------------------------------------
+
+
+def depths_sentence(depths: pd.DataFrame, k: int) -> str:
+    """What the equal-depth twins are (Markdown); takes what `equal_depths` returns."""
+    depth, kept = depths["depth"], depths["kept"]
+    return (
+        f"Equal depths lie between {depth.min():,.0f} and {depth.max():,.0f} molecules; "
+        f"{kept.min():.0%} to {kept.max():.0%} of a section's spots are kept. Scores are PCC-{k}."
+    )
+
+
+def depth_skill_sentences(scores: pd.DataFrame, k: int) -> str:
+    """A line (Markdown) per backbone and target: its score where only depth varies beside that on real counts.
+
+    Takes what `flag` returns; only its rows on the depth-only twin count.
+    """
+    lines = []
+    on_twin = scores[scores["twin"] == "depth_only"]
+    for (backbone, target), part in on_twin.groupby(["backbone", "target"], sort=False):
+        value, real, chance = part[[f"pcc_{k}", "on_real", "chance_95"]].median()
+        beyond = f"{value / real:.0%} of" if real > 0 else "beside"
+        flagged = "**flagged**" if part["flagged"].mean() > 0.5 else "not flagged"
+        lines.append(
+            f"- `{backbone}`, {label(target)}: {value:.2f} where only depth varies, {beyond} the {real:.2f} on real "
+            f"counts (chance {chance:.2f}); {flagged}, {part['flagged'].sum()} of {counted(len(part), 'sections')}."
+        )
+    return "\n".join(lines)
+
+
+def refitted_sentence(scores: pd.DataFrame, k: int) -> str:
+    """How far targets lie apart on counts as measured and on each twin (Markdown), medians over sections."""
+    median = scores.pivot_table(f"pcc_{k}", "twin", "target", "median", sort=False)
+    gap = median.max(axis=1) - median.min(axis=1)
+    real = median.loc["real"]
+    best, worst = real.idxmax(), real.idxmin()
+    on_twin = {kind: ", ".join(f"{label(t)} {value:.2f}" for t, value in median.loc[kind].items()) for kind in TWINS}
+    return (
+        f"Median over sections. On the counts as measured the targets lie {gap['real']:.2f} apart, from {label(worst)} "
+        f"with {real[worst]:.2f} to {label(best)} with {real[best]:.2f}. Where all spots have the same depth they lie "
+        f"{gap['equal_depth']:.2f} apart ({on_twin['equal_depth']}). "
+        f"Where only depth varies: {on_twin['depth_only']}."
+    )
+
+
+def coupling_sentence(scores: pd.DataFrame, k: int) -> str:
+    """What counting nuclei scores where only depth varies, with depth coupled to nuclei and not (Markdown).
+
+    `scores` is what `flag` returns, with a column coupling (1 or 0).
+    """
+    only = scores[scores["twin"] == "depth_only"]
+    on, off = (only[only["coupling"] == coupling] for coupling in COUPLINGS)
+    coupled, uncoupled = (part.groupby("target", sort=False)[f"pcc_{k}"].median() for part in (on, off))
+    return (
+        "On the depth-only twin of the coupled cohort counting nuclei scores "
+        + ", ".join(f"{value:.2f} in {label(target)}" for target, value in coupled.items())
+        + f"; of the uncoupled one {', '.join(f'{value:.2f}' for value in uncoupled)}"
+        + f", above its chance in {off['flagged'].sum()} of {counted(len(off), 'scores')}, "
+        + "where one in twenty is expected."
+    )
 
 
 def remark(skill: pd.DataFrame) -> str:

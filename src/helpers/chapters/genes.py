@@ -1,19 +1,109 @@
 """What to trust of each gene: is it predicted beyond nuclei and depth, in which patients, and how sure is that."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
+from anndata import AnnData
 from scipy.stats import combine_pvalues
+
+from helpers.chapters.controls import twin_of
+from helpers.chapters.patients import patient_of
+from helpers.columns import spearman
+from helpers.labels import counted, label
+from helpers.schema import COUNTS, LATTICE, MEASURED, PREDICTED
+from helpers.scores import paired, partial, spatial
+from helpers.scores.coupling import LOG, RESIDUAL
+from helpers.targets import normalization
 
 VERDICTS = ("beyond nuclei and depth", "beyond nuclei, not depth", "predicted, not beyond nuclei", "not predicted")
 UNDEFINED = "undefined"
+GIVEN = {"plain": "plain", "nuclei": "given nuclei", "both": "given both"}  # the tests, in order
+TARGETS = (LOG, RESIDUAL)
+BACKBONES = ("stem", "ridge")
+N_DRAWS = 999  # random maps of each test
+LEVEL = 0.05
+SHOWN = {  # columns of the table that is searched
+    "verdict": "verdict",
+    "ceiling": "ceiling",
+    "pcc": "PCC",
+    "pcc_nuclei_alone": "nuclei alone",
+    "rho_nuclei": "ρ nuclei",
+    "rho_given_nuclei": "ρ given nuclei",
+    "rho_given_both": "ρ given both",
+    "patients": "patients",
+    "q_both": "q",
+}
+
+Sections = Mapping[str, AnnData]
+Bases = Mapping[str, np.ndarray]  # the `moran_basis` of each section
+Fitted = Mapping[tuple[str, str], Sections]  # backbone and target -> section -> its prediction
+Pair = tuple[np.ndarray, np.ndarray]  # observed, genes; null, genes x draws
+
+# Predictions ----------------------------------------------------------------------------------------------------
 
 
-def of_patient(observed: Sequence[np.ndarray], null: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def fits_of(predictions: Iterable[AnnData], split: str) -> dict[tuple[str, str], dict[str, AnnData]]:
+    """Predictions of BACKBONES and TARGETS in one split: (backbone, target) -> section; those of several seeds as mean.
+
+    Backbones and targets come in that order, sections as given; a pair without a prediction is left out.
+    """
+    found: dict[tuple[str, str], dict[str, list[AnnData]]] = {(b, t): {} for b in BACKBONES for t in TARGETS}
+    for held in predictions:
+        key = held.uns["backbone"], held.uns["target"]
+        if key in found and held.uns["split"] == split:
+            found[key].setdefault(held.uns["section"], []).append(held)
+    return {
+        key: {name: mean_of_seeds(several) for name, several in by_section.items()}
+        for key, by_section in found.items()
+        if by_section
+    }
+
+
+def mean_of_seeds(several: Sequence[AnnData]) -> AnnData:
+    """The first of predictions of the same spots and genes, with the mean of all as what is predicted."""
+    mean = several[0].copy()
+    mean.layers[PREDICTED] = np.mean([held.layers[PREDICTED] for held in several], axis=0)
+    return mean
+
+
+def panel_of(fitted: Fitted) -> list[str]:
+    """Every gene that is predicted anywhere, in the order met."""
+    genes = (gene for held_out in fitted.values() for held in held_out.values() for gene in held.var_names)
+    return list(dict.fromkeys(genes))
+
+
+def bases_of(sections: Sections) -> dict[str, np.ndarray]:
+    """The `moran_basis` of each section."""
+    return {name: spatial.moran_basis(section.obsm[LATTICE]) for name, section in sections.items()}
+
+
+# Evidence -------------------------------------------------------------------------------------------------------
+
+
+def evidence(
+    measured: np.ndarray, held: AnnData, section: AnnData, basis: np.ndarray, n_draws: int = N_DRAWS, seed: int = 0
+) -> dict[str, Pair]:
+    """Of each test of GIVEN: the rank correlation of every gene, and its random draws.
+
+    `held` is a prediction with the nuclei of its spots, `measured` what it is compared with (spots x genes), `section`
+    holds the counts of these spots, all genes: depth is taken without the gene in question.
+    """
+    nuclei = held.obs["n_nuclei"].to_numpy()
+    counts = section[:, held.var_names].layers[COUNTS].toarray()
+    depth = partial.depth_without(counts, normalization.library_size(section))
+    found = {}
+    for given, covariates in {"plain": [], "nuclei": [nuclei], "both": [nuclei, depth]}.items():
+        left = (partial.left_over(side, covariates, rank=True) for side in (measured, held.layers[PREDICTED]))
+        found[given] = spatial.null_correlations(*left, basis, n_draws=n_draws, seed=seed)
+    return found
+
+
+def of_patient(observed: Sequence[np.ndarray], null: Sequence[np.ndarray]) -> Pair:
     """Mean over the sections of one patient and its null: genes, genes x draws.
 
     Serial sections repeat each other, so the null is that of sections that all go the same way: sorted draws are
-    averaged, and the mean of n sections is no surer than one. Takes what `inference.null_correlations` returns of each
+    averaged, and the mean of n sections is no surer than one. Takes what `spatial.null_correlations` returns of each
     section; one where a gene is constant (NaN) does not count for it.
     """
     stacked, drawn = np.stack(observed), np.stack([np.sort(draws, axis=1) for draws in null])
@@ -24,6 +114,12 @@ def of_patient(observed: Sequence[np.ndarray], null: Sequence[np.ndarray]) -> tu
         return mean, np.where(known[:, :, None], drawn, 0).sum(axis=0) / n[:, None]
 
 
+def aligned(values: np.ndarray, genes: pd.Index, wanted: Sequence[str]) -> np.ndarray:
+    """Values of `genes` (first axis) in the order of the `wanted` ones; NaN for one that is not among them."""
+    at = genes.get_indexer(wanted)
+    return np.where((at < 0).reshape(-1, *[1] * (values.ndim - 1)), np.nan, values[at])
+
+
 def combined_p(p: np.ndarray) -> np.ndarray:
     """One p for each gene from those of independent patients, genes x patients, by Fisher's method; NaN is no test."""
     p = np.asarray(p, float)
@@ -32,12 +128,212 @@ def combined_p(p: np.ndarray) -> np.ndarray:
     return combined
 
 
-def verdicts(q: Mapping[str, np.ndarray], level: float = 0.05) -> np.ndarray:
+def verdicts(q: Mapping[str, np.ndarray], level: float = LEVEL) -> np.ndarray:
     """In words, from q-values of each gene under the keys plain, nuclei and both.
 
     The tests go in this order and end with the first that fails: only what is predicted can be predicted beyond nuclei,
     and only that beyond depth as well.
     """
-    plain, nuclei, both = (np.asarray(q[given], float) <= level for given in ("plain", "nuclei", "both"))
+    plain, nuclei, both = (np.asarray(q[given], float) <= level for given in GIVEN)
     steps = [plain & nuclei & both, plain & nuclei, plain, np.isfinite(q["plain"])]
     return np.select(steps, VERDICTS, UNDEFINED)
+
+
+def over_patients(pairs: Mapping[str, Pair], patients: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """One test of every gene from those of all sections: section -> what `evidence` holds of it, genes in one order.
+
+    rho (mean over patients), sections and patients (in how many p is at most LEVEL), p (patients combined), q (over
+    the genes), n_sections and n_patients (in how many the gene varies).
+    """
+    of_sections = np.array([spatial.p_values(*pair, "greater") for pair in pairs.values()])
+    of_each = [
+        [pairs[name] for name in pairs if patients[name] == patient] for patient in dict.fromkeys(patients.values())
+    ]
+    means = [of_patient(*zip(*some, strict=True)) for some in of_each if some]
+    p = np.column_stack([spatial.p_values(*pair, "greater") for pair in means])
+    combined = combined_p(p)
+    return {
+        "rho": pd.DataFrame([mean for mean, _ in means]).mean().to_numpy(),
+        "sections": (of_sections <= LEVEL).sum(axis=0),
+        "patients": (p <= LEVEL).sum(axis=1),
+        "p": combined,
+        "q": paired.fdr(combined),
+        "n_sections": np.isfinite(of_sections).sum(axis=0),
+        "n_patients": np.isfinite(p).sum(axis=1),
+    }
+
+
+def gene_tests(
+    held_out: Sections, sections: Sections, bases: Bases, genes: Sequence[str], n_draws: int = N_DRAWS
+) -> pd.DataFrame:
+    """Every test of every gene of one model and target, and the verdict. Rows are genes.
+
+    Columns, for each of GIVEN: rho_plain or rho_given_<...>, and sections, patients, p and q of `over_patients` with
+    _<given> after them; then n_sections, n_patients, verdict.
+    """
+    found = {
+        name: evidence(held.layers[MEASURED], held, sections[name], bases[name], n_draws, seed)
+        for seed, (name, held) in enumerate(held_out.items())
+    }
+    patients, rows = patient_of(sections), pd.DataFrame(index=pd.Index(genes, name="gene"))
+    for given in GIVEN:
+        pairs = {n: tuple(aligned(part, held_out[n].var_names, genes) for part in found[n][given]) for n in found}
+        test = over_patients(pairs, patients)
+        rows["rho_plain" if given == "plain" else f"rho_given_{given}"] = test["rho"]
+        for column in ("sections", "patients", "p", "q"):
+            rows[f"{column}_{given}"] = test[column]
+    rows["n_sections"], rows["n_patients"] = test["n_sections"], test["n_patients"]
+    return rows.assign(verdict=verdicts({given: rows[f"q_{given}"].to_numpy() for given in GIVEN}))
+
+
+def tests_of_fits(
+    fitted: Fitted, sections: Sections, bases: Bases, genes: Sequence[str], n_draws: int = N_DRAWS
+) -> pd.DataFrame:
+    """`gene_tests` of every backbone and target, indexed by backbone, target and gene."""
+    tables = {key: gene_tests(held_out, sections, bases, genes, n_draws) for key, held_out in fitted.items()}
+    return pd.concat(tables, names=["backbone", "target"])
+
+
+# The tests, tested ----------------------------------------------------------------------------------------------
+
+
+def found_in(
+    held: AnnData, section: AnnData, basis: np.ndarray, n_draws: int = N_DRAWS, seed: int = 0
+) -> Iterator[dict]:
+    """Share of genes with p at most LEVEL in a section (real) and in its depth-only twin, in each of GIVEN: rows.
+
+    Columns kind (real, twin), given, found.
+    """
+    target = held.uns["target"]
+    twin = twin_of(section, "depth_only", seed)
+    redrawn = normalization.clip(normalization.target(twin, target, held.var_names), target)
+    for kind, values, spots in (("real", held.layers[MEASURED], section), ("twin", redrawn, twin)):
+        for given, pair in evidence(values, held, spots, basis, n_draws, seed).items():
+            p = spatial.p_values(*pair, "greater")
+            yield {"kind": kind, "given": given, "found": (p[np.isfinite(p)] <= LEVEL).mean()}
+
+
+def shares_found(fitted: Fitted, sections: Sections, bases: Bases, n_draws: int = N_DRAWS) -> pd.DataFrame:
+    """`found_in`, mean over sections: backbone and target in the rows, kind and given in the columns."""
+    rows = [
+        {"backbone": backbone, "target": target} | row
+        for (backbone, target), held_out in fitted.items()
+        for seed, (name, held) in enumerate(held_out.items())
+        for row in found_in(held, sections[name], bases[name], n_draws, seed)
+    ]
+    keys = ["backbone", "target", "kind", "given"]
+    return pd.DataFrame(rows).groupby(keys, sort=False)["found"].mean().unstack(["kind", "given"])
+
+
+# The table ------------------------------------------------------------------------------------------------------
+
+
+def nuclei_coupling(held_out: Sections) -> pd.Series:
+    """Median over sections of each gene's rank correlation with nuclei, as measured."""
+    rho = {
+        name: pd.Series(spearman(held.layers[MEASURED], held.obs["n_nuclei"]), held.var_names)
+        for name, held in held_out.items()
+    }
+    return pd.DataFrame(rho).median(axis=1).rename_axis("gene")
+
+
+def mean_counts(sections: Sections, genes: Sequence[str]) -> pd.Series:
+    """Molecules of each gene in a spot, mean over all spots of the sections that hold it."""
+    return pd.concat([section.to_df(COUNTS).reindex(columns=genes) for section in sections.values()]).mean()
+
+
+def gene_table(tests: pd.DataFrame, predictability: pd.DataFrame, fitted: Fitted, means: pd.Series) -> pd.DataFrame:
+    """A row per gene, backbone and target: verdict, abundance and scores, then all columns of `tests`.
+
+    `predictability` has section, backbone, target, gene, pcc and ceiling, of one split, also of nuclei alone; its
+    medians over sections are taken. `means` are of `mean_counts`.
+    """
+    medians = predictability.groupby(["backbone", "target", "gene"])[["pcc", "ceiling"]].median()
+    floor = medians["pcc"].xs("nuclei").rename("pcc_nuclei_alone")
+    held_out = {target: sections for (_, target), sections in reversed(fitted.items())}  # of the first backbone
+    rho = {target: nuclei_coupling(held_out[target]) for target in TARGETS if target in held_out}
+    rho = pd.concat(rho, names=["target"]).rename("rho_nuclei")
+    table = tests.join(medians).reset_index().join(pd.concat([floor, rho], axis=1), on=["target", "gene"])
+    table["mean_count"] = table["gene"].map(means)
+    first = ["gene", "backbone", "target", "verdict", "mean_count", "ceiling", "pcc", "pcc_nuclei_alone", "rho_nuclei"]
+    return table[[*first, *(column for column in table if column not in first)]]
+
+
+def tally(table: pd.DataFrame) -> pd.DataFrame:
+    """How many genes of each backbone and target have each verdict: those that occur, in their order."""
+    counts = table.groupby(["backbone", "target"], sort=False)["verdict"].value_counts().unstack(fill_value=0)
+    return counts[[verdict for verdict in (*VERDICTS, UNDEFINED) if verdict in counts]]
+
+
+def as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns that are shown of a gene table, as text, under their names; "" for what is not known."""
+    numbers = [column for column in SHOWN if column not in ("verdict", "patients", "q_both")]
+    text = table[numbers].map("{:.2f}".format).replace("nan", "")
+    text["patients"] = table["patients_both"].astype(str) + " of " + table["n_patients"].astype(str)
+    text["q_both"] = table["q_both"].map("{:.4f}".format).replace("nan", "")
+    return text.assign(verdict=table["verdict"])[list(SHOWN)].rename(columns=SHOWN)
+
+
+def searchable_rows(own: pd.DataFrame) -> pd.DataFrame:
+    """The gene table of one backbone as text: a row a gene, its mean count, and the columns of each target.
+
+    Columns have two levels, the upper one the target.
+    """
+    by_gene = own.set_index("gene")
+    wide = {label(target): as_text(by_gene[by_gene["target"] == target]) for target in TARGETS}
+    wide = pd.concat(wide, axis=1)
+    wide.insert(0, ("", "mean count"), by_gene["mean_count"].groupby(level=0).first().map("{:.2f}".format))
+    return wide.fillna("")
+
+
+# Sentences ------------------------------------------------------------------------------------------------------
+
+
+def shares_sentence(found: pd.DataFrame, n_sections: int) -> str:
+    """What the tests find on twins, where 5 % would be right (Markdown); takes what `shares_found` returns."""
+    of_twins = found["twin"]
+    both, target = of_twins["both"], of_twins.index.get_level_values("target")
+    log, residual = (of_twins.loc[target == name, "nuclei"].mean() for name in TARGETS)
+    return (
+        f"Share of genes found at p ≤ {LEVEL} in a section, means over {counted(n_sections, 'sections')}. On the twins "
+        f"the test beyond nuclei and depth finds between **{both.min():.1%}** and **{both.max():.1%}** of genes, where "
+        f"5 % would be right. The test beyond nuclei alone finds {log:.0%} of them in {label(LOG)} and {residual:.0%} "
+        f"in {label(RESIDUAL)}: what nuclei leave of depth passes for prediction wherever the target keeps depth. "
+        "This is why there is a third test."
+    )
+
+
+def verdicts_sentence(own: pd.DataFrame, model: str) -> str:
+    """How many genes a model predicts beyond nuclei and depth in both targets (Markdown).
+
+    `own` is the part of the gene table that is of the model.
+    """
+    beyond = own["verdict"] == VERDICTS[0]
+    by_target = own.pivot(index="gene", columns="target", values="verdict")[list(TARGETS)] == VERDICTS[0]
+    not_depth = ((own["target"] == LOG) & (own["verdict"] == VERDICTS[1])).sum()
+    strongest = own[(own["target"] == RESIDUAL) & beyond].nlargest(5, "rho_given_both")
+    examples = ", ".join(f"{row.gene} ({row.rho_given_both:.2f})" for row in strongest.itertuples())
+    beaten = (own["pcc_nuclei_alone"] >= own["pcc"]) & beyond
+    return (
+        f"Of {counted(len(by_target), 'genes')} `{model}` predicts **{by_target[LOG].sum()}** beyond nuclei and depth "
+        f"in {label(LOG)} and **{by_target[RESIDUAL].sum()}** in {label(RESIDUAL)}; {by_target.all(axis=1).sum()} in "
+        f"both targets. In {label(LOG)} **{not_depth}** more are beyond nuclei but not beyond depth. "
+        + (f"The largest rank correlations given both, in the residual: {examples}. " if examples else "")
+        + f"Of all that are found beyond both, nuclei alone reach the higher PCC in {beaten.sum()}."
+    )
+
+
+def limits_sentences(n_patients: int, n_sections: int, split: str, n_draws: int = N_DRAWS) -> str:
+    """What the number of patients, sections and random maps leaves open (Markdown list)."""
+    limits = [f"No p of a patient can be below {1 / (1 + n_draws):.3g}, the reach of {n_draws} random maps."]
+    if n_patients < paired.MIN_PATIENTS:
+        limits.append(
+            f"With {counted(n_patients, 'patients')}, a gene above chance in all of them is no statement about "
+            "patients in general."
+        )
+    if split == "section" and n_patients < n_sections:
+        limits.append(
+            "One section is held out: others of the same tumour train the model, and a new patient might not show "
+            "the gene."
+        )
+    return "\n".join(f"- {limit}" for limit in limits)

@@ -1,75 +1,136 @@
-"""Ways to sample STEM, and what each costs and scores."""
+"""Ways to sample STEM, and what each costs and scores: the sampling ladder."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 
+from helpers import schema
+from helpers.columns import pearson
+from helpers.labels import label
 from helpers.models.stem import diffusion
 from helpers.models.stem.sampling import sample
 from helpers.scores import calibration
+
+COLUMNS = ["target", "seed", "n_spots", "sampler", "calls", "n_samples", "starts", "profile"]
+COLUMNS += ["network_calls", "seconds", "pcc", "rvd", "rvd_expectation", "rvd_samples", "spread"]
+
+
+def ways(n_samples: int, hyper: Mapping) -> list[dict]:
+    """The ways to sample a fit that are compared, as arguments of `sample`: the published one first.
+
+    The mean in one call is among them where the network predicts the velocity, and the way of the fit's own profile
+    stands last where it is not the published one.
+    """
+    few = {"sampler": "sde", "calls": 25}
+    compared = [
+        {"sampler": "ancestral"},
+        {"sampler": "ancestral", "antithetic": True},
+        *({"sampler": name, "calls": calls} for name in ("sde", "ddim", "dpm") for calls in (40, 20, 10)),
+        few | {"antithetic": True},
+        few | {"shared": True},
+    ]
+    if hyper["prediction"] == "v":
+        compared.append({"sampler": "mean", "antithetic": True})
+    if hyper["sampler"] != "ancestral":
+        compared.append({name: hyper[name] for name in ("sampler", "calls", "antithetic", "shared")})
+    return [way | {"n_samples": n_samples} for way in compared]
 
 
 def ladder(
     fitted: dict,
     conditions: np.ndarray,
     measured: np.ndarray,
-    rungs: Sequence[dict],
+    compared: Sequence[dict],
     seed: int = 0,
     progress: bool = False,
 ) -> pd.DataFrame:
-    """Ways to sample: what each costs in calls of the network, and how its predictions score.
+    """What each way to sample costs in calls of the network, and how its predictions score.
 
-    `measured` is spots x genes; each of `rungs` holds arguments of `sample`, and the first is what the others are
-    compared with. Columns: sampler, calls, n_samples, starts, network_calls per spot, times_fewer, seconds; pcc (mean
-    over genes) and pcc_50 (of the 50 best) of the mean of the samples; pcc_difference, the median over genes of how
-    far a gene's PCC is from the first rung's; rvd, the relative variation distance of that mean, mean over genes of
-    (var - var_measured)^2 / var_measured^2 (Zhu et al. 2025, arXiv 2501.15598), rvd_expectation, the same without the
-    noise that is left in a mean of few (NaN below two independent samples or pairs), and rvd_samples, that of all
-    samples together; spread, the standard deviation of the samples of a spot, mean over spots and genes. Genes that do
-    not vary in `measured` are left out.
+    `conditions` is spots x features, `measured` spots x genes; each of `compared` holds arguments of `sample`. Columns
+    sampler, calls (for one sample), n_samples, starts (kind of noise), network_calls (for all samples of a spot),
+    seconds, and those of `scores`. Genes that do not vary in `measured` are left out.
     """
     measured = np.asarray(measured, float)
-    varies = measured.std(0) > 1e-6
-    measured, rows, reference = measured[:, varies], [], None
-    variance = measured.var(0)
-    for rung in rungs:
-        settings = {"seed": seed, "antithetic": False, "shared": False} | rung
+    varies = measured.std(axis=0) > 1e-6
+    rows = []
+    for way in compared:
+        settings = {"seed": seed, "antithetic": False, "shared": False} | way
         begin = time.perf_counter()
         samples = sample(fitted, conditions, progress=progress, **settings)[..., varies].astype(float)
-        seconds, mean = time.perf_counter() - begin, samples.mean(0)
-        half = len(samples) // 2
-        independent = (samples[:half] + samples[half : 2 * half]) / 2 if settings["antithetic"] else samples
-        pcc = correlations(measured, mean)
-        reference = pcc if reference is None else reference
-        hyper = fitted["hyper"] | rung
+        seconds = time.perf_counter() - begin
+        hyper = fitted["hyper"] | way
         calls = {"ancestral": diffusion.N_TIMES, "mean": 1}.get(hyper["sampler"], hyper["calls"])
-        starts = [name for name in ("antithetic", "shared") if settings[name]] or ["independent"]
-        rows.append(
-            {
-                "sampler": hyper["sampler"],
-                "calls": calls,
-                "n_samples": len(samples),
-                "starts": ", ".join(starts),
-                "network_calls": calls * len(samples),
-                "seconds": seconds,
-                "pcc": pcc.mean(),
-                "pcc_50": np.sort(pcc)[-50:].mean(),
-                "pcc_difference": np.median(np.abs(pcc - reference)),
-                "rvd": calibration.rvd(variance, mean.var(0)),
-                "rvd_expectation": calibration.rvd(variance, calibration.variance_of_expectation(independent)),
-                "rvd_samples": calibration.rvd(variance, samples.var((0, 1))),
-                "spread": samples.std(0).mean(),
-            }
-        )
-    table = pd.DataFrame(rows)
-    table.insert(5, "times_fewer", table["network_calls"][0] / table["network_calls"])
-    return table
+        row = {"sampler": hyper["sampler"], "calls": calls, "n_samples": len(samples)}
+        row["starts"] = ", ".join(n for n in ("antithetic", "shared") if settings[n]) or "independent"
+        row |= {"network_calls": calls * len(samples), "seconds": seconds}
+        rows.append(row | scores(measured[:, varies], samples, settings["antithetic"]))
+    return pd.DataFrame(rows)
 
 
-def correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Pearson r of each column of a with that of b; 0 where b does not vary."""
-    a, b = a - a.mean(0), b - b.mean(0)
-    norm = np.sqrt((a * a).sum(0) * (b * b).sum(0))
-    return np.divide((a * b).sum(0), norm, out=np.zeros_like(norm), where=norm > 0)
+def scores(measured: np.ndarray, samples: np.ndarray, antithetic: bool = False) -> dict[str, float]:
+    """How samples (samples x spots x genes) and their mean, the prediction, compare with what was measured.
+
+    pcc, mean over genes, 0 for one whose prediction does not vary; rvd of the prediction, `calibration.rvd`;
+    rvd_expectation, the same without the noise that is left in a mean of few (NaN below two independent samples or
+    pairs); rvd_samples, of all samples together; spread, the standard deviation of the samples of a spot, mean over
+    spots and genes. Of `antithetic` samples the second half has the opposite noise of the first.
+    """
+    mean, variance = samples.mean(axis=0), measured.var(axis=0)
+    half = len(samples) // 2
+    independent = (samples[:half] + samples[half : 2 * half]) / 2 if antithetic else samples
+    return {
+        "pcc": np.nan_to_num(pearson(measured, mean)).mean(),
+        "rvd": calibration.rvd(variance, mean.var(axis=0)),
+        "rvd_expectation": calibration.rvd(variance, calibration.variance_of_expectation(independent)),
+        "rvd_samples": calibration.rvd(variance, samples.var(axis=(0, 1))),
+        "spread": samples.std(axis=0).mean(),
+    }
+
+
+def ladder_of_fit(
+    fitted: dict, prediction: AnnData, section: AnnData, n_spots: int, n_samples: int, progress: bool = False
+) -> pd.DataFrame:
+    """The ladder of one fit on some spots of its held-out section, evenly through their order.
+
+    `fitted` is the kept network, `prediction` what it predicted of the spots of `section`, which has their features.
+    Columns COLUMNS; `profile` marks the way of the fit's own profile, False throughout where that is the published one.
+    """
+    rows = np.linspace(0, section.n_obs - 1, min(n_spots, section.n_obs)).astype(int)
+    arrays = section.obsm[schema.PATCH][rows], prediction.layers[schema.MEASURED][rows]
+    table = ladder(fitted, *arrays, ways(n_samples, fitted["hyper"]), progress=progress)
+    own = (table.index == len(table) - 1) & (fitted["hyper"]["sampler"] != "ancestral")
+    fit = {name: prediction.uns[name] for name in ("target", "seed")}
+    table = table.assign(**fit, n_spots=len(rows), profile=own)
+    return table.drop_duplicates(["sampler", "calls", "starts"], keep="last")[COLUMNS]
+
+
+def ladders(
+    fits: Iterable[tuple[dict, AnnData]], section: AnnData, n_spots: int, n_samples: int, progress: bool = False
+) -> pd.DataFrame:
+    """The ladder of every fit with the section held out, stacked; each is a network and its prediction."""
+    tables = [
+        ladder_of_fit(fitted, prediction, section[prediction.obs_names], n_spots, n_samples, progress)
+        for fitted, prediction in fits
+    ]
+    return pd.concat(tables) if tables else pd.DataFrame(columns=COLUMNS)
+
+
+def remark(table: pd.DataFrame) -> str:
+    """The profile's own way beside the published sampler with the same kind of noise, a line (Markdown) per target."""
+    lines = []
+    for target, part in table.groupby("target", sort=False):
+        published = part[part["sampler"] == "ancestral"].set_index("starts")
+        for own in part[part["profile"].astype(bool)].itertuples():
+            slow = published.loc[own.starts if own.starts in published.index else "independent"]
+            lines.append(
+                f"- {label(target)}, the profile's own way (`{own.sampler}`, {own.calls} calls a sample, {own.starts} "
+                f"noise): PCC {own.pcc:.3f} where the published sampler with the same kind of noise has "
+                f"{slow['pcc']:.3f}, relative variation distance of the mean {own.rvd:.2f} and {slow['rvd']:.2f}, of "
+                f"the expectation {own.rvd_expectation:.2f} and {slow['rvd_expectation']:.2f}, of the samples "
+                f"{own.rvd_samples:.2f} and {slow['rvd_samples']:.2f}, with "
+                f"{slow['network_calls'] / own.network_calls:.0f} times fewer calls."
+            )
+    return "\n".join(lines)

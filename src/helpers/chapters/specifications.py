@@ -1,16 +1,291 @@
 """The specification curve: one number under every way to compute it, and which of the choices moves it.
 
-A table of specifications has a row each: `quantity`, one column a choice (missing where the choice does not apply to
-the quantity), `value`, `paper`, and `ours`, true for the book's own reading.
+A table of specifications has a row each: `quantity` (a metric, and what it is of), one column a choice (missing where
+the choice does not apply to the quantity), `value`, `paper`, and `ours`, true for the book's own reading.
 Source: Simonsohn, Simmons & Nelson 2020, doi 10.1038/s41562-020-0912-z.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
+from tqdm.std import tqdm
 
+from helpers import columns, labels, schema
+from helpers.scores import spatial, top_genes
+from helpers.scores.coupling import COUPLED, LOG, RESIDUAL
+from helpers.scores.paired import MIN_PATIENTS, sign_flip, wilcoxon
+from helpers.targets import genes, normalization
+
+CHOICES = tuple(labels.CHOICES)
+OF_COUPLINGS = ("nuclei", "panel", "library", "p_j", "theta", "clip", "genes")
+OF_MODELS = ("nuclei", "clip", "definition", "ranking", "backbone", "split")
 OVER_SECTIONS = ("median", "mean", "median of patients")
+OTHER_THETAS = (10.0, np.inf)  # infinite: Poisson
+MODELS = {"backbone": ("stem", "ridge"), "split": ("section", "patient")}  # the book's own is the first one there is
+BOTH = (LOG, RESIDUAL)
+
+# What can be chosen ---------------------------------------------------------------------------------------------
+
+
+def possible_panels(
+    statistics: Mapping[str, pd.DataFrame], with_image: Sequence[str], size: int, section: str
+) -> dict[str, list[str]]:
+    """The panel of one section under each reading: from all sections, without this one, from those with an image.
+
+    `statistics` are those of `genes.statistics`, by section.
+    """
+    found = {"all sections": genes.panel(statistics, size)}
+    found["without the section"] = genes.panel(statistics, size, [section])
+    if len(with_image) < len(statistics):
+        found["sections with image"] = genes.panel({name: statistics[name] for name in with_image}, size)
+    return found
+
+
+def pooled(cohort: Sequence[str], with_image: Sequence[str], section: str) -> dict[str, list[str]]:
+    """Sections that may give a gene its share p_j: the section itself, the cohort, those that train a model for it."""
+    found = {"section": [section], "cohort": list(cohort)}
+    if len(with_image) > 1:
+        found["training sections"] = [other for other in with_image if other != section]
+    return found
+
+
+def gene_shares(totals: Sequence[pd.Series], panel: Sequence[str], of_panel: bool) -> np.ndarray:
+    """p_j: counts of each gene of the panel per count, of all genes or `of_panel`, pooled over sections. (genes,)
+
+    `totals` are the counts of every gene, one series a section; a gene that a section lacks has no count there.
+    """
+    counts = sum(total.reindex(panel, fill_value=0).to_numpy() for total in totals)
+    return counts / (counts.sum() if of_panel else sum(total.sum() for total in totals))
+
+
+def quantities(table: pd.DataFrame) -> pd.Series:
+    """Name of the quantity of each row: its metric, and the target or the k that it is of, where there is one."""
+    table = table.reindex(columns=["metric", "target", "k"]).astype(object)
+    parts = table["target"].where(table["target"].notna(), table["k"].map("k = {:.0f}".format, na_action="ignore"))
+    return table["metric"] + (", " + parts).fillna("")
+
+
+def dispersions(own: float) -> dict[str, float]:
+    """Dispersions by name, the book's own first."""
+    return {f"{theta:g}": float(theta) for theta in (own, *OTHER_THETAS)}
+
+
+def complete_readings(readings: pd.DataFrame) -> list[str]:
+    """Readings of the nuclei that every section has, in the table's order; it has section and reading."""
+    sections_of = readings.groupby("reading", sort=False)["section"].nunique()
+    return list(sections_of.index[sections_of == readings["section"].nunique()])
+
+
+def nuclei_of(readings: pd.DataFrame, sections: Mapping[str, AnnData]) -> dict[str, pd.DataFrame]:
+    """Nuclei under every complete reading, spots x readings, of each section that the table knows, in its order.
+
+    `readings` has section, spot, reading and value.
+    """
+    names = complete_readings(readings)
+    return {
+        section: part.pivot(index="spot", columns="reading", values="value").loc[sections[section].obs_names, names]
+        for section, part in readings.groupby("section", sort=False)
+    }
+
+
+# Table 1 --------------------------------------------------------------------------------------------------------
+
+
+def every_target(
+    section: AnnData, panel: Sequence[str], totals: Mapping[str, Sequence[pd.Series]], thetas: Mapping[str, float]
+) -> Iterator[tuple[dict, np.ndarray]]:
+    """Both targets under every reading, spots x genes, each after what was chosen for it.
+
+    `totals` are the counts of every gene in each of the sections that may give p_j, by the name of that choice.
+    """
+    counts = normalization.counts_of(section, panel)
+    yield {"target": LOG}, np.log2(counts + 1)
+    libraries = {"all genes": normalization.library_size(section), "panel": counts.sum(axis=1)}
+    for (library, n), whose, theta in product(libraries.items(), totals, thetas):
+        share = gene_shares(totals[whose], panel, library == "panel")
+        values = normalization.residuals(counts, n, share, thetas[theta])
+        chosen = {"target": RESIDUAL, "library": library, "p_j": whose, "theta": theta}
+        yield chosen | {"clip": "none"}, values
+        yield chosen | {"clip": "clipped"}, normalization.clip(values, RESIDUAL)
+
+
+def nuclei_maps(nuclei: np.ndarray, lattice: np.ndarray, n_random_maps: int) -> np.ndarray:
+    """Ranks of each reading of the nuclei, then random maps as smooth: spots x (readings x (1 + maps))."""
+    basis = spatial.moran_basis(lattice)
+    ranked = columns.ranks(nuclei).T
+    return np.column_stack([np.column_stack([x, spatial.moran_randomize(x, basis, n_random_maps)]) for x in ranked])
+
+
+def summaries_over_genes(rho: np.ndarray) -> list[dict]:
+    """Metrics of the genes of one section, with their chance level; a gene that is constant is left out.
+
+    `rho` is genes x (1 + maps): with the nuclei, then with each random map. Keys metric, genes (how they are
+    summarized), value and chance.
+    """
+    rho = np.abs(rho[np.isfinite(rho[:, 0])])
+    own, drawn = rho[:, 0], rho[:, 1:]
+    found = [
+        ("median_abs_rho_nuclei", "median", np.median(own), np.median(np.median(drawn, axis=1))),
+        ("median_abs_rho_nuclei", "mean", own.mean(), drawn.mean()),
+        ("share_coupled_nuclei", None, (own > COUPLED).mean(), (drawn > COUPLED).mean()),
+    ]
+    return [dict(zip(("metric", "genes", "value", "chance"), row, strict=True)) for row in found]
+
+
+def target_couplings(
+    section: AnnData,
+    panels: Mapping[str, Sequence[str]],
+    nuclei: pd.DataFrame,
+    totals: Mapping[str, Sequence[pd.Series]],
+    thetas: Mapping[str, float],
+    n_random_maps: int,
+) -> list[dict]:
+    """Coupling of every reading of both targets to every reading of the nuclei in one section, a row each.
+
+    `nuclei` are spots x readings; `panels` and `totals` are those of `possible_panels` and `every_target`.
+    """
+    maps = nuclei_maps(nuclei.to_numpy(), section.obsm[schema.LATTICE], n_random_maps)
+    rows = []
+    for kind, panel in panels.items():
+        chosen, values = zip(*every_target(section, panel, totals, thetas), strict=True)
+        rho = columns.spearman(np.hstack(values), maps).reshape(len(values), len(panel), nuclei.shape[1], -1)
+        for (i, choice), (j, reading) in product(enumerate(chosen), enumerate(nuclei)):
+            row = {"section": section.uns["section"], "panel": kind, "nuclei": reading, **choice}
+            rows += [row | found for found in summaries_over_genes(rho[i, :, j])]
+    return rows
+
+
+def depth_couplings(section: AnnData, panels: Mapping[str, Sequence[str]], nuclei: pd.DataFrame) -> list[dict]:
+    """Correlation of every reading of the nuclei with depth, over all genes and over each panel, a row each."""
+    depths = {(None, "all genes"): normalization.library_size(section)}
+    depths |= {(kind, "panel"): normalization.counts_of(section, panel).sum(axis=1) for kind, panel in panels.items()}
+    rho = columns.spearman(nuclei.to_numpy(), np.column_stack(list(depths.values())))
+    rows = []
+    for (i, reading), (j, (kind, library)) in product(enumerate(nuclei), enumerate(depths)):
+        row = {"section": section.uns["section"], "panel": kind, "nuclei": reading, "library": library}
+        rows.append(row | {"metric": "rho_nuclei_depth", "value": rho[i, j], "chance": 0.0})
+    return rows
+
+
+def every_coupling(
+    sections: Mapping[str, AnnData],
+    nuclei: Mapping[str, pd.DataFrame],
+    size: int,
+    thetas: Mapping[str, float],
+    n_random_maps: int,
+) -> pd.DataFrame:
+    """Every number of Table 1 in every section that has nuclei, under every reading.
+
+    `nuclei` are spots x readings, by section; panels have `size` genes. Columns quantity, section, those of
+    OF_COUPLINGS, value, chance.
+    """
+    statistics = {name: genes.statistics(section) for name, section in sections.items()}
+    panels = {name: possible_panels(statistics, list(nuclei), size, name) for name in nuclei}
+    rows = []
+    for name in tqdm(nuclei, "sections"):
+        shared = pooled(list(sections), list(nuclei), name)
+        totals = {whose: [statistics[other]["total"] for other in names] for whose, names in shared.items()}
+        rows += target_couplings(sections[name], panels[name], nuclei[name], totals, thetas, n_random_maps)
+    for name in nuclei:
+        rows += depth_couplings(sections[name], panels[name], nuclei[name])
+    table = pd.DataFrame(rows)
+    return table.assign(quantity=quantities(table))
+
+
+# Table 2 --------------------------------------------------------------------------------------------------------
+
+
+def trained_files(folders: Sequence[str | Path]) -> list[Path]:
+    """Files of predictions by the book's own models, STEM and ridge, on both targets: backbone.target.*.h5ad."""
+    paths = [path for folder in folders for path in sorted(Path(folder).glob("*.h5ad"))]
+    wanted = [path for path in paths if tuple(path.name.split(".")[:2]) in set(product(MODELS["backbone"], BOTH))]
+    if not wanted:
+        raise ValueError(f"no prediction by {' or '.join(MODELS['backbone'])}: train one, or leave this page out")
+    return wanted
+
+
+def predictability(predictions: Iterable[AnnData], sections: Mapping[str, AnnData]) -> pd.DataFrame:
+    """PCC of each gene of each prediction, against its target as it was trained on and, as `none`, without clipping.
+
+    `sections` have the counts. Columns gene, pcc, ceiling (unknown), clip, section, split, target, backbone, seed.
+    """
+    tables = []
+    for held in predictions:
+        metadata = {name: held.uns[name] for name in ("section", "split", "target", "backbone", "seed")}
+        section = sections[metadata["section"]][held.obs_names]
+        whole = normalization.get(metadata["target"])(section, held.var_names)
+        for clip, measured in {"clipped": held.layers[schema.MEASURED], "none": whole}.items():
+            pcc = columns.pearson(measured, held.layers[schema.PREDICTED])
+            table = pd.DataFrame({"gene": held.var_names, "pcc": pcc, "ceiling": np.nan, "clip": clip, **metadata})
+            tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def nuclei_couplings(
+    sections: Mapping[str, AnnData], panels: Mapping[str, Sequence[str]], nuclei: Mapping[str, pd.DataFrame]
+) -> pd.DataFrame:
+    """Coupling of the run's own targets to every reading of the nuclei, gene by gene, in every section that has them.
+
+    Columns gene, nuclei, rho_nuclei, section, target.
+    """
+    tables = []
+    for (section, readings), target in product(nuclei.items(), BOTH):
+        rho = columns.spearman(normalization.get(target)(sections[section], panels[section]), readings.to_numpy())
+        named = {"columns": pd.Index(readings.columns, name="nuclei"), "index": pd.Index(panels[section], name="gene")}
+        table = pd.DataFrame(rho, **named).stack(future_stack=True).rename("rho_nuclei").reset_index()
+        tables.append(table.assign(section=section, target=target))
+    return pd.concat(tables, ignore_index=True)
+
+
+def every_difference(associated: pd.DataFrame, predicted: pd.DataFrame, ks: Sequence[int]) -> pd.DataFrame:
+    """Delta_k of each section under every reading of the nuclei and of what is predicted.
+
+    Takes `nuclei_couplings` and `predictability` of all sections. Columns quantity, k, those of OF_MODELS, section,
+    value and chance, which is not known.
+    """
+    tables = [
+        top_genes.differences(rho, pcc, ks).assign(nuclei=reading, clip=clip)
+        for (reading, rho), (clip, pcc) in product(associated.groupby("nuclei", sort=False), predicted.groupby("clip"))
+    ]
+    table = pd.concat(tables, ignore_index=True).dropna(subset="delta").rename(columns={"delta": "value"})
+    return table.assign(chance=np.nan, quantity=quantities(table.assign(metric="median_delta")))
+
+
+def p_values(differences: np.ndarray) -> list[dict]:
+    """Every test that the differences centre on zero: metric, test and p (value)."""
+    rank = wilcoxon(differences)
+    found = [("wilcoxon_p", "one-sided", rank["p_one_sided"]), ("wilcoxon_p", "two-sided", rank["p_two_sided"])]
+    found += [("permutation_p", f"of the {how}", sign_flip(differences, how)["p"]) for how in ("mean", "median")]
+    return [dict(zip(("metric", "test", "value"), row, strict=True)) for row in found]
+
+
+def units(differences: pd.DataFrame, patients: pd.Series) -> dict[str, np.ndarray]:
+    """Values of the sections and, where there are enough for a test, means of the patients."""
+    means = differences.groupby(differences["section"].map(patients))["value"].mean().to_numpy()
+    found = {"sections": differences["value"].to_numpy()}
+    return found | ({"patients": means} if len(means) >= MIN_PATIENTS else {})
+
+
+def every_test(differences: pd.DataFrame, patients: pd.Series) -> pd.DataFrame:
+    """Every p of every reading of Delta_k, over sections and over patients; sign flips after Wilcoxon's.
+
+    Takes `every_difference`. Columns quantity, metric, k, those of OF_MODELS, unit, test, value.
+    """
+    rows = []
+    for (k, *chosen), part in tqdm(differences.groupby(["k", *OF_MODELS], sort=False), "tests"):
+        row = {"k": k, **dict(zip(OF_MODELS, chosen, strict=True))}
+        for unit, values in units(part, patients).items():
+            rows += [row | {"unit": unit} | found for found in p_values(values)]
+    table = pd.DataFrame(rows)
+    table = table.assign(quantity=quantities(table))
+    return table.sort_values("metric", key=lambda metric: metric == "permutation_p", kind="stable")
+
+
+# Over sections, and beside the paper ----------------------------------------------------------------------------
 
 
 def over_sections(by_section: pd.DataFrame, patients: pd.Series, how: str) -> pd.DataFrame:
@@ -31,6 +306,72 @@ def over_sections(by_section: pd.DataFrame, patients: pd.Series, how: str) -> pd
     without = [summary(by_section.drop(columns=section)) for section in by_section if by_section.shape[1] > 1]
     ends = (np.min(without, axis=0), np.max(without, axis=0)) if without else (np.nan, np.nan)
     return pd.DataFrame({"value": summary(by_section), "low": ends[0], "high": ends[1]}, index=by_section.index)
+
+
+def every_summary(table: pd.DataFrame, keys: Sequence[str], patients: pd.Series) -> pd.DataFrame:
+    """Every way to summarize the sections, below each other, with the chance level beside.
+
+    `table` has `keys`, section, value and chance. Columns `keys`, value, low, high, chance and sections (how).
+    """
+    indexed = table.fillna(dict.fromkeys(keys, "")).set_index([*keys, "section"])[["value", "chance"]]
+    wide = indexed.unstack("section").reindex(indexed.index.droplevel("section").drop_duplicates())
+    found = []
+    for how in OVER_SECTIONS:
+        value, chance = (over_sections(wide[column], patients, how) for column in ("value", "chance"))
+        found.append(value.assign(chance=chance["value"], sections=how).reset_index())
+    return pd.concat(found, ignore_index=True)
+
+
+def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Tables below each other; a choice that does not apply is missing."""
+    empty = {choice: {"": None} for choice in CHOICES}
+    return pd.concat(tables, ignore_index=True).replace(empty)
+
+
+def own_panel(panels: pd.DataFrame) -> str:
+    """How the run chose its panel, as the choice is called; `panels` has panel and gene."""
+    return "all sections" if set(panels["panel"]) == {"all"} else "without the section"
+
+
+def own_choices(table: pd.DataFrame, panel: str, theta: float) -> dict[str, str]:
+    """The book's own option of every choice but clipping; model and split are the first of MODELS in the table."""
+    own = {"nuclei": "disc", "panel": panel, "library": "all genes", "p_j": "section", "theta": f"{theta:g}"}
+    own |= {"genes": "median", "sections": "median", "definition": "own_top_k", "ranking": "same"}
+    own |= {"test": "one-sided", "unit": "sections"}
+    return own | {choice: next(one for one in known if one in set(table[choice])) for choice, known in MODELS.items()}
+
+
+def is_own(table: pd.DataFrame, own: Mapping[str, str]) -> np.ndarray:
+    """Which rows are the book's own reading: `own` in every choice that applies to them. bool
+
+    Couplings are taken of residuals as they are; models are scored on what they were trained on, clipped residuals.
+    """
+    of_models = table["quantity"].str.contains("k =")
+    options = {**own, "clip": np.where(of_models, "clipped", "none")}
+    # A sign flip has no side: its own reading is that of the mean.
+    options["test"] = table["test"].where(table["test"] == "of the mean", own["test"])
+    return np.logical_and.reduce([table[one].isna() | (table[one] == option) for one, option in options.items()])
+
+
+def specification_table(table: pd.DataFrame, paper: pd.DataFrame, own: Mapping[str, str]) -> pd.DataFrame:
+    """Every reading beside the paper's number and marked where it is the book's own; columns as the module says.
+
+    `paper` has metric, target, k and value, `own` is that of `own_choices`.
+    """
+    printed = paper.set_index(quantities(paper))["value"]
+    table = table.assign(paper=table["quantity"].map(printed), ours=is_own(table, own))
+    return table[["quantity", *CHOICES, "value", "low", "high", "chance", "paper", "ours"]]
+
+
+def book_values(table1: pd.DataFrame, table2: pd.DataFrame, own: Mapping[str, str]) -> pd.DataFrame:
+    """Quantity and value of the book's Table 1, and of Delta_k in its Table 2 under the `own` choices."""
+    chosen = [table2[choice] == own[choice] for choice in ("backbone", "split", "ranking", "definition")]
+    second = table2[np.logical_and.reduce(chosen)]
+    second = second.assign(metric="median_delta", value=second["median_delta"])
+    return pd.concat([part.assign(quantity=quantities(part))[["quantity", "value"]] for part in (table1, second)])
+
+
+# What the readings say ------------------------------------------------------------------------------------------
 
 
 def describe(table: pd.DataFrame) -> pd.DataFrame:
@@ -69,3 +410,101 @@ def pairs(table: pd.DataFrame, first: str, second: str, choices: Sequence[str]) 
     kept = [choice for choice in choices if choice in other]
     one = one[[*shared, "value"]].rename(columns={"value": first})
     return other[[*kept, "value"]].rename(columns={"value": second}).merge(one, on=shared)
+
+
+def at_most(table: pd.DataFrame, quantities: Sequence[str], level: float = 0.05) -> pd.Series:
+    """Share of the readings of each quantity, a p, that lie at or below `level`."""
+    shown = table[table["quantity"].isin(quantities)]
+    return (shown["value"] <= level).groupby(shown["quantity"], sort=False).mean()
+
+
+# In words -------------------------------------------------------------------------------------------------------
+
+
+def quantity_label(quantity: str) -> str:
+    """How a quantity is called: its metric, and what it is of."""
+    return ", ".join(map(labels.label, quantity.split(", ")))
+
+
+def p_label(quantity: str) -> str:
+    """How a test's quantity is called."""
+    return quantity.replace("_p, ", " p, ")
+
+
+def agreement_sentence(table: pd.DataFrame, printed: pd.DataFrame) -> str:
+    """How many readings there are, and how far the book's own lie from its tables, `book_values` (Markdown)."""
+    found = table[table["ours"]].merge(printed, on="quantity", suffixes=("", "_printed"))
+    apart = (found["value"] - found["value_printed"]).abs().max()
+    return (
+        f"{len(table):,} rows. This page computes everything anew: its {len(found)} numbers of this book's reading "
+        f"differ from the tables by at most {apart:.0e}."
+    )
+
+
+def sign_sentences(table: pd.DataFrame, metrics: Sequence[str]) -> str:
+    """In how many readings log lies above residual, wherever the two agree in what both share (Markdown list)."""
+    lines = []
+    for metric in metrics:
+        paired = pairs(table, *(f"{metric}, {target}" for target in BOTH), CHOICES)
+        log, residual = (paired[f"{metric}, {target}"] for target in BOTH)
+        lowest, highest = (log - residual).agg(["min", "max"])
+        lines.append(
+            f"- {labels.label(metric)}: log above residual in **{(log > residual).sum():,} of {len(log):,}** pairs of "
+            f"readings that agree in what both share; the difference lies between {lowest:.3f} and {highest:.3f}."
+        )
+    return "\n".join(lines)
+
+
+def strongest_choices(table: pd.DataFrame, moved: pd.DataFrame, ks: Sequence[int]) -> str:
+    """The choice that moves each quantity most, and from which option to which; of models at these k (Markdown list).
+
+    `moved` is that of `influence`.
+    """
+    at = tuple(f"k = {k}" for k in ks)
+    lines = []
+    for quantity in [quantity for quantity in moved.index if "k =" not in quantity or quantity.endswith(at)]:
+        choice = moved.loc[quantity].idxmax()
+        medians = table[table["quantity"] == quantity].groupby(choice)["value"].median()
+        low, high = (f"{labels.label(end)} ({medians[end]:.3f})" for end in (medians.idxmin(), medians.idxmax()))
+        lines.append(f"- {quantity_label(quantity)}: **{labels.CHOICES[choice]}**, from {low} to {high}.")
+    return "\n".join(lines)
+
+
+def share_sentence(table: pd.DataFrame) -> str:
+    """Coupling of the residual to nuclei by whose share p_j is, and the reading that comes nearest to the paper."""
+    table = table[table["quantity"] == f"median_abs_rho_nuclei, {RESIDUAL}"]
+    by_share = table.groupby("p_j", sort=False)["value"].agg(["min", "median", "max"])
+    paper = table["paper"].iloc[0]
+    best = table.loc[(table["value"] - paper).abs().idxmin()]
+    chosen = [(labels.CHOICES[c], labels.label(best[c])) for c in CHOICES if isinstance(best[c], str)]
+    spans = [f"$p_j$ of the {at.Index} {at.median:.3f} ({at.min:.3f} to {at.max:.3f})" for at in by_share.itertuples()]
+    return (
+        f"Coupling of the residual to nuclei over all other choices: {'; '.join(spans)}. The paper prints {paper:.3f}; "
+        f"nearest to it comes {best['value']:.3f} ({', '.join(f'{choice}: {option}' for choice, option in chosen)})."
+    )
+
+
+def delta_sentences(table: pd.DataFrame, ks: Sequence[int]) -> str:
+    """In how many readings Delta_k is above zero, and its median under each definition (Markdown list)."""
+    lines = []
+    for k in ks:
+        part = table[table["quantity"] == f"median_delta, k = {k}"]
+        medians = part.groupby("definition", sort=False)["value"].median()
+        by = ", ".join(f"`{definition}` {value:.3f}" for definition, value in medians.items())
+        above = (part["value"] > 0).sum()
+        lines.append(f"- k = {k}: above zero in **{above} of {len(part)}** readings; medians: {by}.")
+    return "\n".join(lines)
+
+
+def tests_sentence(n_sections: int, over_patients: bool) -> str:
+    """The least p that exact tests over so many sections can reach, and whether patients are tested (Markdown)."""
+    patients = "patients are tested as well"
+    without = f"under {MIN_PATIENTS} patients there is no test over patients"
+    least = 0.5**n_sections
+    return (
+        f"Over {labels.counted(n_sections, 'sections')} the exact tests reach no p below {least:.2g} one-sided and "
+        f"{2 * least:.2g} two-sided, and {patients if over_patients else without}. "
+        "The paper names 35 sections; the [ledger](24_ledger.ipynb) says which test prints them. "
+        "Sections of one patient are not independent, so a test over sections is replicated here, not trusted. "
+        "{download}`All readings of all numbers <results/specifications.csv.gz>`."
+    )

@@ -21,7 +21,7 @@ SOURCES = ("user", "lattice", "embedded", "estimated")
 
 
 def read(name: str, readers: Mapping, qc: Mapping) -> tuple[AnnData, dict]:
-    """A section without spots that cannot be used, and what is to say of it, the row of a table.
+    """A section without spots that cannot be used, and its row in the table of sections.
 
     `readers` are arguments of `sections.read`, `qc` the rule of the config. Warnings are kept in the row. ValueError or
     FileNotFoundError name what is wrong: besides what `sections` refuses, swapped x and y, and spots off the tissue.
@@ -31,24 +31,16 @@ def read(name: str, readers: Mapping, qc: Mapping) -> tuple[AnnData, dict]:
         whole = sections.read(name=name, **readers, embedded=images.embedded_mpp)
         image = whole.uns["image"]
         size = images.size(image) if image else None
-        if image:
-            whole.obs["on_tissue"] = _placed(whole, images.thumbnail(image, THUMBNAIL_PX), size)
+        placed = _placed(whole, images.thumbnail(image, THUMBNAIL_PX), size) if image else None
         section = sections.drop_spots(whole, size)
     kept, reason = sections.quality(section, qc["min_spots"], qc["min_median_counts"])
-    n_empty = int((whole.obs["total_counts"] == 0).sum())
     return section, {
         "section": name,
         "patient": section.obs["patient"].iloc[0],
         "kept": kept,
         "reason": reason,
-        "n_spots": section.n_obs,
-        "n_spots_dropped": section.uns["n_spots_dropped"],
-        "n_unpaired": whole.uns["n_spots_dropped"],
-        "n_empty": n_empty,
-        "n_outside": whole.n_obs - section.n_obs - n_empty if image else np.nan,
-        "n_off_tissue": int((~section.obs.pop("on_tissue")).sum()) if image else np.nan,
-        "width": size[0] if image else np.nan,
-        "height": size[1] if image else np.nan,
+        **_spots_lost(whole, section, placed),
+        **dict(zip(("width", "height"), size or (np.nan, np.nan), strict=True)),
         "mpp": section.uns["mpp"],
         "mpp_source": section.uns["mpp_source"],
         **{f"mpp_{source}": section.uns["mpp_by_source"].get(source, np.nan) for source in SOURCES},
@@ -56,6 +48,23 @@ def read(name: str, readers: Mapping, qc: Mapping) -> tuple[AnnData, dict]:
         "image": image,
         "problem": "",
         "warnings": "; ".join(dict.fromkeys(str(warning.message) for warning in caught)),
+    }
+
+
+def _spots_lost(whole: AnnData, section: AnnData, placed: pd.Series | None) -> dict[str, float]:
+    """Spots of a section, those dropped of the `whole` by reason, and those beside the tissue; NaN without an image.
+
+    `placed` says of each spot of the whole whether it lies on tissue, None where there is no image.
+    """
+    n_empty = int((whole.obs["total_counts"] == 0).sum())
+    known = placed is not None
+    return {
+        "n_spots": section.n_obs,
+        "n_spots_dropped": section.uns["n_spots_dropped"],
+        "n_unpaired": whole.uns["n_spots_dropped"],
+        "n_empty": n_empty,
+        "n_outside": whole.n_obs - section.n_obs - n_empty if known else np.nan,
+        "n_off_tissue": int((~placed[section.obs_names]).sum()) if known else np.nan,
     }
 
 
@@ -82,8 +91,8 @@ def on_tissue(xy: np.ndarray, diameter: float, thumbnail: np.ndarray) -> np.ndar
     return found
 
 
-def _placed(section: AnnData, thumbnail: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Whether each spot lies on tissue; refused where x and y are swapped, or most spots lie elsewhere."""
+def _placed(section: AnnData, thumbnail: np.ndarray, size: tuple[int, int]) -> pd.Series:
+    """Whether each spot, by name, lies on tissue; refused where x and y are swapped, or most spots lie elsewhere."""
     scale = thumbnail.shape[1] / size[0]
     diameter = section.uns["spot_um"] / section.uns["mpp"] * scale
     xy = section.obsm[SPATIAL] * scale
@@ -98,7 +107,7 @@ def _placed(section: AnnData, thumbnail: np.ndarray, size: tuple[int, int]) -> n
         )
     if n_off > n / 20:
         warnings.warn(f"{off}; look whether positions and image belong together", stacklevel=2)
-    return placed
+    return pd.Series(placed, section.obs_names)
 
 
 def _row(name: str, readers: Mapping, qc: Mapping) -> dict:

@@ -1,18 +1,19 @@
-"""What a cohort's config says: checked against its schema, and handed on to the readers of raw files."""
+"""What a cohort's config says: checked against its schema, completed by the schema's defaults, handed on to readers."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 
 import jsonschema
 import yaml
 
-# Keys of a config that `helpers.sections.read` takes.
+# Keys of a config that `sections.read` takes.
 READERS = ["layout", "root", "mpp", "ids", "images", "patients", "spot_um", "pitch_um", "counts_layer", "gene_names"]
 
 
-def load(path: str | Path) -> dict:
-    """The config at `path`, checked against the schema.yaml beside it; ValueError, FileNotFoundError name the fault."""
+def load(path: str | Path, known: Mapping[str, Sequence[str]] | None = None) -> dict:
+    """The complete config at `path`, by the schema.yaml beside it; ValueError, FileNotFoundError name the fault."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such config")
@@ -20,31 +21,27 @@ def load(path: str | Path) -> dict:
         config = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not YAML ({error})") from error
-    check(config, yaml.safe_load(path.with_name("schema.yaml").read_text()), str(path))
+    return complete(config, yaml.safe_load(path.with_name("schema.yaml").read_text()), str(path), known)
+
+
+def complete(config: Mapping, schema: Mapping, where: str, known: Mapping[str, Sequence[str]] | None = None) -> dict:
+    """The config with the schema's defaults for what it leaves out.
+
+    `known` lists the names that a registry has, by the name of the definition in the schema (`target`, `backbone`);
+    without it any name passes. ValueError names `where` and every fault of a config that cannot be meant, a line each.
+    """
+    schema = deepcopy(dict(schema))
+    for name, names in (known or {}).items():
+        schema["$defs"][name]["enum"] = list(names)
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(config)
+    faults = list(dict.fromkeys(map(_sentence, sorted(errors, key=lambda error: list(map(str, error.absolute_path))))))
+    if not faults:
+        config = _with_defaults(config, schema)
+        faults = list(_contradictions(config))
+    if faults:
+        lines = "\n".join(f"{where}: {fault}" for fault in faults)
+        raise ValueError(f"{lines}\nconfig/schema.yaml says what a config may hold, config/template.yaml shows one")
     return config
-
-
-def check(config: Mapping, schema: Mapping, where: str) -> None:
-    """Refuse a config that cannot be meant, in one line that names `where` and the fault."""
-
-    def refuse(what: str):
-        raise ValueError(f"{where}: {what}; config/schema.yaml says what a config may hold")
-
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(config))
-    if error is not None and error.validator == "uniqueItems":
-        twice = next(item for item in error.instance if error.instance.count(item) > 1)
-        refuse(f"{error.json_path[2:]} names {twice} twice")
-    if error is not None:
-        refuse(f"{error.json_path[2:]}: {error.message}".removeprefix(": "))
-    if unknown := set(config["stem_targets"]) - set(config["targets"]):
-        refuse(f"stem_targets {', '.join(sorted(unknown))} are not among the targets")
-    if config["example"] not in config["sections"]:
-        refuse(f"example {config['example']!r} is not among the sections")
-    files = {}
-    for section in config["sections"]:
-        other = files.setdefault(config.get("ids", {}).get(section, section), section)
-        if other != section:
-            refuse(f"ids give {other} and {section} the same files")
 
 
 def root(config: Mapping) -> str:
@@ -53,5 +50,39 @@ def root(config: Mapping) -> str:
 
 
 def readers(config: Mapping) -> dict:
-    """The arguments of `helpers.sections.read` that are the same for all sections."""
+    """The arguments of `sections.read` that are the same for all sections."""
     return {key: config[key] for key in READERS if key in config} | {"root": root(config)}
+
+
+def _sentence(error: jsonschema.ValidationError) -> str:
+    key = error.json_path[2:]
+    if error.validator == "uniqueItems":
+        twice = next(item for item in error.instance if error.instance.count(item) > 1)
+        return f"{key} names {twice} twice"
+    # What a condition of the schema demands is said in words beside it; jsonschema would print the condition.
+    message = error.schema.get("$comment", error.message) if isinstance(error.schema, dict) else error.message
+    return f"{key}: {message}".removeprefix(": ")
+
+
+def _with_defaults(config: Mapping, schema: Mapping) -> dict:
+    """Keys of the schema that the config leaves out and that have a default, also inside objects that it gives."""
+    config = deepcopy(dict(config))
+    for key, described in schema["properties"].items():
+        if key not in config and "default" in described:
+            config[key] = deepcopy(described["default"])
+        elif isinstance(config.get(key), dict) and "properties" in described:
+            config[key] = _with_defaults(config[key], described)
+    return config
+
+
+def _contradictions(config: Mapping) -> Iterator[str]:
+    """What no schema can say: parts of a config that contradict each other."""
+    if unknown := set(config["stem_targets"]) - set(config["targets"]):
+        yield f"stem_targets {', '.join(sorted(unknown))} are not among the targets"
+    if config.setdefault("example", config["sections"][0]) not in config["sections"]:
+        yield f"example {config['example']!r} is not among the sections"
+    files: dict[str, str] = {}
+    for section in config["sections"]:
+        other = files.setdefault(config.get("ids", {}).get(section, section), section)
+        if other != section:
+            yield f"ids give {other} and {section} the same files"

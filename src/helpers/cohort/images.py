@@ -1,10 +1,12 @@
 """The only opener of H&E images: square regions in um around a centre, through tiatoolbox's readers."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from anndata import AnnData
 from PIL import Image, UnidentifiedImageError
 
 from helpers import quiet
@@ -99,6 +101,13 @@ def open(path: str | Path, mpp: float):
             reader._estimate_mpp = lambda properties: (mpp, mpp)  # it fails on a TIFF whose resolution has no unit
         reader.info  # noqa: B018  read here, while the remarks it logs are silenced
     return reader
+
+
+def reader_of(section: AnnData) -> Callable:
+    """`read(centre, size_um, mpp)` of a section's image, see `region`; ValueError for a section without one."""
+    if not section.uns["image"]:
+        raise ValueError(f"section {section.uns['section']} has no image: leave it out where pixels are needed")
+    return functools.partial(region, open(section.uns["image"], float(section.uns["mpp"])))
 
 
 def region(reader, centre: tuple[float, float], size_um: float, mpp: float) -> np.ndarray:

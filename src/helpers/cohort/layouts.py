@@ -1,9 +1,7 @@
-"""Raw files of a section -> AnnData, as each kind of cohort lays them out: one function a layout, and LAYOUTS.
+"""Raw files of a section, as each kind of cohort lays them out: one reader a layout, and LAYOUTS.
 
-A reader takes the cohort's folder and the name that the section's files bear. It gives `layers["counts"]`,
-`obsm["spatial"]` and what else it finds: `obsm["lattice"]`, and in `uns` patient, image, nuclei_file, spot_um,
-pitch_um, mpp_estimated ("" or NaN where the files do not say) and n_spots_dropped, the spots that one of two files
-lacks. `helpers.sections.read` makes a section of it.
+A reader takes the cohort's folder and the name that the section's files bear, and returns a `RawSection`. What its
+files do not say stays unknown there; `helpers.cohort.sections.read` makes a section of it.
 """
 
 import gzip
@@ -12,6 +10,7 @@ import re
 import warnings
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,7 +30,20 @@ SYMBOLS = ["gene_name", "gene_names", "gene_symbol", "gene_symbols", "symbol", "
 _GENE_ID = re.compile(r"ENS[A-Z]*G\d{6,}")
 
 
-def her2st(root: Path, name: str) -> AnnData:
+class RawSection(NamedTuple):
+    """What the files of a section say."""
+
+    spots: AnnData  # layers["counts"], obsm["spatial"], and obsm["lattice"] where the array is known
+    patient: str = ""
+    image: Path | None = None
+    nuclei_file: Path | None = None
+    n_spots_dropped: int = 0  # spots that one of two files lacks
+    spot_um: float = np.nan
+    pitch_um: float = np.nan
+    mpp_estimated: float = np.nan  # by others, um per pixel
+
+
+def her2st(root: Path, name: str) -> RawSection:
     """A section of the tree of almaan/her2st (Andersson et al. 2021, doi 10.1038/s41467-021-26271-2).
 
     Spots of the count file and of the spot file are joined by name, `{x}x{y}`. The image is the one in the section's
@@ -43,12 +55,10 @@ def her2st(root: Path, name: str) -> AnnData:
     counts, names, genes = _read_counts(counts_path)
     common = _common(names, spots.index, counts_path, spots_path)
     n_dropped = len(names.union(spots.index)) - len(common)
-    spots = spots.loc[common]
-    section = AnnData(obs=pd.DataFrame(index=common), var=pd.DataFrame(index=genes))
-    section.layers[COUNTS] = sparse.csr_matrix(counts, dtype=np.float32)[names.get_indexer(common)]
-    section.obsm[SPATIAL] = spots[["pixel_x", "pixel_y"]].to_numpy(float)
-    section.obsm[LATTICE] = spots[["new_x", "new_y"]].to_numpy(float)
-    return _with(
+    counts = sparse.csr_matrix(counts, dtype=np.float32)[names.get_indexer(common)]
+    section = _section(counts, common, genes, spots.loc[common, ["pixel_x", "pixel_y"]])
+    section.obsm[LATTICE] = spots.loc[common, ["new_x", "new_y"]].to_numpy(float)
+    return RawSection(
         section,
         patient=name[0],
         image=only_file(root / "data" / "ST-imgs" / name[0] / name, "*", IMAGES),
@@ -59,7 +69,7 @@ def her2st(root: Path, name: str) -> AnnData:
     )
 
 
-def hest(root: Path, name: str, counts_layer: str | None = None, gene_names: str | None = None) -> AnnData:
+def hest(root: Path, name: str, counts_layer: str | None = None, gene_names: str | None = None) -> RawSection:
     """A section of HEST-1k as downloaded (Jaume et al. 2024, arXiv 2406.16192).
 
     `name` is a HEST id, or the `subseries` that one file of `metadata/` gives. `st/{id}.h5ad` holds counts and pixels,
@@ -67,23 +77,23 @@ def hest(root: Path, name: str, counts_layer: str | None = None, gene_names: str
     `cellvit_seg/{id}_cellvit_seg.parquet` or `.geojson` nuclei.
     """
     name = _hest_id(root, name)
-    section = h5ad(root / "st", name, counts_layer, gene_names)
+    section = h5ad(root / "st", name, counts_layer, gene_names).spots
     # HEST pads the names of spots, 010x013; elsewhere the same spot is 10x13.
     section.obs_names = section.obs_names.str.replace(r"^0*(\d+)x0*(\d+)$", r"\1x\2", regex=True)
-    about = _read_json(root / "metadata" / f"{name}.json")
+    metadata = _read_json(root / "metadata" / f"{name}.json")
     nuclei = [root / "cellvit_seg" / f"{name}_cellvit_seg.{kind}" for kind in ("parquet", "geojson")]
-    return _with(
+    return RawSection(
         section,
-        patient=re.sub("^Patient ", "", str(about.get("patient") or "")),
+        patient=re.sub("^Patient ", "", str(metadata.get("patient") or "")),
         image=only_file(root / "wsis", f"{name}.[a-zA-Z]*", IMAGES),
         nuclei_file=next((path for path in nuclei if path.is_file()), None),
-        spot_um=_number(about.get("spot_diameter")),
-        pitch_um=_number(about.get("inter_spot_dist")),
-        mpp_estimated=_number(about.get("pixel_size_um_estimated")),
+        spot_um=_number(metadata.get("spot_diameter")),
+        pitch_um=_number(metadata.get("inter_spot_dist")),
+        mpp_estimated=_number(metadata.get("pixel_size_um_estimated")),
     )
 
 
-def spaceranger(root: Path, name: str) -> AnnData:
+def spaceranger(root: Path, name: str) -> RawSection:
     """A section of 10x Visium, `{name}/` or `{name}/outs/` as Space Ranger leaves it; only spots under tissue.
 
     Barcodes of the matrix and of `spatial/tissue_positions.csv` (`tissue_positions_list.csv` before version 2, without
@@ -104,18 +114,16 @@ def spaceranger(root: Path, name: str) -> AnnData:
     section, spots = section[common].copy(), spots.loc[common]
     section.obsm[SPATIAL] = spots[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy(float)
     section.obsm[LATTICE], _ = _lattice(spots, section.obsm[SPATIAL])
-    scale_path = folder / "spatial" / "scalefactors_json.json"
-    diameter = _number(_read_json(scale_path).get("spot_diameter_fullres")) if scale_path.exists() else np.nan
-    return _with(
+    return RawSection(
         section,
         spot_um=VISIUM_SPOT_UM,
         pitch_um=VISIUM_PITCH_UM,
-        mpp_estimated=SCALEFACTORS_SPOT_UM / (diameter or np.nan),
+        mpp_estimated=_mpp_of_scalefactors(folder / "spatial" / "scalefactors_json.json"),
         n_spots_dropped=n_dropped,
     )
 
 
-def h5ad(root: Path, name: str, counts_layer: str | None = None, gene_names: str | None = None) -> AnnData:
+def h5ad(root: Path, name: str, counts_layer: str | None = None, gene_names: str | None = None) -> RawSection:
     """A section in one file, `{name}.h5ad`: raw counts in X, spot centres in `obsm["spatial"]`.
 
     `counts_layer` names another place of the counts, a layer or `raw`; `gene_names` the column of var with symbols.
@@ -134,14 +142,12 @@ def h5ad(root: Path, name: str, counts_layer: str | None = None, gene_names: str
     if "in_tissue" in found.obs:
         found = found[found.obs["in_tissue"].astype(int) == 1].copy()
     genes = _symbols(found.var, gene_names, path)
-    section = AnnData(obs=pd.DataFrame(index=found.obs_names), var=pd.DataFrame(index=genes))
-    section.layers[COUNTS] = sparse.csr_matrix(found.X, dtype=np.float32)
-    section.obsm[SPATIAL] = np.asarray(found.obsm[SPATIAL])[:, :2].astype(float)
+    section = _section(found.X, found.obs_names, genes, np.asarray(found.obsm[SPATIAL])[:, :2])
     visium = False
     if (spots := _array_coordinates(found.obs)) is not None:
         section.obsm[LATTICE], visium = _lattice(spots, section.obsm[SPATIAL])
     patients = found.obs["patient"].astype(str).unique() if "patient" in found.obs else []
-    return _with(
+    return RawSection(
         section,
         patient=patients[0] if len(patients) == 1 else "",
         image=only_file(root, f"{name}.[a-zA-Z]*", IMAGES),
@@ -161,12 +167,12 @@ def only_file(folder: Path, pattern: str, suffixes: set[str] | None = None) -> P
     return found[0] if found else None
 
 
-def _with(section: AnnData, **known) -> AnnData:
-    """The section with what its files say; a later word replaces an earlier one."""
-    unsaid = {"patient": "", "image": "", "nuclei_file": "", "n_spots_dropped": 0}
-    unsaid |= dict.fromkeys(("spot_um", "pitch_um", "mpp_estimated"), np.nan)
-    paths = {key: str(value or "") for key, value in known.items() if key in ("image", "nuclei_file")}
-    section.uns = unsaid | dict(section.uns) | known | paths
+def _section(counts, spots: pd.Index, genes: pd.Index, xy=None) -> AnnData:
+    """Counts (spots x genes) under their names, with the centres of the spots, x and y in pixels, where given."""
+    section = AnnData(obs=pd.DataFrame(index=spots), var=pd.DataFrame(index=genes))
+    section.layers[COUNTS] = sparse.csr_matrix(counts, dtype=np.float32)
+    if xy is not None:
+        section.obsm[SPATIAL] = np.asarray(xy, float)
     return section
 
 
@@ -273,8 +279,8 @@ def _beside_her2st(root: Path, name: str) -> float:
 def _hest_id(root: Path, name: str) -> str:
     if (root / "st" / f"{name}.h5ad").exists():
         return name
-    about = {path.stem: _read_json(path).get("subseries") for path in sorted((root / "metadata").glob("*.json"))}
-    ids = [key for key, subseries in about.items() if subseries == name]
+    subseries = {path.stem: _read_json(path).get("subseries") for path in sorted((root / "metadata").glob("*.json"))}
+    ids = [key for key, value in subseries.items() if value == name]
     if len(ids) > 1:
         raise ValueError(f"{root}: {name} is the subseries of {_listed(ids)}; say which under ids in the config")
     if not ids:
@@ -301,9 +307,13 @@ def _read_10x(path: Path) -> AnnData:
         except Exception as error:  # h5py and scanpy have errors of their own for each kind of damage
             raise ValueError(f"{path}: not a readable 10x matrix ({error}); fetch the file again") from error
     found.var_names_make_unique()
-    section = AnnData(obs=pd.DataFrame(index=found.obs_names), var=pd.DataFrame(index=found.var_names))
-    section.layers[COUNTS] = sparse.csr_matrix(found.X, dtype=np.float32)
-    return section
+    return _section(found.X, found.obs_names, found.var_names)
+
+
+def _mpp_of_scalefactors(path: Path) -> float:
+    """um per pixel, from the diameter of a theoretical spot in pixels; NaN where the file is not there or silent."""
+    diameter = _number(_read_json(path).get("spot_diameter_fullres")) if path.exists() else np.nan
+    return SCALEFACTORS_SPOT_UM / (diameter or np.nan)
 
 
 def _read_positions(folder: Path) -> tuple[Path, pd.DataFrame]:

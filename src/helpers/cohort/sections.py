@@ -1,8 +1,9 @@
-"""A section of any cohort -> AnnData: its files read by `helpers.layouts`, with one pixel size, and checked."""
+"""A section of any cohort -> AnnData: its files read by `layouts`, with one pixel size, and checked."""
 
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 from anndata import AnnData
 
 from helpers import schema
-from helpers.cohort.layouts import LAYOUTS, only_file
+from helpers.cohort.layouts import LAYOUTS, RawSection, only_file
 from helpers.schema import COUNTS, LATTICE, SPATIAL
 
 # Two sources of the pixel size that differ by more are worth a look: the disc would cover 10 % more or less tissue.
@@ -19,51 +20,58 @@ MPP_TOLERANCE = 0.05
 ON_LATTICE = 0.5
 
 
+@dataclass(frozen=True)
+class Stated:
+    """What the user states of a cohort, in its config: it goes before what the files say."""
+
+    mpp: float | None = None  # um per pixel
+    ids: Mapping[str, str] | None = None  # how a section's files are named where that is not its name
+    images: str | None = None  # pattern below the root, with {section} or {id} in it
+    patients: Mapping[str, str] | None = None  # the patient of each section
+    spot_um: float | None = None  # diameter of a spot
+    pitch_um: float | None = None  # distance of neighbouring spots
+    counts_layer: str | None = None  # where an h5ad file keeps its raw counts
+    gene_names: str | None = None  # the column of var that holds symbols
+
+
 def read(
     layout: str,
     root: str | Path,
     name: str,
     mpp: float | None = None,
     *,
-    ids: Mapping[str, str] | None = None,
-    images: str | None = None,
-    patients: Mapping[str, str] | None = None,
-    spot_um: float | None = None,
-    pitch_um: float | None = None,
-    counts_layer: str | None = None,
-    gene_names: str | None = None,
     embedded: Callable[[Path], float | None] | None = None,
+    **stated,
 ) -> AnnData:
     """Read one section.
 
-    `layout` is a key of LAYOUTS, `root` the folder of the cohort. What the user says wins over the files: `mpp`, the
-    pixel size in um; `ids`, how a section's files are named where that is not its name; `images`, a pattern below root
-    with `{section}` or `{id}` in it; `patients`; `spot_um` and `pitch_um`, diameter and distance of spots;
-    `counts_layer` and `gene_names`, for layouts of h5ad files. `embedded` reads the pixel size that an image states
-    (`images.embedded_mpp`). Pixel sizes are taken from user, lattice, embedded, estimated, in this order;
-    `uns["mpp_source"]` says which, `uns["mpp_by_source"]` holds all. ValueError or FileNotFoundError name file and fix.
+    `layout` is a key of LAYOUTS, `root` the folder of the cohort, `mpp` and `stated` the fields of `Stated`. `embedded`
+    reads the pixel size that an image states (`images.embedded_mpp`). Pixel sizes are taken from user, lattice,
+    embedded, estimated, in this order; `uns["mpp_source"]` says which, `uns["mpp_by_source"]` holds all.
+    ValueError or FileNotFoundError name file and fix.
     """
     if layout not in LAYOUTS:
         raise ValueError(f"unknown layout {layout!r}; known: {', '.join(LAYOUTS)}")
     schema.check_name(name)
-    root, file = Path(root), (ids or {}).get(name, name)
-    asked = {"counts_layer": counts_layer, "gene_names": gene_names}
-    asked = {key: value for key, value in asked.items() if value is not None}
-    if unknown := set(asked) - set(inspect.signature(LAYOUTS[layout]).parameters):
-        raise ValueError(f"the layout {layout} has no {' or '.join(sorted(unknown))}; leave it out of the config")
-
-    section = LAYOUTS[layout](root, file, **asked)
-    section.uns["section"] = name
-    for key, value in (("spot_um", spot_um), ("pitch_um", pitch_um)):
-        section.uns[key] = float(value or section.uns[key])
-        if np.isnan(section.uns[key]):
-            raise ValueError(f"section {name}: its files do not say {key}; give it in the config, in um")
-    if images is not None:
-        section.uns["image"] = str(only_file(root, images.format(section=name, id=file)) or "")
+    user, root = Stated(mpp=mpp, **stated), Path(root)
+    file = (user.ids or {}).get(name, name)
+    raw = LAYOUTS[layout](root, file, **_reader_options(layout, user))
+    spot_um, pitch_um = _lengths(name, raw, user)
+    image = raw.image if user.images is None else only_file(root, user.images.format(section=name, id=file))
+    section = raw.spots
+    section.uns = {
+        "image": str(image or ""),
+        "nuclei_file": str(raw.nuclei_file or ""),
+        "n_spots_dropped": raw.n_spots_dropped,
+        "spot_um": spot_um,
+        "pitch_um": pitch_um,
+        "section": name,
+    }
     section.obs["section"] = pd.Categorical([name] * section.n_obs)
-    section.obs["patient"] = pd.Categorical([_patient(section, patients)] * section.n_obs)
+    section.obs["patient"] = pd.Categorical([_patient(name, raw.patient, user.patients)] * section.n_obs)
     section.obs["total_counts"] = np.asarray(section.layers[COUNTS].sum(1)).ravel()
-    _set_mpp(section, mpp, embedded)
+    stated_by_image = embedded(Path(image)) if embedded is not None and image else None
+    _set_mpp(section, user.mpp, stated_by_image, raw.mpp_estimated)
     return schema.check_section(section)
 
 
@@ -148,11 +156,28 @@ def quality(section: AnnData, min_spots: int, min_median_counts: float) -> tuple
     return True, ""
 
 
-def _patient(section: AnnData, patients: Mapping[str, str] | None) -> str:
-    name = section.uns["section"]
+def _reader_options(layout: str, user: Stated) -> dict[str, str]:
+    """What the user states of the inside of the files, for the layout's reader; ValueError where it has no use."""
+    options = {"counts_layer": user.counts_layer, "gene_names": user.gene_names}
+    options = {key: value for key, value in options.items() if value is not None}
+    if unknown := set(options) - set(inspect.signature(LAYOUTS[layout]).parameters):
+        raise ValueError(f"the layout {layout} has no {' or '.join(sorted(unknown))}; leave it out of the config")
+    return options
+
+
+def _lengths(name: str, raw: RawSection, user: Stated) -> list[float]:
+    """Diameter and distance of spots in um; ValueError where neither user nor files tell one."""
+    lengths = {"spot_um": user.spot_um or raw.spot_um, "pitch_um": user.pitch_um or raw.pitch_um}
+    for key, value in lengths.items():
+        if np.isnan(value):
+            raise ValueError(f"section {name}: its files do not say {key}; give it in the config, in um")
+    return [float(value) for value in lengths.values()]
+
+
+def _patient(name: str, patient: str, patients: Mapping[str, str] | None) -> str:
+    """The patient of a section: as the user states, else as its files say, else one of its own, with a warning."""
     if patients is not None and name not in patients:
         raise ValueError(f"section {name}: not among the patients of the config; add it there")
-    patient = section.uns.pop("patient")
     if patients is not None:
         return str(patients[name])
     if not patient:
@@ -160,17 +185,16 @@ def _patient(section: AnnData, patients: Mapping[str, str] | None) -> str:
     return patient or name
 
 
-def _set_mpp(section: AnnData, mpp: float | None, embedded: Callable[[Path], float | None] | None) -> None:
+def _set_mpp(section: AnnData, user: float | None, embedded: float | None, estimated: float) -> None:
     """Choose the pixel size and keep every source; without a lattice, the image's own pixels place the spots."""
     name = section.uns["section"]
-    if mpp is not None:
-        schema.check_mpp(mpp, f"section {name}")
-    image = Path(section.uns["image"]) if section.uns["image"] else None
+    if user is not None:
+        schema.check_mpp(user, f"section {name}")
     sources = {
-        "user": mpp,
+        "user": user,
         "lattice": mpp_from_lattice(section) if LATTICE in section.obsm else None,
-        "embedded": embedded(image) if embedded is not None and image is not None else None,
-        "estimated": section.uns.pop("mpp_estimated"),
+        "embedded": embedded,
+        "estimated": estimated,
     }
     low, high = schema.MPP_RANGE
     sources = {source: float(value) for source, value in sources.items() if value is not None and low <= value <= high}

@@ -49,51 +49,44 @@ CELL_TYPES = {
 N_PROGRAMS = 2  # smooth spatial programs within each cell type
 
 
+class Design(NamedTuple):
+    """How sections are made."""
+
+    seed: int = 0
+    coupling: float = 1.0  # 1: a spot's expected depth follows its nuclei; 0: it does not; composition is the same
+    lattice: tuple[int, int] = (12, 11)  # spots in x and y
+    mpp: float = 0.688  # um per pixel
+
+
 def cohort(
     root: str | Path,
     *,
     sections: Mapping[str, float] = SECTIONS,
-    seed: int = 0,
-    coupling: float = 1.0,
-    lattice: tuple[int, int] = (12, 11),
     n_genes: int = 600,
-    mpp: float = 0.688,
     images: bool = True,
+    **design,
 ) -> list[str]:
     """Write a toy cohort under `root` as the files of the her2st tree, with `truth/` beside `data/`; return the names.
 
-    `sections` maps names (patient's letter, number) to the median UMI of a spot, `lattice` counts spots in x and y,
-    `mpp` is um per pixel. `coupling` 1: a spot's expected depth follows its nuclei; 0: it does not; composition is the
-    same in both. `images=False` leaves the H&E out. The same arguments give the same bytes.
+    `sections` maps names (patient's letter, number) to the median UMI of a spot; `images=False` leaves the H&E out;
+    `design` are fields of `Design`. The same arguments give the same bytes.
 
     `truth/<section>.csv` holds per spot n_nuclei_true (centroids in the 100 um disc), the share of its RNA by cell type
     and ambient, capture and expected_depth (UMI); `truth/<section>_nuclei.csv` x, y (pixels), area_um2, cell_type;
     `truth/genes.csv` the profiles. As in the real cohort a section loses 0 to 3 spots when its files are joined, and
     one spot of the last section has no UMI. ValueError on a name that is no section's and on a value out of range.
     """
-    _check(sections, coupling, lattice, n_genes, mpp)
+    plan = Design(**design)
+    _check(sections, n_genes, plan)
     root = Path(root)
-    genes = gene_profiles(n_genes, seed)
+    genes = gene_profiles(n_genes, plan.seed)
     _write(root / "truth/genes.csv", genes.to_csv().encode())
     for k, (name, depth) in enumerate(sections.items()):
-        made = section(
-            name, depth, genes, seed=seed, coupling=coupling, lattice=lattice, mpp=mpp, image=images,
-            empty_spot=k == len(sections) - 1,
-        )  # fmt: skip
-        counts, spots, last = made["counts"], made["spots"], len(made["spots"])
+        made = section(name, depth, genes, image=images, empty_spot=k == len(sections) - 1, **design)
         # The ends of the list stand for spots that one of the two files lacks.
-        counts = counts.iloc[k % 3 :]
-        spots = spots.iloc[: last - k % 2].sample(frac=1, random_state=seed)
-        counts = counts.loc[:, counts.sum() > 0]  # a real count file lists only genes seen in the section
-        table = gzip.compress(counts.to_csv(sep="\t").encode(), mtime=0)
-        _write(root / f"data/ST-cnts/{name}.tsv.gz", table)
-        _write(root / f"data/ST-spotfiles/{name}_selection.tsv", spots.to_csv(sep="\t", index=False).encode())
-        _write(root / f"truth/{name}.csv", made["truth"].to_csv().encode())
-        _write(root / f"truth/{name}_nuclei.csv", made["nuclei"].to_csv(index=False, float_format="%.2f").encode())
-        if images:
-            jpeg = io.BytesIO()
-            Image.fromarray(made["image"]).save(jpeg, "JPEG", quality=85, subsampling="4:2:0")
-            _write(root / f"data/ST-imgs/{name[0]}/{name}/toy_HE_{name}.jpg", jpeg.getvalue())
+        made["counts"] = made["counts"].iloc[k % 3 :]
+        made["spots"] = made["spots"].iloc[: len(made["spots"]) - k % 2].sample(frac=1, random_state=plan.seed)
+        _write_section(root, name, made)
     return list(sections)
 
 
@@ -102,35 +95,29 @@ def section(
     depth: float,
     genes: pd.DataFrame,
     *,
-    seed: int = 0,
-    coupling: float = 1.0,
-    lattice: tuple[int, int] = (12, 11),
-    mpp: float = 0.688,
     image: bool = True,
     empty_spot: bool = False,
+    **design,
 ) -> dict:
     """One section in memory: `counts`, `spots`, `truth`, `nuclei` (tables) and `image` (uint8 RGB, or None).
 
-    `genes` comes from `gene_profiles`; spots lie on the lattice where the disc is mostly tissue; units as in `cohort`.
+    `depth` is the median UMI of a spot, `genes` comes from `gene_profiles`, `design` are fields of `Design`; spots lie
+    on the lattice where the disc is mostly tissue.
     """
+    seed, coupling, lattice, mpp = Design(**design)
     tissue = _tissue(name, lattice, seed)
     nuclei = _nuclei(tissue, mpp, _rng(seed, name, "nuclei"))
     spots = _spots(tissue, lattice, mpp, _rng(seed, name, "spots"))
     at = spots[["pixel_x", "pixel_y"]].to_numpy() * mpp
     n = _count_by_type(nuclei, at)
-    # RNA in each disc, in stromal cells: that of its nuclei by type, and what floats about.
-    rna = np.column_stack([n * [cell.output for cell in CELL_TYPES.values()], np.full(len(n), AMBIENT)])
-    share = rna / rna.sum(axis=1, keepdims=True)
+    share, rna = _rna(n)
     capture = _capture(tissue, at, n.sum(axis=1), _rng(seed, name, "capture"))
-    relative = capture * (rna.sum(axis=1) / rna.sum(axis=1).mean()) ** coupling
+    relative = capture * (rna / rna.mean()) ** coupling
     expected = depth * relative / np.median(relative)
     if empty_spot:
         capture[len(n) // 2] = expected[len(n) // 2] = 0
-
     mixture = _mixture(tissue, at, share, genes, _rng(seed, name[0], "expression"))
-    rng = _rng(seed, name, "counts")
-    scatter = rng.gamma(1 / OVERDISPERSION, OVERDISPERSION, mixture.shape)  # with Poisson noise: negative binomial
-    counts = rng.poisson(expected[:, None] * mixture * scatter)
+    counts = _counts(expected, mixture, _rng(seed, name, "counts"))
     truth = pd.DataFrame(share.round(6), columns=[*CELL_TYPES, "ambient"], index=spots.index)
     truth.insert(0, "n_nuclei_true", n.sum(axis=1))
     return {
@@ -176,7 +163,8 @@ def gene_profiles(n_genes: int = 600, seed: int = 0) -> pd.DataFrame:
     return table
 
 
-def _check(sections: Mapping, coupling: float, lattice: tuple, n_genes: int, mpp: float) -> None:
+def _check(sections: Mapping, n_genes: int, design: Design) -> None:
+    _, coupling, lattice, mpp = design
     for name, depth in sections.items():
         if not re.fullmatch(r"[A-Z]\d+", name):
             raise ValueError(f"toy section {name!r}: name it by its patient's capital letter and a number, as in A1")
@@ -311,6 +299,21 @@ def _count_by_type(nuclei: pd.DataFrame, at: np.ndarray) -> np.ndarray:
     return np.stack([np.bincount(kinds[i], minlength=len(CELL_TYPES)) for i in inside])
 
 
+def _rna(n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each spot, from its nuclei by type: the share of its RNA by cell type and ambient, and how much it is.
+
+    RNA is counted in stromal cells: that of the disc's nuclei by type, and what floats about.
+    """
+    rna = np.column_stack([n * [cell.output for cell in CELL_TYPES.values()], np.full(len(n), AMBIENT)])
+    return rna / rna.sum(axis=1, keepdims=True), rna.sum(axis=1)
+
+
+def _counts(expected: np.ndarray, mixture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Counts, spots x genes, of spots of these expected depths and shares of genes: negative binomial."""
+    scatter = rng.gamma(1 / OVERDISPERSION, OVERDISPERSION, mixture.shape)
+    return rng.poisson(expected[:, None] * mixture * scatter)
+
+
 def _capture(tissue: dict, at: np.ndarray, n_nuclei: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Capture efficiency of each spot around 1: a smooth part and one of the spot alone."""
     smooth = _at(_field(rng, tissue["inside"].shape, 300), *at.T)
@@ -417,6 +420,20 @@ def _draw(
         window = slice(top, bottom), slice(left, right)
         np.maximum(haematoxylin[window], stain, out=haematoxylin[window])
         eosin[window] *= 1 - 0.6 * cover
+
+
+def _write_section(root: Path, name: str, made: Mapping) -> None:
+    """The files of one section, as those of the her2st tree, and its truth."""
+    counts = made["counts"].loc[:, made["counts"].sum() > 0]  # a real count file lists only genes seen in the section
+    table = gzip.compress(counts.to_csv(sep="\t").encode(), mtime=0)
+    _write(root / f"data/ST-cnts/{name}.tsv.gz", table)
+    _write(root / f"data/ST-spotfiles/{name}_selection.tsv", made["spots"].to_csv(sep="\t", index=False).encode())
+    _write(root / f"truth/{name}.csv", made["truth"].to_csv().encode())
+    _write(root / f"truth/{name}_nuclei.csv", made["nuclei"].to_csv(index=False, float_format="%.2f").encode())
+    if made["image"] is not None:
+        jpeg = io.BytesIO()
+        Image.fromarray(made["image"]).save(jpeg, "JPEG", quality=85, subsampling="4:2:0")
+        _write(root / f"data/ST-imgs/{name[0]}/{name}/toy_HE_{name}.jpg", jpeg.getvalue())
 
 
 def _write(path: Path, content: bytes) -> None:

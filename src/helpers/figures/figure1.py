@@ -1,4 +1,4 @@
-"""Figure 1 of the paper, panel by panel: tidy table -> axis."""
+"""Figure 1 of the paper, panel by panel, and what stands beside its panels: tidy table -> axis."""
 
 from collections.abc import Sequence
 
@@ -10,19 +10,30 @@ from matplotlib.ticker import PercentFormatter
 
 from helpers.figures.look import (
     CHANCE,
+    DARK,
+    DASHES,
     FEW,
     FLOORS,
     GREY,
+    LONG_DASHES,
     MEDIAN,
+    PALE,
     SECTIONS,
-    _targets_on_x,
     handle,
     legend,
     logarithmic,
     looks,
+    side_by_side,
     spread,
+    targets_on_x,
 )
 from helpers.labels import counted
+
+UPRIGHT = 12  # names of more sections than that stand upright
+SMOOTH = 15  # the ceiling is smoothed over so small a part of the genes
+RANKED = {"same": "ranked on the same section", "nested": "ranked on the other sections"}
+
+# Panels A to C --------------------------------------------------------------------------------------------------
 
 
 def depth_by_section(ax: Axes, spots: pd.DataFrame) -> Axes:
@@ -34,13 +45,10 @@ def depth_by_section(ax: Axes, spots: pd.DataFrame) -> Axes:
     sns.boxplot(spots, x="section", y="total_counts", hue="patient", palette=colours, fliersize=1, linewidth=0.8, ax=ax)
     ax.set(yscale="log", xlabel="", ylabel="total counts per spot")
     logarithmic(ax.yaxis)
-    ax.tick_params(axis="x", rotation=90 if spots["section"].nunique() > 12 else 0)
+    ax.tick_params(axis="x", rotation=90 if spots["section"].nunique() > UPRIGHT else 0)
     ax.set_title(f"Depth of {counted(spots['section'].nunique(), 'sections')}, {counted(len(spots), 'spots')}")
     legend(ax, [handle(patient, colours[patient], "s") for patient in patients], columns=8)
     return ax
-
-
-# Figure 1 -------------------------------------------------------------------------------------------------------
 
 
 def nuclei_and_depth(ax: Axes, spots: pd.DataFrame) -> Axes:
@@ -84,8 +92,8 @@ def _per_section(ax: Axes, summary: pd.DataFrame, value: str, chance: str) -> in
         ax.scatter(np.full(len(values), i), values, s=30, color=colour, marker=marker, alpha=0.75, lw=0, zorder=2)
         known = levels[target].dropna()
         ax.hlines(values.median(), i - 0.22, i + 0.22, color=colour, lw=3, zorder=3)
-        ax.hlines(known.median(), i - 0.22, i + 0.22, color="black", lw=1.5, ls=(0, (2, 1)), zorder=3)
-    _targets_on_x(ax, look)
+        ax.hlines(known.median(), i - 0.22, i + 0.22, color="black", lw=1.5, ls=DASHES, zorder=3)
+    targets_on_x(ax, look)
     ax.set_ylim(bottom=0)
     if 0 < len(wide) <= FEW:
         _name(ax, wide[next(iter(look))].dropna())
@@ -104,57 +112,67 @@ def _name(ax: Axes, values: pd.Series) -> None:
 
 
 def median_coupling(ax: Axes, summary: pd.DataFrame, what: str = "nuclei") -> Axes:
-    """Panel B: median over genes of |rho| with nuclei (or `depth`), per section; takes `scores.section_summary`."""
+    """Panel B: median over genes of |rho| with nuclei (or `depth`), per section; takes `coupling.section_summary`."""
     chance = f"chance_abs_rho_{what}"
     n = _per_section(ax, _with(summary, chance), f"median_abs_rho_{what}", chance)
     ax.set_ylabel(f"median |ρ(target, {what})|")
     ax.set_title(f"Coupling to {what}\nmedian over genes, {counted(n, 'sections')}")
-    legend(ax, [handle(*MEDIAN)] + ([handle(*CHANCE)] if chance in summary else []))
+    legend(ax, _median_and_chance(chance in summary))
     return ax
 
 
-def share_coupled(ax: Axes, summary: pd.DataFrame, what: str = "nuclei") -> Axes:
-    """Panel C: share of genes with |rho| above 0.3, per section; takes `scores.section_summary`."""
+def share_coupled(ax: Axes, summary: pd.DataFrame, what: str = "nuclei", threshold: float = 0.3) -> Axes:
+    """Panel C: share of genes with |rho| above `threshold`, per section; takes `coupling.section_summary`."""
     chance = f"chance_share_{what}"
     n = _per_section(ax, _with(summary, chance), f"share_coupled_{what}", chance)
     ax.set_ylim(-0.03, max(1.03, ax.get_ylim()[1]))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
-    ax.set_ylabel(f"genes with |ρ({what})| > 0.3")
+    ax.set_ylabel(f"genes with |ρ({what})| > {threshold:g}")
     ax.set_title(f"Genes coupled to {what}\n{counted(n, 'sections')}")
-    legend(ax, [handle(*MEDIAN)] + ([handle(*CHANCE)] if chance in summary else []))
+    legend(ax, _median_and_chance(chance in summary))
     return ax
 
 
+def _median_and_chance(chance: bool) -> list[Line2D]:
+    return [handle(*MEDIAN)] + ([handle(*CHANCE)] if chance else [])
+
+
 def _with(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The table with that column, NaN where it has none."""
     return table if column in table else table.assign(**{column: np.nan})
+
+
+# Panels D to F --------------------------------------------------------------------------------------------------
 
 
 def _by_k(ax: Axes, table: pd.DataFrame, value: str) -> dict[tuple[str, int], float]:
     """Sections as points over k, targets side by side, medians as bars; where each target stands, by target and k."""
     look = looks(table["target"])
     ks = sorted(table["k"].unique())
-    width = 0.8 / len(look)
+    offsets, width = side_by_side(len(look))
     places = {}
     for i, (target, (_, colour, marker)) in enumerate(look.items()):
         for j, k in enumerate(ks):
             values = table.loc[(table["target"] == target) & (table["k"] == k), value].dropna()
-            x = places[target, k] = j + (i - (len(look) - 1) / 2) * width
+            x = places[target, k] = j + offsets[i]
             around = x + spread(len(values), 0.3 * width)
             ax.scatter(around, values, s=16, color=colour, marker=marker, alpha=0.55, lw=0)
             ax.hlines(values.median(), x - 0.4 * width, x + 0.4 * width, color=colour, lw=3)
     ax.set_xticks(range(len(ks)), [str(k) for k in ks])
     ax.set(xlim=(-0.5, len(ks) - 0.5), xlabel="k most predictable genes")
     for j in range(1, len(ks)):
-        ax.axvline(j - 0.5, color="0.92", lw=1, zorder=0)
+        ax.axvline(j - 0.5, color=PALE, lw=1, zorder=0)
     return places
 
 
 def _of(table: pd.DataFrame, backbone: str, split: str, ranking: str | None = None) -> pd.DataFrame:
+    """Rows of one backbone, split and, where it is given, ranking."""
     part = table[(table["backbone"] == backbone) & (table["split"] == split)]
     return part if ranking is None else part[part["ranking"] == ranking]
 
 
 def _fitted(table: pd.DataFrame, backbone: str, split: str, ranking: str | None = None) -> pd.DataFrame:
+    """The same of a backbone that must be there; ValueError says what the table holds."""
     part = _of(table, backbone, split, ranking)
     if part.empty:
         held = ", ".join(sorted(set(table["backbone"] + " by " + table["split"]))) or "nothing"
@@ -162,15 +180,12 @@ def _fitted(table: pd.DataFrame, backbone: str, split: str, ranking: str | None 
     return part
 
 
-RANKED = {"same": "ranked on the same section", "nested": "ranked on the other sections"}
-
-
 def predictability_top(
     ax: Axes, top: pd.DataFrame, backbone: str, split: str = "section", ranking: str = "same"
 ) -> Axes:
     """Panel D: mean PCC of the k most predictable genes, under its noise ceiling and above the one-feature floors.
 
-    Takes `scores.top_genes`; floors are drawn for the backbones `nuclei` and `depth` that it holds (medians).
+    Takes `top_genes.top_genes`; floors are drawn for the backbones `nuclei` and `depth` that it holds (medians).
     """
     own = _fitted(top, backbone, split, ranking)
     places = _by_k(ax, own, "pcc")
@@ -179,7 +194,7 @@ def predictability_top(
     floors = [floor for floor in FLOORS if floor in set(top["backbone"])]
     for (target, k), x in places.items():
         ceiling = own.loc[(own["target"] == target) & (own["k"] == k), "ceiling"].median()
-        ax.hlines(ceiling, x - width, x + width, color=look[target][1], lw=1.5, ls=(0, (2, 1)))
+        ax.hlines(ceiling, x - width, x + width, color=look[target][1], lw=1.5, ls=DASHES)
         for floor in floors:
             part = _of(top, floor, split, ranking)
             level = part.loc[(part["target"] == target) & (part["k"] == k), "pcc"].median()
@@ -189,7 +204,7 @@ def predictability_top(
     ax.set_ylabel("PCC, mean of the k genes")
     ax.set_title(f"Predictability, {backbone}, {counted(own['section'].nunique(), 'sections')}\n{RANKED[ranking]}")
     handles = [handle(*parts) for parts in look.values()]
-    handles.append(handle("noise ceiling", GREY, line=(0, (2, 1))))
+    handles.append(handle("noise ceiling", GREY, line=DASHES))
     legend(ax, handles + [handle(label, "black", marker) for label, marker in map(FLOORS.get, floors)])
     return ax
 
@@ -197,7 +212,7 @@ def predictability_top(
 def predictability_by_rank(ax: Axes, ranked: pd.DataFrame, backbone: str, split: str = "section") -> Axes:
     """Panel D over the whole panel: PCC against the gene's rank, median and quartiles over sections.
 
-    Takes `scores.pcc_by_rank`. Dashed: noise ceiling of the genes at that rank; dotted: the floor of nuclei alone.
+    Takes `top_genes.pcc_by_rank`. Dashed: noise ceiling of the genes at that rank; dotted: the floor of nuclei alone.
     """
     own, floor = _fitted(ranked, backbone, split), _of(ranked, "nuclei", split)
     look = looks(own["target"])
@@ -205,8 +220,8 @@ def predictability_by_rank(ax: Axes, ranked: pd.DataFrame, backbone: str, split:
         part = own[own["target"] == target].sort_values("rank")
         ax.plot(part["rank"], part["pcc"], color=colour, lw=2)
         ax.fill_between(part["rank"], part["low"], part["high"], color=colour, alpha=0.18, lw=0)
-        smooth = part["ceiling"].rolling(max(1, len(part) // 15), center=True, min_periods=1).median()
-        ax.plot(part["rank"], smooth, color=colour, lw=1.2, ls=(0, (4, 2)))
+        smooth = part["ceiling"].rolling(max(1, len(part) // SMOOTH), center=True, min_periods=1).median()
+        ax.plot(part["rank"], smooth, color=colour, lw=1.2, ls=LONG_DASHES)
         below = floor[floor["target"] == target].sort_values("rank")
         ax.plot(below["rank"], below["pcc"], color=colour, lw=1.4, ls=":")
     ax.axhline(0, color=GREY, lw=0.8, zorder=0)
@@ -215,23 +230,37 @@ def predictability_by_rank(ax: Axes, ranked: pd.DataFrame, backbone: str, split:
     ax.set_ylim(top=1.02)
     ax.set_title(f"Predictability gene by gene, {backbone}\n{counted(n_genes, 'genes')}, {counted(n, 'sections')}")
     handles = [handle(label, colour, line="-") for label, colour, _ in look.values()]
-    handles.append(handle("noise ceiling", GREY, line=(0, (4, 2))))
+    handles.append(handle("noise ceiling", GREY, line=LONG_DASHES))
     legend(ax, handles + ([handle("nuclei alone", GREY, line=":")] if len(floor) else []))
+    return ax
+
+
+def gene_by_gene(ax: Axes, predictability: pd.DataFrame, x: str = "log2", y: str = "pearson_residual") -> Axes:
+    """PCC of the same gene in two targets, medians over sections; `predictability` of one backbone and split."""
+    table = predictability.groupby(["gene", "target"])["pcc"].median().unstack()[[x, y]].dropna()
+    ends = [min(0, table.min(axis=None)) - 0.03, table.max(axis=None) + 0.03]
+    ax.plot(ends, ends, color=GREY, lw=1, ls="--", zorder=0)
+    ax.scatter(table[x], table[y], s=16, color=DARK, alpha=0.6, lw=0)
+    look = looks([x, y])
+    ax.set(xlim=ends, ylim=ends, aspect="equal", xlabel=f"PCC, {look[x][0]}", ylabel=f"PCC, {look[y][0]}")
+    above = (table[y] > table[x]).mean()
+    n = counted(predictability["section"].nunique(), "sections")
+    ax.set_title(f"The same genes, {above:.0%} above the diagonal\n{counted(len(table), 'genes')}, {n}")
     return ax
 
 
 def top_gene_coupling(
     ax: Axes, top: pd.DataFrame, backbone: str, split: str = "section", ranking: str = "same"
 ) -> Axes:
-    """Panel E: mean |rho| with nuclei of the k most predictable genes, with its chance; takes `scores.top_genes`."""
+    """Panel E: mean |rho| with nuclei of the k most predictable genes, with its chance; takes `top_genes.top_genes`."""
     own = _fitted(top, backbone, split, ranking).dropna(subset="abs_rho")
     places = _by_k(ax, own, "abs_rho")
     look = looks(own["target"])
     width = 0.4 / len(look)
     for (target, k), x in places.items():
         chance = own.loc[(own["target"] == target) & (own["k"] == k), "chance"].median()
-        ax.hlines(chance, x - width, x + width, color=look[target][1], lw=1.4, ls=(0, (2, 1)), zorder=1)
-    handles = [handle(*parts) for parts in look.values()] + [handle("chance, same genes", GREY, line=(0, (2, 1)))]
+        ax.hlines(chance, x - width, x + width, color=look[target][1], lw=1.4, ls=DASHES, zorder=1)
+    handles = [handle(*parts) for parts in look.values()] + [handle("chance, same genes", GREY, line=DASHES)]
     ax.set_ylim(bottom=0)
     ax.set_ylabel("mean |ρ(target, nuclei)|")
     n = counted(own["section"].nunique(), "sections")
@@ -243,7 +272,7 @@ def top_gene_coupling(
 def predictability_and_coupling(ax: Axes, couplings: pd.DataFrame, backbone: str, split: str = "section") -> Axes:
     """Panel F: per section, Spearman over genes of PCC and |rho| with nuclei, plain and given abundance.
 
-    Takes `scores.couplings`; a line joins the two values of a section.
+    Takes `top_genes.couplings`; a line joins the two values of a section.
     """
     own = _fitted(couplings, backbone, split)
     look = looks(own["target"])
@@ -255,14 +284,17 @@ def predictability_and_coupling(ax: Axes, couplings: pd.DataFrame, backbone: str
             at = np.full(len(values), x)
             ax.scatter(at, values, s=30, facecolor=face, edgecolor=colour, marker=marker, alpha=0.85, zorder=2)
             ax.hlines(values.median(), x - 0.11, x + 0.11, color=colour, lw=3, zorder=3)
-    ax.axhline(0, color="black", lw=1.2, ls=(0, (2, 1)), zorder=0)
-    _targets_on_x(ax, look)
+    ax.axhline(0, color="black", lw=1.2, ls=DASHES, zorder=0)
+    targets_on_x(ax, look)
     ax.set_ylabel("ρ over genes (PCC, |ρ nuclei|)")
     n = counted(own["section"].nunique(), "sections")
     ax.set_title(f"Are predictable genes the coupled ones?\n{backbone}, {n}, {counted(own['n_genes'].max(), 'genes')}")
     hollow = Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="", label="given abundance")
-    legend(ax, [handle("plain", GREY, "o"), hollow, handle("none expected", "black", line=(0, (2, 1)))])
+    legend(ax, [handle("plain", GREY, "o"), hollow, handle("none expected", "black", line=DASHES)])
     return ax
+
+
+# All six --------------------------------------------------------------------------------------------------------
 
 
 def figure1(
@@ -273,30 +305,18 @@ def figure1(
     couplings: pd.DataFrame,
     backbone: str,
     split: str = "section",
-    ranking: str = "same",
 ) -> Sequence[Axes]:
-    """The paper's Figure 1 on six axes, labelled A to F; tables as the six panels take them."""
+    """The paper's Figure 1 on six axes, labelled A to F; tables as the six panels take them.
+
+    Genes are ranked on the very section, as published.
+    """
     axes = np.asarray(axes).ravel()
     nuclei_and_depth(axes[0], spots)
     median_coupling(axes[1], summary)
     share_coupled(axes[2], summary)
-    predictability_top(axes[3], top, backbone, split, ranking)
-    top_gene_coupling(axes[4], top, backbone, split, ranking)
+    predictability_top(axes[3], top, backbone, split)
+    top_gene_coupling(axes[4], top, backbone, split)
     predictability_and_coupling(axes[5], couplings, backbone, split)
     for letter, ax in zip("ABCDEF", axes, strict=True):
         ax.annotate(letter, (0, 1), (-46, 12), "axes fraction", "offset points", fontsize=17, fontweight="bold")
     return axes
-
-
-def gene_by_gene(ax: Axes, predictability: pd.DataFrame, x: str = "log2", y: str = "pearson_residual") -> Axes:
-    """PCC of the same gene in two targets, medians over sections; `predictability` of one backbone and split."""
-    table = predictability.groupby(["gene", "target"])["pcc"].median().unstack()[[x, y]].dropna()
-    ends = [min(0, table.min(axis=None)) - 0.03, table.max(axis=None) + 0.03]
-    ax.plot(ends, ends, color=GREY, lw=1, ls="--", zorder=0)
-    ax.scatter(table[x], table[y], s=16, color="#444444", alpha=0.6, lw=0)
-    look = looks([x, y])
-    ax.set(xlim=ends, ylim=ends, aspect="equal", xlabel=f"PCC, {look[x][0]}", ylabel=f"PCC, {look[y][0]}")
-    above = (table[y] > table[x]).mean()
-    n = counted(predictability["section"].nunique(), "sections")
-    ax.set_title(f"The same genes, {above:.0%} above the diagonal\n{counted(len(table), 'genes')}, {n}")
-    return ax

@@ -1,4 +1,4 @@
-"""Scores beside their floors, nulls, readings and genes: tidy table -> axis."""
+"""How good and how sure: measured beside true, scores beside floors and nulls, readings, genes: table -> axis."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from helpers.figures.look import GREY, SECTIONS, handle, legend, logarithmic, looks, spread
-from helpers.labels import counted, label
+from helpers.figures.look import DARK, DASHES, GREY, MARKERS, SECTIONS, handle, legend, logarithmic, looks, spread
+from helpers.labels import CHOICES, counted, label
 
 SHARES = {  # of the variance of the measured gene: label, colour
     "unique": ("the prediction alone", "#332288"),
@@ -45,7 +45,7 @@ def agreement(ax: Axes, truth: np.ndarray, measured: np.ndarray, what: str) -> A
     truth, measured = np.asarray(truth, float), np.asarray(measured, float)
     end = 1.05 * max(truth.max(), measured.max())
     ax.plot([0, end], [0, end], color=GREY, lw=1, ls="--", zorder=0)
-    ax.scatter(truth, measured, s=12, color="#444444", alpha=0.4, lw=0)
+    ax.scatter(truth, measured, s=12, color=DARK, alpha=0.4, lw=0)
     ax.set(xlim=(0, end), ylim=(0, end), aspect="equal", xlabel=f"true {what}", ylabel=f"measured {what}")
     error = measured.sum() / truth.sum() - 1
     r = np.corrcoef(truth, measured)[0, 1]
@@ -112,13 +112,13 @@ def rejections(ax: Axes, table: pd.DataFrame, x: str, by: str, goal: float) -> A
     """Share of tests that reject (column rate) along column `x`, a line for each value of `by`, `goal` dashed."""
     handles = []
     for i, (name, part) in enumerate(table.groupby(by, sort=False)):
-        look = {"color": SECTIONS[i % len(SECTIONS)], "marker": "os^DvP"[i % 6]}
+        look = {"color": SECTIONS[i % len(SECTIONS)], "marker": MARKERS[i % len(MARKERS)]}
         ax.plot(part[x], part["rate"], lw=1.5, ms=6, **look)
         handles.append(handle(str(name), line="-", colour=look["color"], marker=look["marker"]))
-    ax.axhline(goal, color="black", lw=1.2, ls=(0, (2, 1)))
+    ax.axhline(goal, color="black", lw=1.2, ls=DASHES)
     ax.set(ylim=(0, None), ylabel="tests that reject")
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    legend(ax, [*handles, handle(f"{goal:.0%}", "black", line=(0, (2, 1)))])
+    legend(ax, [*handles, handle(f"{goal:.0%}", "black", line=DASHES)])
     return ax
 
 
@@ -143,22 +143,8 @@ def effective_spots(ax: Axes, table: pd.DataFrame) -> Axes:
 
 # Every reading --------------------------------------------------------------------------------------------------
 
-CHOICES = {
-    "nuclei": "nuclei",
-    "panel": "panel",
-    "library": "library size",
-    "p_j": "$p_j$",
-    "theta": "θ",
-    "clip": "clipping",
-    "genes": "over genes",
-    "sections": "over sections",
-    "definition": "definition",
-    "ranking": "ranking",
-    "backbone": "model",
-    "split": "held out",
-    "test": "test",
-    "unit": "over",
-}
+MOST_FIELDS = 120  # along the curve: more would be narrower than a pixel
+PAPER_LINE = (0, (4, 2))
 
 
 def specification_curves(axes: np.ndarray, table: pd.DataFrame, quantities: Mapping[str, str]) -> np.ndarray:
@@ -173,34 +159,54 @@ def specification_curves(axes: np.ndarray, table: pd.DataFrame, quantities: Mapp
     rows = [(choice, option) for choice, found in options.items() if len(found) > 1 for option in found]
     for above, below, (quantity, title) in zip(*axes, quantities.items(), strict=True):
         part = shown[shown["quantity"] == quantity].sort_values("value", ignore_index=True)
-        at = part.index.to_numpy()
-        above.fill_between(at, part["low"], part["high"], color="0.85", lw=0, zorder=0)
-        style = {"s": 4, "lw": 0, "rasterized": True}
-        above.scatter(at, part["chance"], color=GREY, alpha=0.6, **style)
-        above.scatter(at, part["value"], color="black", **style)
-        above.axhline(part["paper"].iloc[0], color=SECTIONS[3], lw=1.5, ls=(0, (4, 2)))
-        own = part[part["ours"].astype(bool)]
-        above.plot(own.index, own["value"], "D", color=SECTIONS[0], markeredgecolor="white", ms=8)
-        chosen = np.array([part[choice] == option for choice, option in rows], float)
-        fields = np.array_split(chosen, min(len(part), 120), axis=1)
-        edges = np.cumsum([0, *(field.shape[1] for field in fields)]) - 0.5
-        shares = np.column_stack([field.mean(axis=1) for field in fields])
-        below.pcolormesh(edges, np.arange(len(rows) + 1) - 0.5, shares, cmap="Greys", vmin=0, vmax=0.8, rasterized=True)
-        for y, (one, another) in enumerate(pairwise(rows)):
-            if one[0] != another[0]:
-                below.axhline(y + 0.5, color="0.6", lw=0.8)
-        below.set(ylim=(len(rows) - 0.5, -0.5), xlabel="readings, by their value")
-        for axis in (above, below):
-            axis.set_xlim(-0.5, len(part) - 0.5)
-        above.tick_params(labelbottom=False)
+        estimates(above, part)
+        choices_behind(below, part, rows)
         above.set_title(f"{title}\n{counted(len(part), 'readings')}")
-    axes[1, 0].set_yticks(range(len(rows)), [f"{CHOICES[choice]}: {label(option)}" for choice, option in rows])
+    names = [f"{CHOICES[choice]}: {label(option)}" for choice, option in rows]
+    axes[1, 0].set_yticks(range(len(rows)), names)
     axes[1, 0].tick_params(axis="y", labelsize=9)
     handles = [handle("a reading", "black", "."), handle("this book's", SECTIONS[0], "D")]
-    handles += [handle("the paper", SECTIONS[3], line=(0, (4, 2)))]
+    handles += [handle("the paper", SECTIONS[3], line=PAPER_LINE)]
     handles += [handle("chance", GREY, ".")] * bool(shown["chance"].notna().any())
     legend(axes[1, 0], handles, columns=2)
     return axes
+
+
+def estimates(ax: Axes, part: pd.DataFrame) -> Axes:
+    """One quantity under every reading, in the table's order: value, its span without one section, chance, paper."""
+    at = part.index.to_numpy()
+    ax.fill_between(at, part["low"], part["high"], color="0.85", lw=0, zorder=0)
+    style = {"s": 4, "lw": 0, "rasterized": True}
+    ax.scatter(at, part["chance"], color=GREY, alpha=0.6, **style)
+    ax.scatter(at, part["value"], color="black", **style)
+    ax.axhline(part["paper"].iloc[0], color=SECTIONS[3], lw=1.5, ls=PAPER_LINE)
+    own = part[part["ours"].astype(bool)]
+    ax.plot(own.index, own["value"], "D", color=SECTIONS[0], markeredgecolor="white", ms=8)
+    ax.set_xlim(-0.5, len(part) - 0.5)
+    ax.tick_params(labelbottom=False)
+    return ax
+
+
+def choices_behind(ax: Axes, part: pd.DataFrame, rows: Sequence[tuple[str, str]]) -> Axes:
+    """Which choice and option (`rows`) each reading took, a column a reading; a line parts the choices."""
+    edges, shares = option_shares(part, rows)
+    at = np.arange(len(rows) + 1) - 0.5
+    ax.pcolormesh(edges, at, shares, cmap="Greys", vmin=0, vmax=0.8, rasterized=True)
+    for y, ((choice, _), (following, _)) in enumerate(pairwise(rows)):
+        if choice != following:
+            ax.axhline(y + 0.5, color="0.6", lw=0.8)
+    ax.set(ylim=(len(rows) - 0.5, -0.5), xlim=(-0.5, len(part) - 0.5), xlabel="readings, by their value")
+    return ax
+
+
+def option_shares(
+    part: pd.DataFrame, rows: Sequence[tuple[str, str]], most: int = MOST_FIELDS
+) -> tuple[np.ndarray, np.ndarray]:
+    """Share of neighbouring readings that took each option: edges of at most `most` fields, and rows x fields."""
+    chosen = np.array([part[choice] == option for choice, option in rows], float)
+    fields = np.array_split(chosen, min(len(part), most), axis=1)
+    edges = np.cumsum([0, *(field.shape[1] for field in fields)]) - 0.5
+    return edges, np.column_stack([field.mean(axis=1) for field in fields])
 
 
 def gene_verdicts(ax: Axes, genes: pd.DataFrame, verdicts: Sequence[str]) -> Axes:

@@ -1,7 +1,8 @@
-"""One look for all figures: functions that draw tidy tables on a given axis and return it.
+"""What all figures share: style, colours and markers, axes and legends, and the one form that many have (`in_rows`).
 
-Colours and markers of the targets are the same everywhere and tell them apart for colour-blind eyes and in print.
-Every panel says in its title how many sections, spots or genes it shows; chance levels and floors are grey or black.
+A figure is a function that draws a tidy table on a given axis and returns the axis. Colours and markers of the targets
+are the same everywhere and tell them apart for colour-blind eyes and in print. Every panel says in its title how many
+sections, spots or genes it shows; chance levels and floors are grey or black.
 """
 
 import io
@@ -39,9 +40,11 @@ TRANSFORMS = {  # label, colour, marker
 OTHER_TARGETS = (("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"))
 FLOORS = {"nuclei": ("nuclei alone", "x"), "depth": ("depth alone", "+")}
 SECTIONS = ("#332288", "#44AA99", "#DDCC77", "#CC6677", "#88CCEE", "#117733", "#AA4499", "#999933", "#882255")  # Tol
-GREY = "#7F7F7F"
+MARKERS = "os^DvP"
+GREY, DARK, PALE = "#7F7F7F", "#444444", "0.92"  # references, points of one kind, lines between groups
+DASHES, LONG_DASHES = (0, (2, 1)), (0, (4, 2))
 MEDIAN = ("median of sections", GREY, "", "-")
-CHANCE = ("chance (median)", "black", "", (0, (2, 1)))
+CHANCE = ("chance (median)", "black", "", DASHES)
 FEW = 9  # up to so many sections each has its colour and name
 
 
@@ -92,7 +95,8 @@ def legend(ax: Axes, handles: list, columns: int = 3) -> None:
     ax.legend(handles=handles, ncol=columns, handletextpad=0.4, columnspacing=1.2, **place)
 
 
-def handle(label: str, colour: str, marker: str = "", line: str = "") -> Line2D:
+def handle(label: str, colour: str, marker: str = "", line: str | tuple = "") -> Line2D:
+    """An entry of a legend: a marker, a line, or both."""
     return Line2D([], [], color=colour, marker=marker, linestyle=line, label=label, markersize=6)
 
 
@@ -103,12 +107,27 @@ def logarithmic(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _targets_on_x(ax: Axes, look: dict[str, tuple[str, str, str]]) -> None:
+def targets_on_x(ax: Axes, look: dict[str, tuple[str, str, str]]) -> None:
+    """One column a target (of `looks`), named under the axis."""
     ax.set_xticks(range(len(look)), [label.replace("Pearson ", "Pearson\n") for label, *_ in look.values()])
     ax.set_xlim(-0.5, len(look) - 0.5)
 
 
+def nothing(ax: Axes, why: str) -> Axes:
+    """In place of a figure that has nothing to show: why that is."""
+    ax.set_axis_off()
+    ax.text(0.5, 0.5, why, ha="center", va="center", transform=ax.transAxes)
+    return ax
+
+
+def side_by_side(n: int, width: float = 0.8) -> tuple[np.ndarray, float]:
+    """Where n targets stand around a tick so that they share `width` of the distance to the next, and what each has."""
+    each = width / max(1, n)
+    return (np.arange(n) - (n - 1) / 2) * each, each
+
+
 def spread(n: int, width: float) -> np.ndarray:
+    """Places of n points from -width to width, so that they do not hide each other; a single one at 0."""
     return np.linspace(-width, width, n) if n > 1 else np.zeros(n)
 
 
@@ -121,31 +140,21 @@ def in_rows(
     """
     table = table.dropna(subset=value)
     rows, look = list(dict.fromkeys(table[by])), looks(table["target"])
-    width = 0.8 / max(1, len(look))
+    offsets, width = side_by_side(len(look))
     for (row, target), part in table.groupby([by, "target"], sort=False):
         _, colour, marker = look[target]
-        y = rows.index(row) + (list(look).index(target) - (len(look) - 1) / 2) * width
+        y = rows.index(row) + offsets[list(look).index(target)]
         around = y + spread(len(part), 0.3 * width)
         ax.scatter(part[value], around, s=24, color=colour, marker=marker, alpha=0.55, lw=0)
         ends = y - 0.45 * width, y + 0.45 * width
         ax.vlines(part[value].median(), *ends, color=colour, lw=3)
         if chance:
-            ax.vlines(part[chance].median(), *ends, color=colour, lw=1.5, ls=(0, (2, 1)))
+            ax.vlines(part[chance].median(), *ends, color=colour, lw=1.5, ls=DASHES)
     ax.set_yticks(range(len(rows)), [label(row) for row in rows])
     ax.set_ylim(len(rows) - 0.5, -0.5)
     for i in range(1, len(rows)):
-        ax.axhline(i - 0.5, color="0.92", lw=1, zorder=0)
+        ax.axhline(i - 0.5, color=PALE, lw=1, zorder=0)
     ax.set_title(f"{title}, {counted(table['section'].nunique(), 'sections')}")
     handles = [*(handle(*parts) for parts in look.values()), handle(*MEDIAN)]
-    legend(ax, handles + ([handle(f"chance ({level})", GREY, line=(0, (2, 1)))] if chance else []))
-    return ax
-
-
-# STEM -----------------------------------------------------------------------------------------------------------
-
-
-def nothing(ax: Axes, why: str) -> Axes:
-    """In place of a figure that has nothing to show."""
-    ax.set_axis_off()
-    ax.text(0.5, 0.5, why, ha="center", va="center", transform=ax.transAxes)
+    legend(ax, handles + ([handle(f"chance ({level})", GREY, line=DASHES)] if chance else []))
     return ax

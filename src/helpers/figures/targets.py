@@ -6,16 +6,28 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from helpers.figures.look import GREY, SECTIONS, TRANSFORMS, handle, in_rows, legend, logarithmic, looks, spread
+from helpers.figures.look import (
+    CHANCE,
+    GREY,
+    SECTIONS,
+    TRANSFORMS,
+    handle,
+    in_rows,
+    legend,
+    logarithmic,
+    looks,
+    nothing,
+    spread,
+)
 from helpers.labels import SIZE_FACTORS, counted
 
-# Beside Figure 1 ------------------------------------------------------------------------------------------------
+SMOOTH, FEWEST = 12, 5  # a running median takes so small a part of the genes, and no fewer genes than that
 
 
 def coupling_by_depth(ax: Axes, summary: pd.DataFrame, sections: pd.DataFrame, what: str = "depth") -> Axes:
     """Median |rho| of each section against its median depth: a normalization that leaks depth falls with it.
 
-    Takes `scores.section_summary` and the sections' table with section and median_total_counts.
+    Takes `coupling.section_summary` and the sections' table with section and median_total_counts.
     """
     table = summary.merge(sections[["section", "median_total_counts"]], on="section")
     table = table.dropna(subset=f"median_abs_rho_{what}")
@@ -34,7 +46,7 @@ def coupling_by_depth(ax: Axes, summary: pd.DataFrame, sections: pd.DataFrame, w
 def coupling_by_reading(ax: Axes, summary: pd.DataFrame) -> Axes:
     """Median |rho| with nuclei under each reading of them: a point a section, medians as bars, chance dashed.
 
-    `summary` is `scores.section_summary` of each reading, with a column reading; the first one is drawn on top.
+    `summary` is `coupling.section_summary` of each reading, with a column reading; the first one is drawn on top.
     """
     title = "Coupling under each reading of the nuclei\nmedian over genes"
     in_rows(ax, summary, "median_abs_rho_nuclei", "reading", title, "chance_abs_rho_nuclei")
@@ -109,6 +121,19 @@ def frontier(ax: Axes, arms: pd.DataFrame, x: str, y: str, levels: Mapping[str, 
     return ax
 
 
+def kept_by_coupling(ax: Axes, arms: pd.DataFrame, what: str, name: str, levels: Mapping[str, float]) -> Axes:
+    """What arms keep of the tissue, called `name`, against their coupling to `what`; a word where none has both.
+
+    The last two columns of `arms` are coupling and what is kept; `levels` are those of `frontier`, chance dashed.
+    """
+    if arms.empty:
+        return nothing(ax, f"no section of this cohort has both\n{what} and what this needs")
+    lines = {text: (value, CHANCE[-1] if text == "chance" else "-") for text, value in levels.items()}
+    frontier(ax, arms, *arms.columns[-2:], lines)
+    ax.set(xlabel=f"coupling: median |ρ(target, {what})|", ylabel=name)
+    return ax
+
+
 def mean_variance(ax: Axes, moments: pd.DataFrame) -> Axes:
     """Variance of each target against the gene's mean count; a stabilized target lies flat.
 
@@ -120,7 +145,7 @@ def mean_variance(ax: Axes, moments: pd.DataFrame) -> Axes:
         part = part.sort_values("mean_count")
         style = {"color": colour, "marker": marker, "lw": 0, "rasterized": True}
         ax.scatter(part["mean_count"], part["variance"], s=12, alpha=0.4, **style)
-        window = max(5, len(part) // 12)
+        window = max(FEWEST, len(part) // SMOOTH)
         running = part[["mean_count", "variance"]].rolling(window, center=True).median()
         ax.plot(running["mean_count"], running["variance"], color="white", lw=4)
         ax.plot(running["mean_count"], running["variance"], color=colour, lw=2)

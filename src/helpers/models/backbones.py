@@ -2,9 +2,11 @@
 
 A backbone is what it looks at and how it is fitted: two functions of arrays. The fitting one gets the training
 sections and the inputs of the held-out spots, never their target, so nothing measured there can reach what is fitted.
+To add a model, write the two and enter them in BACKBONES, the one list of them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +15,18 @@ from sklearn.model_selection import KFold, LeaveOneGroupOut
 from sklearn.preprocessing import StandardScaler
 
 from helpers import store
+from helpers.columns import pearson
+from helpers.models.stem.recipes import PAPER
 from helpers.schema import LATTICE, MEASURED, PATCH, PATCH_AUGMENTED, PREDICTED
 
 SPLITS = ("section", "patient")
 SMOOTH = 3  # degree in x and in y of what a place alone may say
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(0, 5, 11))
+COMMON = {
+    "seed": 0,
+    "profile": "quick",
+    "progress": False,
+}  # every backbone may be given these, also where none matters
 
 
 def predict(
@@ -28,64 +37,34 @@ def predict(
     split: str = "section",
     genes: Sequence[str] | None = None,
     prepare: Callable[[np.ndarray, str], np.ndarray] | None = None,
-    seed: int = 0,
-    profile: str = "quick",
-    progress: bool = False,
-    weights: str | Path | None = None,
-    **changes,
+    **settings,
 ) -> AnnData:
     """One fold: fit `backbone` without `held_out`, predict it.
 
     `sections` maps names to AnnData with `layers[target]` and what the backbone looks at; `genes` is the panel, by
     default the genes of the held-out section. `prepare(values, target)` is applied to each section's target before
-    anything else (`normalization.clip`: models see clipped residuals). To stem only matter `seed`, `profile`, features
-    of the patch turned and mirrored (`obsm["patch_augmented"]`, where every training section has them), `weights` (a
-    file to keep the fitted network in), and `changes`: hyperparameters, and what else `stem.fit` takes (checkpoint).
-    Returns the held-out spots x genes with `layers["measured"]` and `layers["predicted"]`; in `uns` the choices
-    above and `info`, what the fit left behind (loss curve and samples, alpha, slopes).
-    ValueError, naming the section, for an unknown name, no section left to train on, a held-out section that is also
-    in training, and for genes, features or targets that are absent, not finite or of unlike width.
+    anything else (`normalization.clip`: models see clipped residuals). `settings` are those of `COMMON` and those that
+    the backbone takes. Returns the held-out spots x genes with `layers["measured"]` and `layers["predicted"]`; in
+    `uns` the choices above and `info`, what the fit left behind (loss curve and samples, alpha, slopes).
+    ValueError, naming the section, for an unknown name or setting, no section left to train on, a held-out section
+    that is also in training, and for genes, features or targets that are absent, not finite or of unlike width.
     """
-    if backbone not in BACKBONES:
-        raise ValueError(f"unknown backbone {backbone!r}: choose one of {', '.join(BACKBONES)}")
-    look, fit_predict = BACKBONES[backbone]
-    names = [*training_sections(sections, held_out, split), held_out]
+    model = _chosen(backbone, settings)
+    training = training_sections(sections, held_out, split)
     genes = list(sections[held_out].var_names if genes is None else genes)
-    inputs = {name: _inputs(sections[name], name, backbone, look) for name in names}
-    widths = {name: values.shape[1] for name, values in inputs.items()}
-    if len(set(widths.values())) > 1:
-        raise ValueError(f"sections have different numbers of features {widths}: encode all of them the same way")
-    measured = {name: _target(sections[name], name, target, genes, prepare) for name in names}
-
-    training = names[:-1]
-    for name in training:
-        # A copy under another name is a leak too.
-        same = np.array_equal(measured[name], measured[held_out])
-        if same or held_out in set(sections[name].obs.get("section", ())):
-            raise ValueError(f"section {held_out} is held out and yet in training, as {name}: leave {name} out")
-    labels = np.repeat(training, [len(inputs[name]) for name in training])
+    inputs = _inputs({name: sections[name] for name in [*training, held_out]}, backbone)
+    measured = _targets({name: sections[name] for name in inputs}, target, genes, prepare)
+    _check_held_out(sections, measured, held_out)
+    told = COMMON | settings
+    given = {name: value for name, value in told.items() if name in model.settings}
+    if model.views and all(model.views in sections[name].obsm for name in training):
+        given["augmented"] = np.vstack([sections[name].obsm[model.views] for name in training])
     x, y = (np.vstack([values[name] for name in training]) for values in (inputs, measured))
-    settings = {"seed": seed, "profile": profile, "progress": progress, "weights": weights} | changes
-    if backbone == "stem" and all(PATCH_AUGMENTED in sections[name].obsm for name in training):
-        settings["augmented"] = np.vstack([sections[name].obsm[PATCH_AUGMENTED] for name in training])
-    predicted, info = fit_predict(x, y, labels, inputs[held_out], **settings)
-
-    held = sections[held_out]
-    prediction = AnnData(obs=held.obs.copy(), var=held.var.loc[genes].copy())
-    prediction.obsm = {slot: values.copy() for slot, values in held.obsm.items() if PATCH not in slot}
-    prediction.layers[MEASURED] = measured[held_out].astype(np.float32)
-    prediction.layers[PREDICTED] = predicted.astype(np.float32)
-    prediction.uns = {
-        "section": held_out,
-        "backbone": backbone,
-        "target": target,
-        "split": split,
-        "held_out": held_out,
-        "seed": seed,
-        "profile": profile,
-        "trained_on": training,
-        "info": info,
-    }
+    labels = np.repeat(training, [len(inputs[name]) for name in training])
+    predicted, info = model.fit(x, y, labels, inputs[held_out], **given)
+    prediction = _beside(sections[held_out], genes, measured[held_out], predicted)
+    prediction.uns = {"section": held_out, "backbone": backbone, "target": target, "split": split, "held_out": held_out}
+    prediction.uns |= {"seed": told["seed"], "profile": told["profile"], "trained_on": training, "info": info}
     return prediction
 
 
@@ -143,7 +122,7 @@ def position(section: AnnData) -> np.ndarray:
 # How it is fitted: (x, y, section of each row, x of the held-out spots) -> their y, and what to keep of the fit.
 
 
-def ridge(x: np.ndarray, y: np.ndarray, sections: np.ndarray, x_new: np.ndarray, **_) -> tuple[np.ndarray, dict]:
+def ridge(x: np.ndarray, y: np.ndarray, sections: np.ndarray, x_new: np.ndarray) -> tuple[np.ndarray, dict]:
     """Ridge regression on standardized features, one penalty for all genes.
 
     The penalty is the one of `ALPHAS` with the highest mean PCC when each training section in turn is predicted from
@@ -156,13 +135,14 @@ def ridge(x: np.ndarray, y: np.ndarray, sections: np.ndarray, x_new: np.ndarray,
     scores = np.zeros(len(ALPHAS))
     for fit, check in folds:
         inner = _linear(x[fit], y[fit], sections[fit], x[check], ALPHAS)
-        scores += [_mean_pcc(y[check], predicted) for predicted, _ in inner]
+        # A gene without a PCC (constant) counts as zero, alike for every penalty.
+        scores += [np.nan_to_num(pearson(y[check], predicted)).mean() for predicted, _ in inner]
     alpha = ALPHAS[int(scores.argmax())]
     [(predicted, _)] = _linear(x, y, sections, x_new, [alpha])
     return predicted, {"alpha": alpha}
 
 
-def line(x: np.ndarray, y: np.ndarray, sections: np.ndarray, x_new: np.ndarray, **_) -> tuple[np.ndarray, dict]:
+def line(x: np.ndarray, y: np.ndarray, sections: np.ndarray, x_new: np.ndarray) -> tuple[np.ndarray, dict]:
     """Least squares, a slope and its sign for each gene: the floors."""
     [(predicted, slopes)] = _linear(x, y, sections, x_new, [1e-6])
     return predicted, {"slopes": slopes}
@@ -174,41 +154,64 @@ def stem(
     sections: np.ndarray,
     x_new: np.ndarray,
     seed: int = 0,
-    profile: str = "quick",
-    progress: bool = False,
+    augmented: np.ndarray | None = None,
     weights: str | Path | None = None,
     **settings,
 ) -> tuple[np.ndarray, dict]:
-    """STEM conditioned on the features; the prediction is the mean of its samples. `settings` are those of `stem.fit`.
+    """STEM conditioned on the features; the prediction is the mean of its samples.
 
-    Kept beside it are its independent samples (samples x spots x genes): of antithetic pairs, the first of each.
+    `weights` is a file to keep the fitted network in, `augmented` as in `training.fit`; `settings` are the profile,
+    hyperparameters and those of `training.Run`. Kept beside the prediction are the independent samples (samples x
+    spots x genes): of antithetic pairs, the first of each.
     """
     import torch
 
     from helpers.models.stem.sampling import sample
-    from helpers.models.stem.training import fit
+    from helpers.models.stem.training import Run, fit
 
-    fitted = fit(x, y, profile=profile, seed=seed, progress=progress, sections=sections, **settings)
+    run = Run(**{name: settings.pop(name) for name in Run._fields if name in settings})
+    fitted = fit(x, y, seed=seed, sections=sections, augmented=augmented, run=run, **settings)
     if weights is not None:
         with store.atomic(weights) as partial:
             torch.save(fitted, partial)
-    hyper, samples = fitted["hyper"], sample(fitted, x_new, seed=seed, progress=progress)
+    samples = sample(fitted, x_new, seed=seed, progress=run.progress)
     predicted = samples.mean(0)
-    if hyper["antithetic"]:
+    if fitted["hyper"]["antithetic"]:
         samples = samples[: max(1, len(samples) // 2)]
     kept = {name: np.asarray(fitted[name]) for name in ("loss", "validation")}
-    return predicted, kept | {"hyper": dict(hyper), "samples": samples}
+    return predicted, kept | {"hyper": dict(fitted["hyper"]), "samples": samples}
 
 
-BACKBONES: dict[str, tuple[Callable, Callable]] = {
-    "stem": (patch, stem),
-    "ridge": (patch, ridge),
-    "nuclei": (nuclei_count, line),
-    "haematoxylin": (haematoxylin, line),
-    "position": (position, ridge),
-    # An oracle, not a model: it is shown the depth measured on the held-out spots themselves.
-    "depth": (log_depth, line),
+@dataclass(frozen=True)
+class Backbone:
+    """What a backbone looks at, how it is fitted, and what it is beside the others."""
+
+    look: Callable[[AnnData], np.ndarray]
+    fit: Callable[..., tuple[np.ndarray, dict]]
+    settings: tuple[str, ...] = ()  # what `fit` takes besides arrays
+    views: str | None = None  # where, in `obsm`, the training spots' features are turned and mirrored, for `augmented`
+    page: str = "02_segmentation"  # leaves behind what it looks at
+    floor: bool = False  # says what is there without a model of the image
+    oracle: bool = False  # is shown what was measured on the held-out spots themselves
+    costly: bool = False  # a fit is a job of its own, for each target
+
+
+BACKBONES = {
+    "stem": Backbone(
+        patch,
+        stem,
+        settings=(*COMMON, "weights", "checkpoint", "n_devices", *PAPER),
+        views=PATCH_AUGMENTED,
+        page="06_patches",
+        costly=True,
+    ),
+    "ridge": Backbone(patch, ridge, page="06_patches"),
+    "nuclei": Backbone(nuclei_count, line, floor=True),
+    "haematoxylin": Backbone(haematoxylin, line, floor=True),
+    "position": Backbone(position, ridge, floor=True),
+    "depth": Backbone(log_depth, line, floor=True, oracle=True),
 }
+FLOORS = tuple(name for name, model in BACKBONES.items() if model.floor)
 
 
 def _linear(
@@ -237,35 +240,67 @@ def _within(values: np.ndarray, sections: np.ndarray) -> np.ndarray:
     return centred
 
 
-def _mean_pcc(measured: np.ndarray, predicted: np.ndarray) -> float:
-    """Mean Pearson r over genes; a gene without one (constant) counts as zero, alike for every penalty."""
-    a, b = measured - measured.mean(0), predicted - predicted.mean(0)
-    norm = np.sqrt((a * a).sum(0) * (b * b).sum(0))
-    return float(np.divide((a * b).sum(0), norm, out=np.zeros_like(norm), where=norm > 1e-12).mean())
+def _chosen(backbone: str, settings: Mapping) -> Backbone:
+    """The entry of BACKBONES; ValueError for an unknown one, and for settings that it does not take."""
+    if backbone not in BACKBONES:
+        raise ValueError(f"unknown backbone {backbone!r}: choose one of {', '.join(BACKBONES)}")
+    known = dict.fromkeys([*COMMON, *BACKBONES[backbone].settings])
+    if unknown := settings.keys() - known.keys():
+        raise ValueError(f"{backbone} takes no {', '.join(sorted(unknown))}: choose from {', '.join(known)}")
+    return BACKBONES[backbone]
 
 
-def _inputs(section: AnnData, name: str, backbone: str, look: Callable) -> np.ndarray:
-    try:
-        values = np.asarray(look(section), float)
-    except KeyError as error:
-        before = "06_patches" if look is patch else "02_segmentation"
-        raise ValueError(f"section {name}: {backbone} needs {error.args[0]}; run {before} on it first") from error
-    if not np.isfinite(values).all():
-        raise ValueError(
-            f"section {name}: what {backbone} looks at is missing or infinite for "
-            f"{(~np.isfinite(values).all(1)).sum()} spots; encode or segment it again, or drop them"
-        )
-    return values
+def _inputs(sections: Mapping[str, AnnData], backbone: str) -> dict[str, np.ndarray]:
+    """What the backbone looks at in each section, spots x features; as many features in all of them."""
+    inputs = {}
+    for name, section in sections.items():
+        try:
+            values = inputs[name] = np.asarray(BACKBONES[backbone].look(section), float)
+        except KeyError as error:
+            what, page = error.args[0], BACKBONES[backbone].page
+            raise ValueError(f"section {name}: {backbone} needs {what}; run {page} on it first") from error
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"section {name}: what {backbone} looks at is missing or infinite for "
+                f"{(~np.isfinite(values).all(1)).sum()} spots; encode or segment it again, or drop them"
+            )
+    widths = {name: values.shape[1] for name, values in inputs.items()}
+    if len(set(widths.values())) > 1:
+        raise ValueError(f"sections have different numbers of features {widths}: encode all of them the same way")
+    return inputs
 
 
-def _target(section: AnnData, name: str, target: str, genes: Sequence[str], prepare: Callable | None) -> np.ndarray:
-    if target not in section.layers:
-        raise ValueError(f"section {name}: no layers[{target!r}]; run 07_normalization on it first")
-    columns = section.var_names.get_indexer(genes)
-    if (columns < 0).any():
-        absent = [gene for gene, column in zip(genes, columns, strict=True) if column < 0]
-        raise ValueError(f"section {name}: no gene {', '.join(absent[:5])}; choose a panel that every section has")
-    values = np.asarray(section.layers[target][:, columns], float)
-    if not np.isfinite(values).all():
-        raise ValueError(f"section {name}: layers[{target!r}] holds values that are missing or infinite")
-    return values if prepare is None else prepare(values, target)
+def _targets(
+    sections: Mapping[str, AnnData], target: str, genes: Sequence[str], prepare: Callable | None
+) -> dict[str, np.ndarray]:
+    """The target of each section as models see it, spots x genes."""
+    targets = {}
+    for name, section in sections.items():
+        if target not in section.layers:
+            raise ValueError(f"section {name}: no layers[{target!r}]; run 07_normalization on it first")
+        columns = section.var_names.get_indexer(genes)
+        if (columns < 0).any():
+            absent = [gene for gene, column in zip(genes, columns, strict=True) if column < 0]
+            raise ValueError(f"section {name}: no gene {', '.join(absent[:5])}; choose a panel that every section has")
+        values = np.asarray(section.layers[target][:, columns], float)
+        if not np.isfinite(values).all():
+            raise ValueError(f"section {name}: layers[{target!r}] holds values that are missing or infinite")
+        targets[name] = values if prepare is None else prepare(values, target)
+    return targets
+
+
+def _check_held_out(sections: Mapping[str, AnnData], measured: Mapping[str, np.ndarray], held_out: str) -> None:
+    """Refuse a held-out section that is also trained on: a copy under another name is a leak too."""
+    for name in [name for name in measured if name != held_out]:
+        same = np.array_equal(measured[name], measured[held_out])
+        if same or held_out in set(sections[name].obs.get("section", ())):
+            raise ValueError(f"section {held_out} is held out and yet in training, as {name}: leave {name} out")
+
+
+def _beside(held: AnnData, genes: list[str], measured: np.ndarray, predicted: np.ndarray) -> AnnData:
+    """The held-out spots x genes with what was measured and predicted, and all else that is known of the spots."""
+    prediction = AnnData(obs=held.obs.copy(), var=held.var.loc[genes].copy())
+    prediction.obsm = {slot: values.copy() for slot, values in held.obsm.items() if PATCH not in slot}
+    prediction.layers[MEASURED] = measured.astype(np.float32)
+    prediction.layers[PREDICTED] = predicted.astype(np.float32)
+    return prediction

@@ -8,7 +8,8 @@ real one and those moved by a null, at the cost of one.
 import numpy as np
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
-from scipy.stats import rankdata
+
+from helpers.columns import pearson, unit
 
 N_COMPONENTS = 20
 N_ALIKE = 15  # spots that a spot is told by
@@ -27,10 +28,8 @@ def components(values: np.ndarray, n: int = N_COMPONENTS) -> np.ndarray:
 
 def unit_ranks(values: np.ndarray) -> np.ndarray:
     """Ranks of each column, centred and of length one; columns that are constant are left out. Spots x columns."""
-    ranks = rankdata(values, axis=0)
-    ranks -= ranks.mean(axis=0)
-    length = np.sqrt((ranks**2).sum(axis=0))
-    return ranks[:, length > 0] / length[length > 0]
+    ranks = unit(values, rank=True)
+    return ranks[:, np.isfinite(ranks).all(axis=0)]
 
 
 def far_apart(xy: np.ndarray, away: float = AWAY) -> np.ndarray:
@@ -93,7 +92,8 @@ def composition_agreement(proportions: np.ndarray, alike: np.ndarray) -> np.ndar
     `proportions` are spots x types x draws; give ranks of skewed ones. NaN for a type that does not vary.
     """
     told = np.einsum("ij,jtd->itd", alike, proportions, optimize=True)
-    return (_unit(told) * _unit(proportions)).sum(axis=0)
+    columns = (each.reshape(len(alike), -1) for each in (told, proportions))
+    return pearson(*columns).reshape(told.shape[1:])
 
 
 def turned(xy: np.ndarray, n_draws: int = 199, seed: int = 0) -> np.ndarray:
@@ -122,12 +122,6 @@ def _member(labels: np.ndarray) -> np.ndarray:
     """Regions x spots x draws, 1. where a spot belongs to a region."""
     codes = _codes(labels)
     return (np.arange(codes.max() + 1)[:, None, None] == codes).astype(float)
-
-
-def _unit(values: np.ndarray) -> np.ndarray:
-    centred = values - values.mean(axis=0)
-    length = np.sqrt((centred**2).sum(axis=0))
-    return centred / np.where(length > 1e-12, length, np.nan)
 
 
 def _adjusted_rand(clusters: np.ndarray, member: np.ndarray) -> np.ndarray:

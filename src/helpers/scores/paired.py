@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control, norm, rankdata, t
+from scipy.stats import false_discovery_control, norm, permutation_test, rankdata, t
 
 MIN_PATIENTS = 5
 ALL_FLIPS = 10_000  # up to so many sign patterns, all are tried
@@ -64,6 +64,9 @@ def sign_flip(
     """Two-sided permutation test flipping the signs of paired differences: p, n and the least p reachable.
 
     All 2^n patterns where they are at most 10,000 (p = hits / 2^n), else random ones (p = (1 + hits) / (draws + 1)).
+
+    >>> sign_flip([0.1, 0.2, 0.3, 0.2, 0.1])
+    {'p': 0.0625, 'n': 5, 'smallest_p': 0.0625}
     """
     if statistic not in ("mean", "median"):
         raise ValueError(f"statistic {statistic!r} is neither mean nor median")
@@ -71,17 +74,19 @@ def sign_flip(
     n = len(differences)
     if n == 0:
         return {"p": np.nan, "n": 0, "smallest_p": np.nan}
-    exhaustive = 2**n <= ALL_FLIPS
-    if exhaustive:
-        signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
-    else:
-        signs = np.random.default_rng(seed).choice([-1, 1], size=(n_draws, n))
-    centre = getattr(np, statistic)
-    observed = abs(centre(differences))
+
+    def size(values: np.ndarray, axis: int) -> np.ndarray:
+        return np.abs(getattr(np, statistic)(values, axis=axis))
+
+    if n == 1:
+        return {"p": 1.0, "n": 1, "smallest_p": 1.0}
+    if 2**n <= ALL_FLIPS:
+        settings = {"permutation_type": "samples", "alternative": "greater", "n_resamples": 2**n}
+        p = permutation_test((differences,), size, **settings).pvalue
+        return {"p": float(p), "n": n, "smallest_p": 2.0 ** (1 - n)}
+    signs = np.random.default_rng(seed).choice([-1, 1], size=(n_draws, n))
     # The same sum in another order may differ in the last digit, and must still count as a hit.
-    hits = int((np.abs(centre(signs * differences, axis=1)) >= observed * (1 - 1e-9)).sum())
-    if exhaustive:
-        return {"p": hits / 2**n, "n": n, "smallest_p": 2.0 ** (1 - n)}
+    hits = int((size(signs * differences, 1) >= size(differences, 0) * (1 - 1e-9)).sum())
     return {"p": (1 + hits) / (n_draws + 1), "n": n, "smallest_p": 1 / (n_draws + 1)}
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
+
+from helpers.columns import unit
 
 NOTHING = 1e-5  # a column of length one that shrinks below this was rounding: predictions are stored as float32
 
@@ -50,13 +51,13 @@ def partial_scores(
             f"measured {np.shape(measured)}, predicted {np.shape(predicted)} and {len(genes)} genes differ: "
             "both need the same spots and genes"
         )
-    x, y = _unit(measured, rank), _unit(predicted, rank)
+    x, y = unit(measured, rank), unit(predicted, rank)
     r = _dot(x, y)
     tables = []
     for name, covariates in given.items():
         if len(x) < len(covariates) + 3:
             raise ValueError(f"{len(x)} spots are too few to take {len(covariates)} covariates out ({name})")
-        directions = _directions([_unit(covariate, rank) for covariate in covariates])
+        directions = _directions([unit(covariate, rank) for covariate in covariates])
         left_x, left_y = _left(x, directions), _left(y, directions)
         lengths = np.sqrt(_dot(left_x, left_x)), np.sqrt(_dot(left_y, left_y))
         length_x, length_y = (np.where(length > NOTHING, length, np.nan) for length in lengths)
@@ -86,7 +87,7 @@ def left_over(values: np.ndarray, covariates: Sequence[np.ndarray], rank: bool =
 
     Covariates and `rank` as in `partial_scores`: the correlation of what is left of both sides is the partial one.
     """
-    left = _left(_unit(values, rank), _directions([_unit(covariate, rank) for covariate in covariates]))
+    left = _left(unit(values, rank), _directions([unit(covariate, rank) for covariate in covariates]))
     return np.where(np.sqrt(_dot(left, left)) > NOTHING, left, 0)
 
 
@@ -109,17 +110,3 @@ def _directions(covariates: Sequence[np.ndarray]) -> list[np.ndarray]:
         length = np.sqrt(_dot(left, left))
         found.append(np.where(length > NOTHING, left / np.where(length > NOTHING, length, 1), 0))
     return found
-
-
-def _unit(values: np.ndarray, rank: bool) -> np.ndarray:
-    """Columns, ranked if asked, centred and scaled to length one; constant columns NaN."""
-    values = np.asarray(values, float)
-    values = values[:, None] if values.ndim == 1 else values
-    if not np.isfinite(values).all():
-        raise ValueError("measured, predicted or a covariate holds values that are not finite: leave those spots out")
-    values = rankdata(values, axis=0) if rank else values
-    centred = values - values.mean(axis=0)
-    length = np.sqrt(_dot(centred, centred))
-    # Rounding alone may make a constant column vary.
-    constant = length <= 1e-12 * np.sqrt(len(values)) * np.abs(values).max(axis=0, initial=0)
-    return centred / np.where(constant, np.nan, length)

@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
-from scipy.stats import rankdata
 
+from helpers.columns import unit
 from helpers.scores.paired import finite
 
 # Spatial null ---------------------------------------------------------------------------------------------------
@@ -71,7 +71,7 @@ def null_correlations(
     without one its spots are shuffled, which is no null for smooth maps. A draw treats all genes alike, so that what
     is computed from many genes, as PCC-k, has its null in the columns. NaN for constant columns.
     """
-    X, Y = _unit(X, rank), _unit(Y, rank)
+    X, Y = unit(X, rank), unit(Y, rank)
     observed = (X * Y).sum(axis=0)
     if basis is not None:
         # The r of a randomized map is a signed sum over components: no map needs to be drawn.
@@ -106,7 +106,7 @@ def effective_n(X: np.ndarray, Y: np.ndarray, basis: np.ndarray, rank: bool = Fa
     above it where they differ in scale. X, Y and `rank` as there.
     Source: Dutilleul 1993, doi 10.2307/2532625, after Clifford, Richardson & Hemon 1989, doi 10.2307/2532039.
     """
-    return 1 + 1 / (_component_products(_unit(X, rank), _unit(Y, rank), basis) ** 2).sum(axis=0)
+    return 1 + 1 / (_component_products(unit(X, rank), unit(Y, rank), basis) ** 2).sum(axis=0)
 
 
 def type_one_error(
@@ -143,17 +143,3 @@ def _signs(n: int, n_draws: int, seed: int) -> np.ndarray:
 def _check_basis(values: np.ndarray, basis: np.ndarray) -> None:
     if len(values) != len(basis):
         raise ValueError(f"{len(values)} values on a basis of {len(basis)} spots")
-
-
-def _unit(values: np.ndarray, rank: bool) -> np.ndarray:
-    """Columns, ranked if asked, centred and scaled to length one; constant columns NaN."""
-    values = np.asarray(values, float)
-    values = values[:, None] if values.ndim == 1 else values
-    if not np.isfinite(values).all():
-        raise ValueError("a map holds values that are not finite: leave those spots out on both sides")
-    values = rankdata(values, axis=0) if rank else values
-    centred = values - values.mean(axis=0)
-    length = np.sqrt((centred**2).sum(axis=0))
-    # Rounding alone may make a constant column vary.
-    constant = length <= 1e-12 * np.sqrt(len(values)) * np.abs(values).max(axis=0, initial=0)
-    return centred / np.where(constant, np.nan, length)

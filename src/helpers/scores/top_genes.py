@@ -25,10 +25,11 @@ def top_k(pcc: np.ndarray, k: int) -> np.ndarray:
 
 def pcc_at_k(pcc: np.ndarray, k: int) -> float:
     """Mean of the k largest PCC; NaN where fewer than k are defined."""
-    return _mean_at(pcc, top_k(pcc, k), k)
+    return mean_at(pcc, top_k(pcc, k), k)
 
 
-def _mean_at(values: np.ndarray, chosen: np.ndarray, k: int) -> float:
+def mean_at(values: np.ndarray, chosen: np.ndarray, k: int) -> float:
+    """Mean of the values at the chosen positions; NaN where these are not k, or none of the values is defined."""
     values = np.asarray(values, float)[chosen]
     # A gene ranked on other sections may be constant in this one: left out, like everywhere.
     return float(np.nanmean(values)) if len(chosen) == k and np.isfinite(values).any() else np.nan
@@ -51,7 +52,7 @@ def delta_k(
         raise ValueError(f"definition {definition!r} is not one of {', '.join(DEFINITIONS)}")
     in_log = top_k(pcc_res if definition == "residual_top_k" else pcc_log, k)
     in_res = top_k(pcc_log if definition == "log_top_k" else pcc_res, k)
-    return _mean_at(np.abs(rho_log), in_log, k) - _mean_at(np.abs(rho_res), in_res, k)
+    return mean_at(np.abs(rho_log), in_log, k) - mean_at(np.abs(rho_res), in_res, k)
 
 
 def over_seeds(predictability: pd.DataFrame) -> pd.DataFrame:
@@ -99,7 +100,7 @@ def top_genes(
             for k in [k for k in ks if k <= len(pcc)]:
                 for section in pcc:
                     best = top_k(by[section], k)
-                    means = [_mean_at(table[section], best, k) for table in (pcc, ceiling, rho, chance)]
+                    means = [mean_at(table[section], best, k) for table in (pcc, ceiling, rho, chance)]
                     rows.append((backbone, split, target, ranking, k, section, *means))
     columns = [*FIT, "target", "ranking", "k", "section", "pcc", "ceiling", "abs_rho", "chance"]
     return pd.DataFrame(rows, columns=columns)

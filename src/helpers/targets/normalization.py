@@ -1,10 +1,12 @@
-"""Targets: METHODS maps a name to a function of a section that returns spots x genes; `arm` crosses what they mix.
+"""Targets: what models predict of counts, and the way back to counts. TARGETS is the one list of them.
 
-Kernels work on arrays; each method takes the section (library sizes and gene shares come from all of its genes) and
-the genes wanted back, all of them by default.
+Kernels work on arrays: counts (spots x genes), library (the total of each spot over all genes of its section) and share
+(each gene's share of the section's counts). `target` takes a section and the genes wanted back, all of them by default.
+To add a target, write its two kernels and enter them in TARGETS: configs, the audit and every page then know its name.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from anndata import AnnData
@@ -13,44 +15,99 @@ from scipy import sparse
 from helpers.schema import COUNTS
 
 THETA = 100.0
+CP10K = 1e4
 
 
-def log2(section: AnnData, genes: Sequence[str] | None = None) -> np.ndarray:
-    """STEM's own target, log2(x + 1) of raw counts (paper, Eq. 1). Spots x genes."""
-    return np.log2(counts_of(section, genes) + 1)
+class Target(NamedTuple):
+    """Kernels to and from counts, (counts or values, library, share) -> spots x genes, and what follows from them."""
+
+    values: Callable
+    counts: Callable
+    holds_depth: bool = False  # its values say how many molecules a spot has
+    clipped: bool = False  # models see it within +-sqrt(number of spots)
 
 
-def log1p_cp10k(section: AnnData, genes: Sequence[str] | None = None, size: float = 1e4) -> np.ndarray:
-    """log(x / n_i * 10,000 + 1), the depth-scaled log that the paper leaves out; n_i over all genes. Spots x genes."""
-    library = library_size(section)
+def unchanged(values: np.ndarray, library: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Counts as they are."""
+    return values
+
+
+def log2(counts: np.ndarray, library: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """STEM's own target, log2(x + 1) of raw counts (paper, Eq. 1)."""
+    return np.log2(counts + 1)
+
+
+def log1p(counts: np.ndarray, library: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """log(x + 1) of raw counts."""
+    return np.log1p(counts)
+
+
+def log1p_cp10k(counts: np.ndarray, library: np.ndarray, share: np.ndarray, size: float = CP10K) -> np.ndarray:
+    """log(x / n_i * 10,000 + 1), the depth-scaled log that the paper leaves out; 0 in a spot without a count."""
+    library = np.asarray(library, float)
     scale = np.divide(size, library, out=np.zeros_like(library), where=library > 0)
-    return np.log1p(counts_of(section, genes) * scale[:, None])
-
-
-def pearson_residual(section: AnnData, genes: Sequence[str] | None = None, theta: float = THETA) -> np.ndarray:
-    """Analytic Pearson residuals, not clipped. Spots x genes.
-
-    mu_ij = n_i p_j, with n_i the spot's total over all genes and p_j the gene's share of the section's counts.
-    Source: paper, Eq. 2; Lause 2021, doi 10.1186/s13059-021-02451-7.
-    """
-    counts = section.layers[COUNTS]
-    share = np.asarray(counts.sum(0), float).ravel() / counts.sum()
-    columns = _positions(section, genes)
-    return residuals(counts_of(section, genes), library_size(section), share[columns], theta)
-
-
-METHODS = {"log2": log2, "pearson_residual": pearson_residual, "log1p_cp10k": log1p_cp10k}
+    return np.log1p(counts * scale[:, None])
 
 
 def residuals(counts: np.ndarray, library: np.ndarray, share: np.ndarray, theta: float = THETA) -> np.ndarray:
-    """(x - mu) / sqrt(mu + mu^2 / theta) with mu = outer(library, share); the root is at least 1e-8. Spots x genes."""
+    """Analytic Pearson residuals, not clipped: (x - mu) / sqrt(mu + mu^2 / theta) with mu_ij = n_i p_j.
+
+    The root is at least 1e-8. Source: paper, Eq. 2; Lause 2021, doi 10.1186/s13059-021-02451-7.
+    """
     mu = np.outer(library, share)
     return (counts - mu) / np.maximum(np.sqrt(mu + mu**2 / theta), 1e-8)
 
 
-def clip(values: np.ndarray, method: str) -> np.ndarray:
-    """The target as models see it: residuals within +-sqrt(number of spots), as in Lause 2021; others as they are."""
-    if method != "pearson_residual":
+def from_log2(values: np.ndarray, library: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Counts of `log2`."""
+    return np.expm1(values * np.log(2))
+
+
+def from_log1p(values: np.ndarray, library: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Counts of `log1p`."""
+    return np.expm1(values)
+
+
+def from_log1p_cp10k(values: np.ndarray, library: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Counts of `log1p_cp10k` in spots of the given library."""
+    return np.expm1(values) / CP10K * np.asarray(library, float)[:, None]
+
+
+def from_residuals(values: np.ndarray, library: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Counts of `residuals` in spots of the given library."""
+    mu = np.outer(library, share)
+    return mu + values * np.sqrt(mu + mu**2 / THETA)
+
+
+TARGETS: dict[str, Target] = {
+    "log2": Target(log2, from_log2, holds_depth=True),
+    "pearson_residual": Target(residuals, from_residuals, clipped=True),
+    "log1p_cp10k": Target(log1p_cp10k, from_log1p_cp10k),
+    "log1p": Target(log1p, from_log1p, holds_depth=True),
+    "counts": Target(unchanged, unchanged, holds_depth=True),
+}
+
+
+def target(section: AnnData, name: str, genes: Sequence[str] | None = None, **settings: float) -> np.ndarray:
+    """A target of TARGETS of a section, not clipped: spots x genes. `settings` go to its kernel, as theta.
+
+    Library sizes and gene shares come from all genes of the section. ValueError for an unknown target or gene.
+    """
+    counts = section.layers[COUNTS]
+    share = np.asarray(counts.sum(0), float).ravel() / counts.sum()
+    kernel = named(TARGETS, "target", name).values
+    return kernel(counts_of(section, genes), library_size(section), share[_positions(section, genes)], **settings)
+
+
+def get(name: str) -> Callable:
+    """`target` of one name: a function of a section and genes."""
+    named(TARGETS, "target", name)
+    return lambda section, genes=None, **settings: target(section, name, genes, **settings)
+
+
+def clip(values: np.ndarray, name: str) -> np.ndarray:
+    """A target as models see it: residuals within +-sqrt(number of spots), as in Lause 2021; others as they are."""
+    if not named(TARGETS, "target", name).clipped:
         return values
     limit = np.sqrt(len(values))
     return np.clip(values, -limit, limit)
@@ -61,12 +118,8 @@ def library_size(section: AnnData) -> np.ndarray:
     return np.asarray(section.layers[COUNTS].sum(1), float).ravel()
 
 
-def get(method: str):
-    """The function of METHODS of that name."""
-    return named(METHODS, "method", method)
-
-
 def named(known: Mapping, what: str, name: str):
+    """The entry of that name; ValueError lists the known ones."""
     if name not in known:
         raise ValueError(f"unknown {what} {name!r}; known: {', '.join(known)}")
     return known[name]
@@ -85,6 +138,7 @@ def _positions(section: AnnData, genes: Sequence[str] | None) -> np.ndarray:
     return positions
 
 
-def counts_of(section: AnnData, genes: Sequence[str] | None) -> np.ndarray:
+def counts_of(section: AnnData, genes: Sequence[str] | None = None) -> np.ndarray:
+    """Raw counts of the genes asked, in their order, dense: spots x genes. ValueError names a gene that is not there."""
     columns = section.layers[COUNTS][:, _positions(section, genes)]
     return np.asarray(columns.todense() if sparse.issparse(columns) else columns, float)

@@ -4,36 +4,9 @@ A space is what a model predicts: counts, or counts normalized one way or anothe
 conversion, unless a library is handed over, so a prediction never gains what the model did not know.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
-from helpers.targets.normalization import THETA, residuals
-
-CP10K = 1e4
-
-
-def _log(base: float) -> tuple[Callable, Callable]:
-    return lambda x, n, p: np.log1p(x) / np.log(base), lambda v, n, p: np.expm1(v * np.log(base))
-
-
-def _from_residuals(values: np.ndarray, library: np.ndarray, share: np.ndarray) -> np.ndarray:
-    mu = np.outer(library, share)
-    return mu + values * np.sqrt(mu + mu**2 / THETA)
-
-
-# Space -> (counts, library, gene shares -> values; values, library, gene shares -> counts).
-SPACES: dict[str, tuple[Callable, Callable]] = {
-    "counts": (lambda x, n, p: x, lambda v, n, p: v),
-    "log2": _log(2.0),
-    "log1p": _log(np.e),
-    "log1p_cp10k": (
-        lambda x, n, p: np.log1p(CP10K * x / np.maximum(n, 1e-12)[:, None]),
-        lambda v, n, p: np.expm1(v) / CP10K * n[:, None],
-    ),
-    "pearson_residual": (residuals, _from_residuals),
-}
-HOLD_DEPTH = ("counts", "log2", "log1p")
+from helpers.targets.normalization import TARGETS, named
 
 
 def convert(values: np.ndarray, source: str, target: str, share: np.ndarray, depth: float | np.ndarray) -> np.ndarray:
@@ -44,17 +17,16 @@ def convert(values: np.ndarray, source: str, target: str, share: np.ndarray, dep
     A space that holds depth says how many molecules it expects in a spot (`library`). One that does not is given
     `depth`: the section's median count, so it stays as ignorant as it is, or a library for each spot, from elsewhere.
     """
-    for space in (source, target):
-        _check(space)
+    given, wanted = (named(TARGETS, "space", space) for space in (source, target))
     values, share = np.asarray(values, float), np.asarray(share, float)
     if source == target:
         return values
     depths = np.broadcast_to(np.asarray(depth, float), len(values))
     counts = _as_counts(values, source, depths, share)
-    if source in HOLD_DEPTH:
+    if given.holds_depth:
         depths = _library(counts, share)
     # A prediction that is constant in the target space must not vary by rounding alone: that would have a correlation.
-    return np.round(SPACES[target][0](counts, depths, share), 9)
+    return np.round(wanted.values(counts, depths, share), 9)
 
 
 def library(values: np.ndarray, space: str, share: np.ndarray) -> np.ndarray:
@@ -62,21 +34,16 @@ def library(values: np.ndarray, space: str, share: np.ndarray) -> np.ndarray:
 
     ValueError for a space that does not hold depth.
     """
-    _check(space)
-    if space not in HOLD_DEPTH:
-        raise ValueError(f"{space} does not say how many molecules a spot has; {', '.join(HOLD_DEPTH)} do")
+    if not named(TARGETS, "space", space).holds_depth:
+        holding = ", ".join(name for name, target in TARGETS.items() if target.holds_depth)
+        raise ValueError(f"{space} does not say how many molecules a spot has; {holding} do")
     share = np.asarray(share, float)
     return _library(_as_counts(np.asarray(values, float), space, np.ones(len(values)), share), share)
 
 
-def _check(space: str) -> None:
-    if space not in SPACES:
-        raise ValueError(f"unknown space {space!r}; known: {', '.join(SPACES)}")
-
-
 def _as_counts(values: np.ndarray, space: str, library: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Predicted counts, none below 0, each gene scaled to its share of their sum."""
-    counts = np.maximum(SPACES[space][1](values, library, share), 0)
+    counts = np.maximum(TARGETS[space].counts(values, library, share), 0)
     total = counts.sum(axis=0)
     scale = np.divide(share, total, out=np.zeros_like(share), where=total > 0)
     return counts * scale * (total.sum() / share.sum())
@@ -102,8 +69,8 @@ def doubts(values: np.ndarray, space: str, counts: np.ndarray) -> list[str]:
         found.append(f"{share:.0%} of the predictions said to be {space} are negative: residuals or z-scores?")
     if space == "pearson_residual" and np.min(values) >= 0:
         found.append("no predicted residual is negative: are they logs or counts?")
-    highest = np.percentile(SPACES[space][0](counts, *_whole(counts)), 99.9) if space in SPACES else np.inf
-    if space in SPACES and space != "pearson_residual" and largest > 3 * highest + 1:
+    highest = np.percentile(TARGETS[space].values(counts, *_whole(counts)), 99.9)
+    if space != "pearson_residual" and largest > 3 * highest + 1:
         found.append(f"the largest prediction, {largest:.3g}, is far above what {space} reaches here, {highest:.3g}")
     return found
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers.weights import is_state_dict, misfits, read_tensors
+
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 BIOPTIMUS = {"mean": (0.707223, 0.578729, 0.703617), "std": (0.211883, 0.230117, 0.177517)}
 CLIP = {"mean": (0.48145466, 0.4578275, 0.40821073), "std": (0.26862954, 0.26130258, 0.27577711)}
@@ -72,6 +74,8 @@ ENCODERS: dict[str, dict] = {
         "pixels": 224, "resize": "bilinear", **IMAGENET, "pool": "average", "width": 2048, "half": None,
     },
 }  # fmt: skip
+DAMAGED = "damaged, or not a file of torch or safetensors; fetch it again"
+UNSAFE = "holds more than tensors, and is refused, as loading it could run code; save its tensors alone"
 TABLE_VALUES = ("embeddings", "features")
 TABLE_NAMES = ("barcodes", "names", "spots")
 
@@ -204,44 +208,26 @@ def _pooled(network, images, pool: str):
 
 
 def _tensors(path: Path) -> dict:
-    content = _read_torch(path)
+    content = read_tensors(path, DAMAGED, UNSAFE)
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    if not isinstance(content, dict) or not all(hasattr(value, "shape") for value in content.values()):
+    if not is_state_dict(content):
         raise ValueError(f"{path}: holds no state dict, that is, tensors by name; save network.state_dict() there")
     return content
 
 
-def _read_torch(path: Path):
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, SafetensorError, ValueError) as error:
-        raise ValueError(f"{path}: damaged, or not a file of torch or safetensors; fetch it again") from error
-    except Exception as error:  # pickle's UnpicklingError and whatever a hostile file provokes
-        raise ValueError(
-            f"{path}: holds more than tensors, and is refused, as loading it could run code; save its tensors alone"
-        ) from error
-
-
 def _check(found: dict, wanted: dict, name: str, path: Path) -> None:
     """Refuse tensors that are not those of the network: the first that is missing, too many, or of another shape."""
-    says = f"{path}: not the weights of encoder {name!r}"
-    for key in wanted:
-        if key not in found:
-            raise ValueError(f"{says}: {key} is missing; check that file and encoder belong together")
-        if found[key].shape != wanted[key].shape:
-            shapes = f"{tuple(found[key].shape)}, the encoder's is {tuple(wanted[key].shape)}"
-            raise ValueError(f"{says}: {key} is {shapes}; check that file and encoder belong together")
-    for key in found:
-        if key not in wanted:
-            raise ValueError(f"{says}: it also holds {key}; check that file and encoder belong together")
+    for key, (theirs, ours) in misfits(found, wanted).items():
+        if theirs is None:
+            wrong = f"{key} is missing"
+        elif ours is None:
+            wrong = f"it also holds {key}"
+        else:
+            wrong = f"{key} is {theirs}, the encoder's is {ours}"
+        says = f"{path}: not the weights of encoder {name!r}: {wrong}"
+        raise ValueError(f"{says}; check that file and encoder belong together")
 
 
 # --- a table of features ---
@@ -307,7 +293,7 @@ def _parquet(path: Path):
 
 
 def _pt(path: Path):
-    content = _read_torch(path)
+    content = read_tensors(path, DAMAGED, UNSAFE)
     if isinstance(content, dict):
         values, names = _pick(path, content)
     else:

@@ -15,8 +15,7 @@ EOSIN = 0.3  # share of the eosin density taken off: red cells and dense stroma 
 UNSTAINED = 0.15  # a strength below this is glass and noise
 MAX_MPP = 2.0
 
-# Of sections.
-SPOT_UM = 100.0
+REGION_UM = 100.0  # squares that tell a section's strength, whatever the size of its spots
 
 
 def density(image: np.ndarray) -> np.ndarray:
@@ -59,7 +58,7 @@ def strength(image: np.ndarray, eosin: float = EOSIN) -> float:
 
 
 def section_strength(read: Callable, spatial: np.ndarray, mpp: float) -> float:
-    """The `strength` of a section, from the regions under 32 spots spread over it.
+    """The `strength` of a section, from squares of `REGION_UM` around 32 spots spread over it.
 
     `read(centre, size_um, mpp)` gives a region as RGB uint8, `spatial` is n x 2: x, y of the spots in
     full-resolution pixels, `mpp` um per pixel.
@@ -67,10 +66,10 @@ def section_strength(read: Callable, spatial: np.ndarray, mpp: float) -> float:
     check_mpp(mpp)
     spatial = np.asarray(spatial, float)
     chosen = spatial[np.unique(np.linspace(0, len(spatial) - 1, 32).round().astype(int))]
-    return strength(np.concatenate([read(tuple(centre), SPOT_UM, mpp) for centre in chosen]))
+    return strength(np.concatenate([read(tuple(centre), REGION_UM, mpp) for centre in chosen]))
 
 
-def sharpness(read: Callable, spatial: np.ndarray, mpp: float, size_um: float = SPOT_UM) -> np.ndarray:
+def sharpness(read: Callable, spatial: np.ndarray, mpp: float, size_um: float) -> np.ndarray:
     """Focus of the square of `size_um` around each spot, n values: lower is blurrier, whatever the stain's strength.
 
     The share of the haematoxylin `density`'s spread that a blur of 1.5 um takes away; arguments as in
@@ -86,7 +85,7 @@ def sharpness(read: Callable, spatial: np.ndarray, mpp: float, size_um: float = 
         return np.array(list(pool.map(share, np.asarray(spatial, float))), float)
 
 
-def haematoxylin(read: Callable, spatial: np.ndarray, mpp: float, diameter_um: float = SPOT_UM) -> np.ndarray:
+def haematoxylin(read: Callable, spatial: np.ndarray, mpp: float, diameter_um: float) -> np.ndarray:
     """Mean haematoxylin `density` in each spot's disc, n values; arguments as in `section_strength`."""
     check_mpp(mpp)
     side = round(diameter_um / mpp)

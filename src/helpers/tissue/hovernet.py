@@ -6,7 +6,6 @@ of drawn nuclei, where its tiles meet, placed them up to 1.7 um off at 0.688 um 
 square around all spots at 0.25 um per pixel: 12 GB for a section of 7 mm.
 """
 
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +16,7 @@ from scipy.spatial import cKDTree
 from tqdm.std import tqdm
 
 from helpers import quiet
+from helpers.weights import is_state_dict, misfits, read_tensors
 
 # The dataset that the weights were trained on, and their licence, as tiatoolbox's documentation states them.
 LICENCES = {
@@ -25,99 +25,23 @@ LICENCES = {
     "hovernet_original-kumar": ("Kumar", "CC BY-NC-SA 4.0"),
     "hovernet_original-consep": ("CoNSeP", "Apache-2.0"),
 }
+NOT_READ = (
+    "not a state dict that can be read without running code from it; save model.state_dict() with torch.save and give "
+    "that file"
+)
 NUCLEUS_UM = 10.0  # a nucleus within its own part of a window reaches this far beyond it, and is seen whole
 
 
-def detect_section(
-    read: Callable,
-    spatial: np.ndarray,
-    mpp: float,
-    weights: str | Path | None = None,
-    model: str = "hovernet_fast-pannuke",
-    size_um: float = 154.0,
-    device: str | None = None,
-    batch_size: int = 16,
-    folder: str | Path | None = None,
-) -> pd.DataFrame:
-    """Nuclei with their centroid in the squares of `size_um` um around the spots, each once.
+MODEL = "hovernet_fast-pannuke"
 
-    `read(centre, size_um, mpp)` gives a region as RGB uint8, `spatial` is n x 2: x, y of the spots in
-    full-resolution pixels of `mpp` um. `weights` is a local file, else tiatoolbox downloads its own; `LICENCES` says
-    under which terms. `device` is the GPU where there is one. Work files lie in a fresh folder inside `folder`, which
-    is removed. Returns x, y (full-resolution pixels), area_um2, type (None where the model has none), probability
-    (share of the nucleus's pixels of that type) and outline (k x 2, full-resolution pixels).
-    FileNotFoundError for weights that are missing and cannot be downloaded, ValueError for a file that does not hold
-    the weights of `model` and for an unknown model. Graham et al. 2019, doi 10.1016/j.media.2019.101563.
+
+def engine(model: str = MODEL, weights: str | Path | None = None, device: str | None = None, batch_size: int = 16):
+    """The network `model` with its weights, run by tiatoolbox: what `detect_section` takes.
+
+    `weights` is a local file, else tiatoolbox downloads its own; `LICENCES` says under which terms. `device` is the GPU
+    where there is one. FileNotFoundError for weights that are missing and cannot be downloaded, ValueError for a file
+    that does not hold the weights of `model` and for an unknown model.
     """
-    engine = _engine(model, weights, device, batch_size)
-    resolution = engine.ioconfig.input_resolutions[0]["resolution"]
-    (patch, _), (step, _) = engine.ioconfig.patch_input_shape, engine.ioconfig.patch_output_shape
-    # What lies beyond a window is white to the network: a nucleus is outlined where its whole context is inside.
-    margin = (patch - step) / 2 + NUCLEUS_UM / resolution
-    n_steps, centres, window_of = _windows(np.asarray(spatial, float) * mpp, size_um, resolution, step, margin)
-
-    # Whole pixels of the slide, enlarged to whole steps of the network: coordinates go back without rounding.
-    side = n_steps * step
-    native = round(side * resolution / mpp)
-    scale = native / side
-    nearest, found = cKDTree(spatial), []
-    with quiet.tiatoolbox(), TemporaryDirectory(dir=folder) as fresh:
-        for window, centre in enumerate(tqdm(centres / mpp, desc="HoVer-Net", unit="window")):
-            corner = np.rint(centre - (native - 1) / 2)
-            image = read(tuple(corner + (native - 1) / 2), native * mpp, scale * mpp)
-            nuclei = _nuclei(_run(engine, image, resolution, Path(fresh) / str(window)), engine.model.nuc_type_dict)
-            nuclei["area_um2"] *= (scale * mpp) ** 2
-            nuclei[["x", "y"]] = (nuclei[["x", "y"]] + 0.5) * scale - 0.5 + corner
-            nuclei["outline"] = [(outline + 0.5) * scale - 0.5 + corner for outline in nuclei["outline"]]
-            away, spot = nearest.query(nuclei[["x", "y"]], p=np.inf)
-            found.append(nuclei[(away <= size_um / 2 / mpp) & (window_of[spot] == window)])
-    return pd.concat(found, ignore_index=True)
-
-
-def check_weights(path: str | Path, model: str) -> None:
-    """Refuse a file that does not hold the parameters of `model`, without running code that it may carry.
-
-    FileNotFoundError for a missing file; ValueError, naming the file, for one that is no state dict and for the
-    first parameter that the architecture lacks, misses or has in another shape.
-    """
-    import torch
-
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file of weights; give the path of a state dict of {model}")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(
-            f"{path}: not a state dict that can be read without running code from it ({reason}); "
-            "save model.state_dict() with torch.save and give that file"
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        holds = f"a dict of {', '.join(map(str, list(state)[:3]))}" if isinstance(state, dict) else type(state).__name__
-        raise ValueError(f"{path}: not a state dict but {holds}; give one that maps parameter names to tensors")
-    with torch.device("meta"):  # shapes alone
-        expected = _architecture(model).state_dict()
-    # Counters of batches may be missing: they are of no use outside training.
-    for name in sorted(set(expected) - set(state)):
-        if not name.endswith("num_batches_tracked"):
-            raise ValueError(f"{path}: no parameter {name!r}, which {model} has; give the weights of that model")
-    for name, value in state.items():
-        if name not in expected:
-            raise ValueError(f"{path}: parameter {name!r} is unknown to {model}; give the weights of that model")
-        if value.shape != expected[name].shape:
-            shapes = f"{tuple(value.shape)}, not {tuple(expected[name].shape)}"
-            raise ValueError(f"{path}: parameter {name!r} has shape {shapes} as in {model}; give that model's weights")
-
-
-def _architecture(model: str):
-    from tiatoolbox import rcParam
-    from tiatoolbox.models.architecture.hovernet import HoVerNet
-
-    return HoVerNet(**rcParam["pretrained_model_info"][model]["architecture"]["kwargs"])
-
-
-def _engine(model: str, weights: str | Path | None, device: str | None, batch_size: int):
     if model not in LICENCES:
         raise ValueError(f"unknown model {model!r}: choose one of {', '.join(LICENCES)}")
     with quiet.tiatoolbox():
@@ -141,6 +65,79 @@ def _engine(model: str, weights: str | Path | None, device: str | None, batch_si
             return MultiTaskSegmentor(model, batch_size=batch_size, weights=weights, device=device, verbose=False)
         finally:
             rcParam["torch_compile_mode"] = mode
+
+
+def detect_section(
+    read: Callable,
+    spatial: np.ndarray,
+    mpp: float,
+    engine,
+    size_um: float = 154.0,
+    folder: str | Path | None = None,
+) -> pd.DataFrame:
+    """Nuclei with their centroid in the squares of `size_um` um around the spots, each once.
+
+    `read(centre, size_um, mpp)` gives a region as RGB uint8, `spatial` is n x 2: x, y of the spots in
+    full-resolution pixels of `mpp` um, `engine` is a network of `engine`. Work files lie in a fresh folder inside
+    `folder`, which is removed. Returns x, y (full-resolution pixels), area_um2, type (None where the model has none),
+    probability (share of the nucleus's pixels of that type) and outline (k x 2, full-resolution pixels).
+    Graham et al. 2019, doi 10.1016/j.media.2019.101563.
+    """
+    resolution = engine.ioconfig.input_resolutions[0]["resolution"]
+    (patch, _), (step, _) = engine.ioconfig.patch_input_shape, engine.ioconfig.patch_output_shape
+    # What lies beyond a window is white to the network: a nucleus is outlined where its whole context is inside.
+    margin = (patch - step) / 2 + NUCLEUS_UM / resolution
+    n_steps, centres, window_of = _windows(np.asarray(spatial, float) * mpp, size_um, resolution, step, margin)
+
+    # Whole pixels of the slide, enlarged to whole steps of the network: coordinates go back without rounding.
+    native = round(n_steps * step * resolution / mpp)
+    scale = native / (n_steps * step)
+    nearest, found = cKDTree(spatial), []
+    with quiet.tiatoolbox(), TemporaryDirectory(dir=folder) as fresh:
+        for window, centre in enumerate(tqdm(centres / mpp, desc="HoVer-Net", unit="window")):
+            corner = np.rint(centre - (native - 1) / 2)
+            image = read(tuple(corner + (native - 1) / 2), native * mpp, scale * mpp)
+            result = _run(engine, image, resolution, Path(fresh) / str(window))
+            nuclei = _on_slide(_nuclei(result, engine.model.nuc_type_dict), scale, corner, mpp)
+            away, spot = nearest.query(nuclei[["x", "y"]], p=np.inf)
+            found.append(nuclei[(away <= size_um / 2 / mpp) & (window_of[spot] == window)])
+    return pd.concat(found, ignore_index=True)
+
+
+def check_weights(path: str | Path, model: str) -> None:
+    """Refuse a file that does not hold the parameters of `model`, without running code that it may carry.
+
+    FileNotFoundError for a missing file; ValueError, naming the file, for one that is no state dict and for the
+    first parameter that the architecture lacks, misses or has in another shape.
+    """
+    import torch
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file of weights; give the path of a state dict of {model}")
+    state = read_tensors(path, NOT_READ, NOT_READ)
+    if not is_state_dict(state):
+        holds = f"a dict of {', '.join(map(str, list(state)[:3]))}" if isinstance(state, dict) else type(state).__name__
+        raise ValueError(f"{path}: not a state dict but {holds}; give one that maps parameter names to tensors")
+    with torch.device("meta"):  # shapes alone
+        expected = _architecture(model).state_dict()
+    for name, (theirs, ours) in misfits(state, expected).items():
+        if theirs is None and name.endswith("num_batches_tracked"):
+            continue  # counters of batches are of no use outside training
+        if theirs is None:
+            wrong = f"no parameter {name!r}, which {model} has"
+        elif ours is None:
+            wrong = f"parameter {name!r} is unknown to {model}"
+        else:
+            wrong = f"parameter {name!r} has shape {theirs}, not {ours} as in {model}"
+        raise ValueError(f"{path}: {wrong}; give the weights of that model")
+
+
+def _architecture(model: str):
+    from tiatoolbox import rcParam
+    from tiatoolbox.models.architecture.hovernet import HoVerNet
+
+    return HoVerNet(**rcParam["pretrained_model_info"][model]["architecture"]["kwargs"])
 
 
 def _windows(spots: np.ndarray, size_um: float, resolution: float, step: int, margin: float) -> tuple:
@@ -203,6 +200,14 @@ def _nuclei(result: dict, type_names: dict | None) -> pd.DataFrame:
             "outline": pd.Series(outlines, dtype=object),
         }
     )
+
+
+def _on_slide(nuclei: pd.DataFrame, scale: float, corner: np.ndarray, mpp: float) -> pd.DataFrame:
+    """Nuclei of a window, in its pixels, each `scale` pixels of the slide wide, as they lie in the slide's."""
+    nuclei["area_um2"] *= (scale * mpp) ** 2
+    nuclei[["x", "y"]] = (nuclei[["x", "y"]] + 0.5) * scale - 0.5 + corner
+    nuclei["outline"] = [(outline + 0.5) * scale - 0.5 + corner for outline in nuclei["outline"]]
+    return nuclei
 
 
 def _unpadded(outline: np.ndarray) -> np.ndarray:

@@ -90,10 +90,10 @@ def shapes(nuclei: pd.DataFrame, mpp: float) -> list[np.ndarray]:
     ]
 
 
-def doubts(nuclei: pd.DataFrame, spatial: np.ndarray, mpp: float, spot_um: float) -> list[str]:
+def quality_warnings(nuclei: pd.DataFrame, spatial: np.ndarray, mpp: float, spot_um: float) -> list[str]:
     """Why nuclei cannot be those of the section, each reason with the likely mistake; none where all is well.
 
-    Doubtful are: no nucleus in half of the discs of `spot_um` around `spatial` (n x 2, full-resolution pixels of
+    Implausible are: no nucleus in half of the discs of `spot_um` around `spatial` (n x 2, full-resolution pixels of
     `mpp` um), more in half of them than there is room for, a median area that is no nucleus's.
     """
     most = MOST_PER_MM2 * np.pi * (spot_um / 2000) ** 2
@@ -102,7 +102,7 @@ def doubts(nuclei: pd.DataFrame, spatial: np.ndarray, mpp: float, spot_um: float
     def n_per_spot(moved: np.ndarray) -> np.ndarray:
         return np.array(cKDTree(moved).query_ball_point(spatial, spot_um / 2 / mpp, return_length=True))
 
-    found = []
+    warnings = []
     if not 0 < (median := np.median(n_per_spot(points))) <= most:
         moved = {"in um, not in pixels": points / mpp, "y before x": points[:, ::-1]}
         moved |= {f"in pixels of an image {k} times smaller": points * k for k in (2, 4, 8, 16, 32)}
@@ -112,11 +112,11 @@ def doubts(nuclei: pd.DataFrame, spatial: np.ndarray, mpp: float, spot_um: float
         likely = f"they look as if given {guess}" if share[guess] > 0.5 else "are they of this section and image?"
         margin = spot_um / mpp
         outside = ((points < spatial.min(0) - margin) | (points > spatial.max(0) + margin)).any(axis=1).mean()
-        found.append(f"{median:.0f} nuclei per spot in the median, {outside:.0%} of all outside the spots; {likely}")
+        warnings.append(f"{median:.0f} nuclei per spot in the median, {outside:.0%} of all outside the spots; {likely}")
     area = nuclei["area_um2"].median()
     if np.isfinite(area) and not AREAS_UM2[0] <= area <= AREAS_UM2[1]:
-        found.append(f"a nucleus has {area:.3g} um2 in the median; is a pixel {mpp:.3g} um wide, are these nuclei?")
-    return found
+        warnings.append(f"a nucleus has {area:.3g} um2 in the median; is a pixel {mpp:.3g} um wide, are these nuclei?")
+    return warnings
 
 
 def _read_parquet(path: Path, mpp: float) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -46,18 +47,22 @@ def parts(encoder: str) -> list[str]:
     return names
 
 
-def sides(scales_um: Sequence[float | str], mpp: float, spot_um: float) -> dict[str, float]:
-    """Sides of the patches in um by the scale's label: `200um`, or `stem` for the crop of the published STEM code.
+def stem_crop(mpp: float, spot_um: float) -> float:
+    """Side in um of the crop of the published STEM code: 224 pixels, or the spot's diameter where it is wider.
 
-    That crop is 224 pixels of the image, or the spot's diameter where it is wider (github.com/SichenZhu/Stem,
-    dataset_preprocess). What it covers follows the scanner: 154 um at 0.688 um per pixel, 205 um at 0.916.
+    What it covers follows the scanner: 154 um at 0.688 um per pixel, 205 um at 0.916. The diameter is taken as an even
+    number of pixels (github.com/SichenZhu/Stem, dataset_preprocess).
     """
+    return max(224, int(spot_um / mpp) // 2 * 2) * mpp
+
+
+def sides(scales_um: Sequence[float | str], mpp: float, spot_um: float) -> dict[str, float]:
+    """Sides of the patches in um by the scale's label: `200um`, or `stem` for the `stem_crop`."""
     found = {}
     for scale in scales_um:
         if isinstance(scale, str) and scale != STEM:
             raise ValueError(f"unknown scale {scale!r}: give um, or {STEM!r} for the crop of the published STEM code")
-        stem = max(224, int(spot_um / mpp) // 2 * 2) * mpp
-        found |= {STEM: stem} if scale == STEM else {f"{scale:g}um": float(scale)}
+        found |= {STEM: stem_crop(mpp, spot_um)} if scale == STEM else {f"{scale:g}um": float(scale)}
     return found
 
 
@@ -94,16 +99,17 @@ def embed(
     return features, columns
 
 
+class Encoding(NamedTuple):
+    """How patches become features, see `embed`."""
+
+    encoder: str
+    sides: Mapping[str, float]
+    weights: Mapping[str, str | Path] | None = None
+    augmented: bool = False
+
+
 def cached(
-    folder: str | Path,
-    image: str | Path,
-    read: Read,
-    spatial: np.ndarray,
-    encoder: str,
-    sides: Mapping[str, float],
-    mpp: float,
-    weights: Mapping[str, str | Path] | None = None,
-    augmented: bool = False,
+    folder: str | Path, image: str | Path, read: Read, spatial: np.ndarray, mpp: float, encoding: Encoding
 ) -> Features:
     """As `embed`, and kept in `folder`: the same image, spots and encoder are encoded once, whatever they are called.
 
@@ -111,31 +117,35 @@ def cached(
     sides, encoders, their weights, and this code. A file is written whole or not at all; a damaged one is made anew,
     with a warning.
     """
-    names = parts(encoder)
-    weights = {name: encoders.weights_file(name, (weights or {}).get(name)) for name in names if name not in ENCODERS}
-    content = {
-        "image": file_hash(image),
-        "mpp": float(mpp),
-        "spatial": hashlib.sha256(np.ascontiguousarray(spatial, float).tobytes()).hexdigest(),
-        "sides": list(sides.items()),
-        "encoders": [
-            [name, encoders.ENCODERS.get(name), name in weights and file_hash(weights[name])] for name in names
-        ],
-        "augmented": augmented,
-        "code": [file_hash(module) for module in (__file__, encoders.__file__)],
-    }
-    key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    path = Path(folder) / f"{key[:32]}.npz"
+    encoder, sides, weights, augmented = encoding
+    files = {n: encoders.weights_file(n, (weights or {}).get(n)) for n in parts(encoder) if n not in ENCODERS}
+    path = Path(folder) / f"{_key(image, spatial, mpp, encoding._replace(weights=files))}.npz"
     if path.is_file():
         try:
             with np.load(path) as kept:
                 return kept["features"], kept["names"].tolist()
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             warnings.warn(f"{path}: damaged ({error}); encoding this section again", stacklevel=2)
-    features, columns = embed(read, spatial, encoder, sides, mpp, weights, augmented)
+    features, columns = embed(read, spatial, encoder, sides, mpp, files, augmented)
     with store.atomic(path) as partial:
         np.savez(partial, features=features, names=np.array(columns))
     return features, columns
+
+
+def _key(image: str | Path, spatial: np.ndarray, mpp: float, encoding: Encoding) -> str:
+    """The name of what is kept: 32 hexadecimal digits of whatever decides the features."""
+    encoder, sides, weights, augmented = encoding
+    named = [[n, encoders.ENCODERS.get(n), n in weights and file_hash(weights[n])] for n in parts(encoder)]
+    content = {
+        "image": file_hash(image),
+        "mpp": float(mpp),
+        "spatial": hashlib.sha256(np.ascontiguousarray(spatial, float).tobytes()).hexdigest(),
+        "sides": list(sides.items()),
+        "encoders": named,
+        "augmented": augmented,
+        "code": [file_hash(module) for module in (__file__, encoders.__file__)],
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def file_hash(path: str | Path) -> str:

@@ -10,10 +10,10 @@ from PIL import Image
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from scipy.spatial import cKDTree
-from scipy.stats import spearmanr
 
+from helpers.columns import spearman
 from helpers.tissue.classical import count, detect
-from helpers.tissue.haematoxylin import SPOT_UM, check_mpp, strength
+from helpers.tissue.haematoxylin import check_mpp, strength
 
 # Annotated tiles ---------------------------------------------------------------------------------------------------
 
@@ -55,7 +55,8 @@ def annotated_tiles(folder: str | Path, mpp: float) -> dict[str, tuple[np.ndarra
 
 # Of validation.
 MATCH_UM = 6.0  # a nucleus counts as found within this distance: its own radius, or little more
-STEP_UM = 25.0  # between the discs laid on a tile
+DISC_UM = 100.0  # of the discs laid on a tile, as wide as a spot of the her2st arrays
+STEP_UM = 25.0  # between them
 SETTINGS = {"eosin": (0.2, 0.3, 0.4), "scale_um": (2.2, 2.4, 2.6), "contrast": (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)}
 
 
@@ -86,19 +87,18 @@ def accuracy(found: pd.DataFrame, truth: np.ndarray, width: int, mpp: float) -> 
 
     `found` has x, y and area_um2, `truth` is n x 2, both in pixels of the tile, `width` of them wide, of `mpp` um.
     Returns n_true, n_found, the scores of `match` within `MATCH_UM`, and count_rho: Spearman's rho of found and
-    true numbers in discs of a spot's size, `STEP_UM` apart on the tile; NaN where fewer than three fit.
+    true numbers in discs of `DISC_UM`, `STEP_UM` apart on the tile; NaN where fewer than three fit.
     """
-    side = np.arange(SPOT_UM / 2, width * mpp - SPOT_UM / 2, STEP_UM) / mpp - 0.5
+    side = np.arange(DISC_UM / 2, width * mpp - DISC_UM / 2, STEP_UM) / mpp - 0.5
     discs = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
     true = pd.DataFrame(truth, columns=["x", "y"]).assign(area_um2=0.0)
-    counts = [count(nuclei, discs, mpp)["n_nuclei"] for nuclei in (found, true)]
-    spread = len(discs) > 2 and min(each.nunique() for each in counts) > 1
+    counts = [count(nuclei, discs, mpp, DISC_UM)["n_nuclei"] for nuclei in (found, true)]
     scores = match(found[["x", "y"]], truth, MATCH_UM, mpp)
     return {
         "n_true": len(truth),
         "n_found": len(found),
         **{name: scores[name] for name in ("f1", "precision", "recall", "count_error")},
-        "count_rho": float(spearmanr(*counts).statistic) if spread else np.nan,
+        "count_rho": float(spearman(*counts)[0]) if len(discs) > 2 else np.nan,
     }
 
 

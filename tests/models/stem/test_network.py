@@ -101,6 +101,15 @@ def test_samples_come_from_published_weights(checkpoint):
         network.from_weights(network.read_weights(checkpoint), hidden_size=16, depth=2, n_heads=4)
 
 
+def test_published_checkpoint_and_bare_weights_are_read_alike(published, checkpoint, tmp_path):
+    torch.save(published[0].state_dict(), tmp_path / "bare.pt")
+    wanted = published[0].state_dict()
+    for path, use, shift in ((checkpoint, "ema", 0), (checkpoint, "model", 1), (tmp_path / "bare.pt", "ema", 0)):
+        read = network.read_weights(path, use)
+        assert read.keys() == wanted.keys()
+        assert all(torch.equal(read[name], wanted[name] + shift) for name in wanted)
+
+
 class Malicious:
     def __reduce__(self):
         return print, ("run",)

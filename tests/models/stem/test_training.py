@@ -1,3 +1,5 @@
+"""Twin of helpers/models/stem/training.py."""
+
 import multiprocessing
 import time
 
@@ -7,18 +9,7 @@ import torch
 
 from helpers.models import devices
 from helpers.models.stem import network, recipes, sampling, training
-
-
-@pytest.fixture(scope="module")
-def published(stem_parity):
-    """Inputs and outputs of the published code at a toy size, and our network with its weights."""
-    stored = np.load(stem_parity)
-    weights = {k.removeprefix("param/"): torch.tensor(stored[k]) for k in stored.files if k.startswith("param/")}
-    values = {k: torch.tensor(stored[k]) for k in stored.files if not k.startswith("param/")}
-    model = network.Stem(n_genes=24, hidden_size=32, depth=2, n_heads=4, condition_size=20)
-    model.load_state_dict(weights, strict=True)
-    return model.eval(), values
-
+from helpers.models.stem.training import Run
 
 TINY = {"hidden_size": 16, "depth": 1, "n_heads": 2, "batch_size": 16, "precision": "float32"}
 
@@ -40,6 +31,53 @@ def fitted(linear):
 
 def mean_r(predicted, true):
     return np.mean([np.corrcoef(p, t)[0, 1] for p, t in zip(predicted.T, true.T, strict=True)])
+
+
+# --- draws ---
+
+
+def draws(n_steps, n_spots=10, n_views=1, seed=0, **changes):
+    hyper = recipes.recipe("quick", **changes)
+    generator = torch.Generator()
+    return [training.draw(step, (n_spots, n_views, 2, 3), hyper, seed, generator) for step in range(n_steps)]
+
+
+def test_every_view_of_every_spot_comes_once_in_an_epoch():
+    for epoch in (draws(10, n_views=8, batch_size=8), draws(20, n_views=8, batch_size=8)[10:]):
+        pairs = [pair for rows, views, *_ in epoch for pair in zip(rows.tolist(), views.tolist(), strict=True)]
+        assert sorted(pairs) == [(spot, view) for spot in range(10) for view in range(8)]
+    incomplete = torch.cat([rows for rows, *_ in draws(2, batch_size=4)])
+    assert len(torch.unique(incomplete)) == 8  # the last two of ten are dropped, and come in another epoch
+
+
+def test_draws_of_a_step_depend_on_seed_and_step_alone():
+    again, other = draws(4, batch_size=4), draws(4, batch_size=4, seed=1)
+    for a, b, c in zip(draws(4, batch_size=4), again, other, strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+        assert not torch.equal(a[3], c[3])
+    assert not torch.equal(again[0][3], again[1][3])
+
+
+def test_the_rate_rises_for_a_twentieth_of_the_steps_and_falls_to_nothing():
+    hyper = recipes.recipe("quick", steps=1000)
+    rates = [training.rate_factor(step, hyper) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.01) and max(rates) == pytest.approx(1, abs=1e-3)
+    assert np.argmax(rates) in (49, 50) and rates[-1] < 1e-4
+    assert training.rate_factor(0, recipes.recipe("paper")) == 1
+
+
+def test_patience_counts_the_rows_since_the_best():
+    history = training.History(validation=[[1, 0.5], [2, 0.4], [3, 0.6], [4, 0.7]], best={"row": 1})
+    assert [training.has_stopped_gaining(history, patience) for patience in (1, 2, 3)] == [True, True, False]
+    assert not training.has_stopped_gaining(training.History(), 0)  # nothing is watched
+
+
+def test_stratified_times_fall_one_in_each_part_of_the_schedule():
+    [(_, _, t, *_)] = draws(1, batch_size=10, stratified=True)
+    assert (t // 100).tolist() == list(range(10))
+
+
+# --- numbers ---
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -142,27 +180,6 @@ def test_views_of_a_patch_are_drawn_in_turn(linear):
     assert mean_r(sampling.sample(fitted, y, sampler="mean", n_samples=2).mean(0), signal) > 0.3
 
 
-# --- weights ---
-
-
-@pytest.fixture
-def checkpoint(published, tmp_path):
-    """A checkpoint as the published code writes it, with a parallel wrapper's names."""
-    weights = {f"module.{name}": value for name, value in published[0].state_dict().items()}
-    trained = {name: value + 1 for name, value in weights.items()}
-    torch.save({"model": trained, "ema": weights, "opt": {"state": {}, "param_groups": []}}, tmp_path / "0300000.pt")
-    return tmp_path / "0300000.pt"
-
-
-def test_published_checkpoint_and_bare_weights_are_read_alike(published, checkpoint, tmp_path):
-    torch.save(published[0].state_dict(), tmp_path / "bare.pt")
-    wanted = published[0].state_dict()
-    for path, use, shift in ((checkpoint, "ema", 0), (checkpoint, "model", 1), (tmp_path / "bare.pt", "ema", 0)):
-        read = network.read_weights(path, use)
-        assert read.keys() == wanted.keys()
-        assert all(torch.equal(read[name], wanted[name] + shift) for name in wanted)
-
-
 # --- going on, stopping ---
 
 
@@ -179,41 +196,52 @@ def test_a_killed_fit_goes_on_to_the_numbers_of_an_unbroken_one(linear, tmp_path
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["helpers.stem"])
+    context.set_forkserver_preload(["helpers.models.stem.training"])
+    settings = {**TINY, "steps": 300, "run": Run(checkpoint=path)}
     for _ in range(3):
-        process = context.Process(target=training.fit, args=(y, x), kwargs={**TINY, "steps": 300, "checkpoint": path})
+        process = context.Process(target=training.fit, args=(y, x), kwargs=settings)
         process.start()
         time.sleep(rng.uniform(0, 1))
         process.kill()
         process.join()
         steps.append(torch.load(path, weights_only=True)["state"]["step"] if path.exists() else 0)
     assert steps == sorted(steps)
-    same(training.fit(y, x, checkpoint=path, **TINY, steps=300), training.fit(y, x, **TINY, steps=300))
+    same(training.fit(y, x, run=Run(checkpoint=path), **TINY, steps=300), training.fit(y, x, **TINY, steps=300))
     torch.set_num_threads(threads)
 
 
 def test_a_finished_fit_is_not_trained_again(linear, tmp_path, monkeypatch):
     y, x, _ = linear
-    first = training.fit(y, x, checkpoint=tmp_path / "fit.pt", **TINY, steps=3)
+    first = training.fit(y, x, run=Run(checkpoint=tmp_path / "fit.pt"), **TINY, steps=3)
     monkeypatch.setattr(training, "training_loss", None)
-    same(training.fit(y, x, checkpoint=tmp_path / "fit.pt", **TINY, steps=3), first)
+    same(training.fit(y, x, run=Run(checkpoint=tmp_path / "fit.pt"), **TINY, steps=3), first)
+
+
+def test_a_checkpoint_holds_tensors_and_plain_values_by_the_published_names(linear, tmp_path):
+    y, x, _ = linear
+    fitted = training.fit(y, x, run=Run(checkpoint=tmp_path / "fit.pt"), seed=3, **TINY, steps=2)
+    saved = torch.load(tmp_path / "fit.pt", weights_only=True)
+    assert saved.keys() == {"model", "ema", "opt", "about", "state"}
+    assert saved["about"] | fitted["hyper"] | {"seed": 3, "targets": [240, 8]} == saved["about"]
+    assert saved["state"].keys() == {"step", "loss", "validation", "best"}
+    assert type(saved["about"]) is type(fitted["hyper"]) is dict
 
 
 def test_a_checkpoint_of_another_fit_is_refused_by_what_differs(linear, tmp_path):
     y, x, _ = linear
     path = tmp_path / "fit.pt"
-    training.fit(y, x, checkpoint=path, **TINY, steps=2)
+    training.fit(y, x, run=Run(checkpoint=path), **TINY, steps=2)
     with pytest.raises(ValueError, match="fit.pt: checkpoint of another fit, its seed is 0 and this one's 1"):
-        training.fit(y, x, checkpoint=path, seed=1, **TINY, steps=2)
+        training.fit(y, x, run=Run(checkpoint=path), seed=1, **TINY, steps=2)
     with pytest.raises(ValueError, match="its steps is 2 and this one's 4"):
-        training.fit(y, x, checkpoint=path, **TINY, steps=4)
+        training.fit(y, x, run=Run(checkpoint=path), **TINY, steps=4)
     with pytest.raises(ValueError, match=r"its targets is \[240, 8\] and this one's \[240, 7\]"):
-        training.fit(y, x[:, 1:], checkpoint=path, **TINY, steps=2)
+        training.fit(y, x[:, 1:], run=Run(checkpoint=path), **TINY, steps=2)
     with pytest.raises(ValueError, match="its data is "):
-        training.fit(y, x[::-1].copy(), checkpoint=path, **TINY, steps=2)
+        training.fit(y, x[::-1].copy(), run=Run(checkpoint=path), **TINY, steps=2)
     torch.save({"ema": {}}, path)
     with pytest.raises(ValueError, match="fit.pt: not a checkpoint of this project"):
-        training.fit(y, x, checkpoint=path, **TINY, steps=2)
+        training.fit(y, x, run=Run(checkpoint=path), **TINY, steps=2)
 
 
 def test_a_fit_stops_when_the_watched_section_gains_no_more_and_keeps_its_best(tmp_path):
@@ -221,10 +249,10 @@ def test_a_fit_stops_when_the_watched_section_gains_no_more_and_keeps_its_best(t
     rng = np.random.default_rng(0)
     y, x = rng.normal(size=(60, 30)).astype("f4"), rng.normal(size=(60, 5)).astype("f4")
     settings = {**TINY, "sections": ["a"] * 40 + ["b"] * 20, "steps": 1000, "patience": 10, "condition_noise": 0.0}
-    fitted = training.fit(y, x, checkpoint=tmp_path / "fit.pt", **settings)
+    fitted = training.fit(y, x, run=Run(checkpoint=tmp_path / "fit.pt"), **settings)
     step, error = fitted["validation"].T
     assert 10 < len(step) < 100 and error.argmin() == len(step) - 11
-    same(training.fit(y, x, checkpoint=tmp_path / "fit.pt", **settings), fitted)
+    same(training.fit(y, x, run=Run(checkpoint=tmp_path / "fit.pt"), **settings), fitted)
     with pytest.raises(ValueError, match="patience watches one of two or more training sections"):
         training.fit(y, x, **TINY, patience=3)
 
@@ -249,7 +277,7 @@ def test_loss_that_is_no_longer_finite_stops_with_advice_and_keeps_the_last_good
     diverging = lambda *arguments: loss(*arguments) * (float("nan") if next(steps) == 7 else 1)  # noqa: E731
     monkeypatch.setattr(training, "training_loss", diverging)
     with pytest.raises(ValueError, match="at step 8 of 20 .*fit.pt holds the last good state, step 7"):
-        training.fit(y, x, **TINY, steps=20, checkpoint=tmp_path / "fit.pt")
+        training.fit(y, x, **TINY, steps=20, run=Run(checkpoint=tmp_path / "fit.pt"))
     assert all(value.isfinite().all() for value in network.read_weights(tmp_path / "fit.pt").values())
 
 
@@ -295,11 +323,11 @@ def test_a_batch_shared_by_two_processes_gives_what_one_makes_of_it(linear, tmp_
     y, x, _ = linear
     settings = {**TINY, "batch_size": 33, "steps": 12, "patience": 100, "sections": ["a"] * 120 + ["b"] * 120}
     one = training.fit(y, x, **settings)
-    two = training.fit(y, x, **settings, n_devices=2, checkpoint=tmp_path / "fit.pt")
+    two = training.fit(y, x, **settings, run=Run(checkpoint=tmp_path / "fit.pt", n_devices=2))
     for name in ("loss", "validation"):
         torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-5)
     for name, value in one["weights"].items():
         torch.testing.assert_close(value, two["weights"][name], rtol=1e-3, atol=1e-4)
-    same(training.fit(y, x, **settings, n_devices=2, checkpoint=tmp_path / "fit.pt"), two)
+    same(training.fit(y, x, **settings, run=Run(checkpoint=tmp_path / "fit.pt", n_devices=2)), two)
     with pytest.raises(ValueError, match="34 devices cannot share a batch of 33"):
-        training.fit(y, x, **settings, n_devices=34)
+        training.fit(y, x, **settings, run=Run(n_devices=34))

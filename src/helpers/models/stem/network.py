@@ -1,7 +1,7 @@
 """STEM's network: a transformer whose tokens are genes, with the published parameter names; its weights."""
 
 import math
-import pickle
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import nn
 
-from helpers.models.stem.recipes import recipe
+from helpers.models.stem.recipes import Recipe, recipe
+from helpers.weights import is_state_dict, misfits, read_tensors
 
 # --- network -------------------------------------------------------------------------------------------------
 
@@ -153,12 +154,12 @@ def modulated_norm(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) ->
 # --- weights -------------------------------------------------------------------------------------------------
 
 
-def build(hyper: dict, n_genes: int, condition_size: int, seed: int) -> Stem:
+def build(hyper: Recipe, n_genes: int, condition_size: int, seed: int) -> Stem:
     """A network with initial weights that depend on the seed alone; leaves torch's random state as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Stem(n_genes, hyper["hidden_size"], hyper["depth"], hyper["n_heads"], condition_size)
-        if hyper["condition_init"] == "xavier":
+        model = Stem(n_genes, hyper.hidden_size, hyper.depth, hyper.n_heads, condition_size)
+        if hyper.condition_init == "xavier":
             for layer in model.label_embed[::2]:
                 nn.init.xavier_uniform_(layer.weight)
     return model
@@ -166,14 +167,13 @@ def build(hyper: dict, n_genes: int, condition_size: int, seed: int) -> Stem:
 
 def load(model: Stem, weights: dict[str, torch.Tensor]) -> None:
     """Put weights into the network; ValueError names the first that is missing, unknown or of another shape."""
-    wanted = model.state_dict()
-    for name in sorted(wanted.keys() | weights.keys()):
-        theirs, ours = (tuple(d[name].shape) if name in d else "absent" for d in (weights, wanted))
-        if theirs != ours:
-            raise ValueError(
-                f"weights do not fit the network: {name} is {theirs} in the weights, {ours} in the network; "
-                "build it for the genes, conditions and sizes that the weights were trained with"
-            )
+    if wrong := misfits(weights, model.state_dict()):
+        name = min(wrong)
+        theirs, ours = ("absent" if shape is None else shape for shape in wrong[name])
+        raise ValueError(
+            f"weights do not fit the network: {name} is {theirs} in the weights, {ours} in the network; "
+            "build it for the genes, conditions and sizes that the weights were trained with"
+        )
     model.load_state_dict(weights)
 
 
@@ -186,23 +186,10 @@ def read_weights(path: str | Path, use: str = "ema") -> dict[str, torch.Tensor]:
         raise ValueError(f"use is {use!r}: choose ema, the averaged weights to sample with, or model, the trained ones")
     content = read_tensors(path)
     weights = content.get(use, content) if isinstance(content, dict) else None
-    if not weights or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+    if not is_state_dict(weights):
         raise ValueError(f"{path}: not weights; save a state dict, or a dict that holds one each as model and ema")
     # What a parallel or a compiled wrapper puts before each name.
     return {name.removeprefix("module.").removeprefix("_orig_mod."): value for name, value in weights.items()}
-
-
-def read_tensors(path: str | Path):
-    """What torch.save wrote: tensors and plain values only. ValueError, naming the file, for anything else."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such file; give the path of saved weights")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, KeyError, RuntimeError, ValueError) as error:
-        raise ValueError(
-            f"{path}: damaged, or holds more than tensors and plain values, which is not read because it could run "
-            "code; where it was made, save its state dict alone"
-        ) from error
 
 
 def from_weights(weights: dict[str, torch.Tensor], profile: str = "paper", **changes) -> dict:
@@ -211,7 +198,7 @@ def from_weights(weights: dict[str, torch.Tensor], profile: str = "paper", **cha
     condition_size = weights["label_embed.0.weight"].shape[1]
     hyper = recipe(profile, **changes)
     load(build(hyper, n_genes, condition_size, seed=0), weights)
-    return {"hyper": hyper, "weights": weights} | plain(n_genes, condition_size)
+    return {"hyper": asdict(hyper), "weights": weights} | plain(n_genes, condition_size)
 
 
 def plain(n_genes: int, condition_size: int) -> dict[str, torch.Tensor]:

@@ -1,0 +1,313 @@
+"""The same predictions scored in every space: is a target that scores lower harder, or does its model know less.
+
+A table of scores has section, split, backbone, trained_in and scored_in (spaces of `normalization.TARGETS`, or one of
+COMBINED), PCC-k in columns `pcc_<k>`, their noise ceiling and `chance_95`, the 95 % point of the spatial null.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from helpers.chapters.controls import pcc_with_chance
+from helpers.cohort import simulate
+from helpers.columns import pearson
+from helpers.labels import counted
+from helpers.schema import COUNTS, LATTICE, PREDICTED
+from helpers.scores import predictability, spatial, top_genes
+from helpers.scores.coupling import LOG, RESIDUAL
+from helpers.targets import normalization, spaces
+
+FIT = ("section", "split", "backbone", "seed")
+KEYS = ["section", "split", "backbone", "trained_in", "scored_in"]
+COMBINED = ("library", "residual_library", "residual_oracle")  # predictions that are put together of two models
+FEW = 10  # the other k
+SIMULATED = ("A1", "B1", "C1")  # of the toy cohort: deep, middling, shallow
+
+Fits = Mapping[tuple, Mapping[str, pd.DataFrame]]  # values of FIT and the genes -> target -> spots x genes
+
+# Predictions and what they are compared with --------------------------------------------------------------------
+
+
+def by_fit(predictions: Iterable[AnnData]) -> Fits:
+    """The predictions of each fit: values of FIT and the genes -> target -> spots x genes."""
+    fits: dict[tuple, dict[str, pd.DataFrame]] = {}
+    for prediction in predictions:
+        key = (*(prediction.uns[name] for name in FIT), tuple(prediction.var_names))
+        fits.setdefault(key, {})[prediction.uns["target"]] = prediction.to_df(PREDICTED)
+    return fits
+
+
+def levels(section: AnnData, genes: Sequence[str]) -> tuple[np.ndarray, float]:
+    """Each gene's share of the section's counts, and the section's median count of a spot."""
+    total = np.asarray(section.layers[COUNTS].sum(axis=0), float).ravel()
+    share = (total / total.sum())[section.var_names.get_indexer(genes)]
+    return share, float(section.obs["total_counts"].median())
+
+
+def measured_in(section: AnnData, space: str, genes: Sequence[str]) -> np.ndarray:
+    """The genes of a section as models see them in a space; spots x genes."""
+    return normalization.clip(normalization.target(section, space, list(genes)), space)
+
+
+def candidates(
+    values: Mapping[str, np.ndarray], share: np.ndarray, depth: float, oracle: np.ndarray
+) -> Iterator[tuple[str, str, np.ndarray, float | np.ndarray]]:
+    """The predictions of one fit, and those put together: name, space, values, the depth that they are given.
+
+    `values` maps targets to spots x genes. `share` and `depth` are of `levels`, `oracle` the measured depth of each
+    spot. COMBINED need both logs and residuals: the library that the log model expects, with the same composition
+    everywhere; with the composition of the residual model; and that composition with the measured depth.
+    """
+    for target, predicted in values.items():
+        yield target, target, predicted, depth
+    if {LOG, RESIDUAL} <= set(values):
+        library = spaces.library(values[LOG], LOG, share)
+        yield COMBINED[0], "counts", np.outer(library, share), depth
+        yield COMBINED[1], RESIDUAL, values[RESIDUAL], library
+        yield COMBINED[2], RESIDUAL, values[RESIDUAL], oracle
+
+
+# Scores ---------------------------------------------------------------------------------------------------------
+
+
+def score_fit(
+    section: AnnData,
+    values: Mapping[str, pd.DataFrame],
+    scored_in: Sequence[str],
+    basis: np.ndarray,
+    k: int,
+    n_draws: int = 199,
+) -> Iterator[tuple[dict, np.ndarray]]:
+    """Every prediction of a fit in every space: a row of scores, and the PCC of each gene.
+
+    `values` maps targets to tables of spots x genes; `basis` is the `moran_basis` of the section's spots. Columns of
+    the row: trained_in, scored_in, `pcc_<k>` for FEW and for k, pcc_all (mean over genes) and chance_95 (of k).
+    """
+    if not values:
+        return
+    genes = list(next(iter(values.values())).columns)
+    (share, depth), oracle = levels(section, genes), section.obs["total_counts"].to_numpy(float)
+    arrays = {target: table.loc[section.obs_names].to_numpy(float) for target, table in values.items()}
+    truth = {space: measured_in(section, space, genes) for space in scored_in}
+    for (trained_in, source, predicted, given), space in product(candidates(arrays, share, depth, oracle), scored_in):
+        converted = spaces.convert(predicted, source, space, share, given)
+        value, chance, pcc = pcc_with_chance(truth[space], converted, basis, k, n_draws)
+        at_ks = {f"pcc_{FEW}": top_genes.pcc_at_k(pcc, FEW), f"pcc_{k}": value}
+        row = {"trained_in": trained_in, "scored_in": space} | at_ks
+        yield row | {"pcc_all": pd.Series(pcc).mean(), "chance_95": chance}, pcc
+
+
+def score_fits(
+    fits: Fits, sections: Mapping[str, AnnData], targets: Sequence[str], k: int, n_draws: int = 199
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All fits in every space of `targets` and in counts, means over seeds: a table of scores, and one of genes.
+
+    Only predictions of `targets` count, in their order. The second table has KEYS, gene and pcc.
+    """
+    bases = {name: spatial.moran_basis(section.obsm[LATTICE]) for name, section in sections.items()}
+    rows, of_genes = [], []
+    for (name, split, backbone, _, genes), fitted in fits.items():
+        values = {target: fitted[target] for target in targets if target in fitted}
+        for row, pcc in score_fit(sections[name], values, [*targets, "counts"], bases[name], k, n_draws):
+            row = {"section": name, "split": split, "backbone": backbone} | row
+            rows.append(row)
+            of_genes.append(pd.DataFrame({key: row[key] for key in KEYS} | {"gene": genes, "pcc": pcc}))
+    scores = pd.DataFrame(rows).groupby(KEYS, sort=False).mean().reset_index()
+    genes_scored = pd.concat(of_genes).groupby([*KEYS, "gene"], sort=False)["pcc"].mean().reset_index()
+    return scores, genes_scored
+
+
+def count_ceilings(fits: Fits, sections: Mapping[str, AnnData], n_splits: int) -> pd.DataFrame:
+    """The noise ceiling of counts as they are, of the genes predicted: section, target (counts), gene, ceiling."""
+    tables = []
+    for name, genes in {key[0]: list(key[-1]) for key in fits}.items():
+        counts = sections[name][:, genes].layers[COUNTS]
+        ceiling = predictability.noise_ceiling(counts, lambda half: half.toarray(), n_splits=n_splits)
+        tables.append(pd.DataFrame({"section": name, "target": "counts", "gene": genes, "ceiling": ceiling}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def with_ceilings(scores: pd.DataFrame, ceilings: pd.DataFrame, k: int) -> pd.DataFrame:
+    """Scores with `ceiling_<k>` of the space scored in: the mean of its k highest ceilings in the section.
+
+    `ceilings` has section, target, gene and ceiling. ValueError where a score has none.
+    """
+    at_k = ceilings.groupby(["section", "target"])["ceiling"].agg(top_genes.pcc_at_k, k)
+    pairs = list(zip(scores["section"], scores["scored_in"], strict=True))
+    if unknown := [pair for pair in pairs if pair not in at_k.index]:
+        raise ValueError(f"section {unknown[0][0]}: no noise ceiling of {unknown[0][1]}; run 08_dependence on it again")
+    columns = [*KEYS, *dict.fromkeys([f"pcc_{FEW}", f"pcc_{k}"]), "pcc_all", f"ceiling_{k}", "chance_95"]
+    return scores.assign(**{f"ceiling_{k}": [at_k[pair] for pair in pairs]})[columns]
+
+
+def trained_in_both(scores: pd.DataFrame, backbones: Sequence[str]) -> list[str]:
+    """Those of the backbones that were trained on logs and on residuals, and both scored as residuals."""
+    trained_in = scores[scores["scored_in"] == RESIDUAL].groupby("backbone")["trained_in"].agg(set)
+    return [backbone for backbone in backbones if {LOG, RESIDUAL} <= trained_in.get(backbone, set())]
+
+
+# Gene by gene ---------------------------------------------------------------------------------------------------
+
+
+def gains(genes_scored: pd.DataFrame) -> pd.DataFrame:
+    """PCC of each gene as a residual, trained on logs and on residuals, medians over sections, and what is gained.
+
+    Rows are genes, most gained first; a gene that lacks one of the two is left out.
+    """
+    part = genes_scored[genes_scored["scored_in"] == RESIDUAL]
+    wide = part.pivot_table("pcc", "gene", "trained_in", "median")[[LOG, RESIDUAL]].dropna()
+    wide["gained"] = wide[RESIDUAL] - wide[LOG]
+    return wide.sort_values("gained", ascending=False).rename_axis(columns=None)
+
+
+def ends(gained: pd.DataFrame, n: int = 5) -> pd.DataFrame:
+    """The n genes that gained most and the n that lost most, these from the last; takes what `gains` returns."""
+    return pd.concat({"most gained": gained.head(n), "most lost": gained.tail(n)[::-1]}, names=["", "gene"])
+
+
+# Predictions that know everything -------------------------------------------------------------------------------
+
+
+def expected_counts(name: str, profiles: pd.DataFrame) -> np.ndarray:
+    """Expected counts of every spot of a simulated section, spots x genes.
+
+    Its depth, spread over the profiles of its cell types and what floats about.
+    """
+    made = simulate.section(name, simulate.SECTIONS[name], profiles, image=False)
+    types = profiles[list(simulate.CELL_TYPES)]
+    mixture = made["truth"][list(types)].to_numpy() @ (types / types.sum()).to_numpy().T
+    floating = mixture.mean(axis=0) / mixture.mean(axis=0).sum()
+    mixture = mixture + np.outer(made["truth"]["ambient"], floating)
+    return made["truth"]["expected_depth"].to_numpy()[:, None] * mixture
+
+
+def draw_counts(expected: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Negative binomial counts around the expected ones, with the overdispersion of the simulated cohort."""
+    over = simulate.OVERDISPERSION
+    return rng.poisson(expected * rng.gamma(1 / over, over, expected.shape)).astype(float)
+
+
+def shares_of(counts: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Each chosen gene's share of all counts."""
+    return (counts.sum(axis=0) / counts.sum())[chosen]
+
+
+def score_perfect(
+    expected: np.ndarray, targets: Sequence[str], k: int, n_draws: int = 50, n_genes: int = 300, seed: int = 0
+) -> pd.DataFrame:
+    """The perfect prediction in each space, taken to each space and scored there on one more draw of counts.
+
+    Perfect in a space is its mean over `n_draws` draws of counts (spots x genes, of the abundant `n_genes`). Columns
+    median_depth (molecules of a spot), trained_in, scored_in, `pcc_<k>`.
+    """
+    rng = np.random.default_rng(seed)
+    chosen = np.argsort(-expected.sum(axis=0), kind="stable")[:n_genes]
+    draws = [draw_counts(expected, rng) for _ in range(n_draws + 1)]
+
+    def seen(counts: np.ndarray, space: str) -> np.ndarray:
+        values = normalization.TARGETS[space].values
+        return values(counts[:, chosen], counts.sum(axis=1), shares_of(counts, chosen))
+
+    last = draws.pop()
+    perfect = {space: sum(seen(counts, space) for counts in draws) / n_draws for space in targets}
+    share, depth, rows = shares_of(last, chosen), np.median(last.sum(axis=1)), []
+    for trained_in, scored_in in product(targets, targets):
+        values = spaces.convert(perfect[trained_in], trained_in, scored_in, share, depth)
+        pcc_k = top_genes.pcc_at_k(pearson(seen(last, scored_in), values), k)
+        keys = {"median_depth": depth, "trained_in": trained_in, "scored_in": scored_in}
+        rows.append(keys | {f"pcc_{k}": pcc_k})
+    return pd.DataFrame(rows)
+
+
+def score_perfect_sections(targets: Sequence[str], k: int, names: Sequence[str] = SIMULATED) -> pd.DataFrame:
+    """`score_perfect` of sections of the simulated cohort, with a column section."""
+    profiles = simulate.gene_profiles()
+    tables = {name: score_perfect(expected_counts(name, profiles), targets, k) for name in names}
+    return pd.concat(tables, names=["section"]).reset_index("section").reset_index(drop=True)
+
+
+def perfect_by_depth(perfect: pd.DataFrame, targets: Sequence[str], k: int) -> pd.DataFrame:
+    """Scores of perfect predictions: median depth, deepest first, and space known in the rows, spaces scored in."""
+    table = perfect.pivot_table(f"pcc_{k}", ["median_depth", "trained_in"], "scored_in", sort=False)[list(targets)]
+    table = table.sort_index(level=0, ascending=False, sort_remaining=False)
+    depths = [f"{depth:,.0f} counts" for depth in table.index.get_level_values(0)]
+    table.index = pd.MultiIndex.from_arrays([depths, table.index.get_level_values(1)], names=["a spot has", "knows"])
+    return table.rename_axis(columns=None)
+
+
+# Sentences ------------------------------------------------------------------------------------------------------
+
+
+def steps_sentences(scores: pd.DataFrame, backbones: Sequence[str], k: int) -> str:
+    """From log, scored as log, to residual, scored as residual, in two steps: a line (Markdown) a backbone.
+
+    First the model stays and the question changes, then the question stays and the model changes.
+    """
+    keys, columns = ["backbone", "trained_in", "scored_in"], [f"pcc_{k}", f"ceiling_{k}", "chance_95"]
+    median = scores.groupby(keys)[columns].median()
+    own = scores.set_index([*keys, "section"])[f"pcc_{k}"].sort_index()
+    lines = []
+    for backbone in backbones:
+        walk = ((LOG, LOG), (LOG, RESIDUAL), (RESIDUAL, RESIDUAL))
+        (log, log_ceiling, _), (asked, ceiling, chance), (trained, *_) = (median.loc[(backbone, *at)] for at in walk)
+        change = (own.loc[backbone, RESIDUAL, RESIDUAL] - own.loc[backbone, LOG, RESIDUAL]).dropna()
+        beyond = "above" if asked > chance else "not above"
+        lines.append(
+            f"- `{backbone}`: {log:.2f} in log. The same predictions score **{asked:.2f}** as residuals ({beyond} "
+            f"chance, {chance:.2f}; ceiling {ceiling:.2f}, that of log {log_ceiling:.2f}). Trained on residuals: "
+            f"**{trained:.2f}**, higher in {(change > 0).sum()} of {counted(len(change), 'sections')}, section by "
+            f"section {change.min():+.2f} to {change.max():+.2f}, median {change.median():+.2f}."
+        )
+    return "\n".join(lines) or "No model was trained both on logs and on residuals in this run."
+
+
+def way_back_sentences(scores: pd.DataFrame, backbones: Sequence[str], k: int) -> str:
+    """What residual predictions lack in log space, and what the library alone has: a line (Markdown) a backbone."""
+    as_log = scores[scores["scored_in"] == LOG].groupby(["backbone", "trained_in"])[f"pcc_{k}"].median()
+    lines = []
+    for backbone in backbones:
+        value = as_log[backbone]
+        share = value["library"] / value[LOG]
+        lines.append(
+            f"- `{backbone}`: residual predictions without a library score {value[RESIDUAL]:.2f} in log space, with "
+            f"the library of the log model **{value['residual_library']:.2f}**, with the measured one, an oracle, "
+            f"{value['residual_oracle']:.2f}; the log model {value[LOG]:.2f}. The predicted library alone, the same "
+            f"composition everywhere: **{value['library']:.2f}**, {share:.0%} of the log model's score."
+        )
+    return "\n".join(lines)
+
+
+def gains_sentence(gained: pd.DataFrame, model: str) -> str:
+    """In how many genes training on residuals gains, and how much (Markdown); takes what `gains` returns."""
+    if gained.empty:
+        return f"No gene was scored as a residual by `{model}` trained on logs and on residuals."
+    change = gained["gained"]
+    return (
+        f"PCC as residuals of `{model}`, medians over sections. Training on residuals gains in "
+        f"{(change > 0).mean():.0%} of {counted(len(change), 'genes')}, {change.median():+.3f} in the median gene, "
+        f"more than 0.1 in {(change > 0.1).sum()}, and loses more than 0.1 in {(change < -0.1).sum()}."
+    )
+
+
+def perfect_sentence(perfect: pd.DataFrame, k: int) -> str:
+    """What perfect predictions lose between logs and residuals (Markdown); "" where one of them is no target.
+
+    Takes what `score_perfect_sections` returns.
+    """
+    if not {LOG, RESIDUAL} <= set(perfect["trained_in"]):
+        return ""
+    of = perfect.pivot_table(f"pcc_{k}", "section", ["trained_in", "scored_in"])
+    lost = max(0, (of[RESIDUAL, RESIDUAL] - of[LOG, RESIDUAL]).max())
+    return (
+        f"A perfect log prediction, asked for residuals, falls short of the perfect residual prediction by at most "
+        f"{lost:.3f} ({_span(of[LOG, RESIDUAL])} over {counted(len(of), 'sections')}). What a real model loses on this "
+        f"way beyond that is its own. A perfect residual prediction, asked for logs, scores {_span(of[RESIDUAL, LOG])} "
+        f"where the perfect log prediction has {_span(of[LOG, LOG])}: that is the depth that it was never told."
+    )
+
+
+def _span(values: pd.Series) -> str:
+    return f"{values.min():.2f} to {values.max():.2f}"

@@ -1,0 +1,185 @@
+"""Bias against biology: what each arm keeps of the tissue, set against its coupling to depth and to nuclei.
+
+`kept` is what `kept_biology.kept_table` returns, `coupling` the table of the factorial with one row a section and arm,
+`both` what `beside_coupling` makes of them.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from helpers.chapters.factorial import GROUP, KEYS, WALK, arm_name
+from helpers.chapters.kept_biology import ALONE, MEASURES, SINGLE_NUMBERS, is_of, of_target
+from helpers.chapters.published_methods import RHO
+from helpers.labels import counted
+from helpers.scores import paired
+
+STEPS = dict(zip(("log", "log ÷ all counts", "Pearson residual"), WALK, strict=True))
+FAR_MORE = 0.05  # of separation, in one section
+MIN_SECTIONS = 5  # for a correlation over sections
+NOTHING = "Nothing to compare in this cohort."
+
+# Arms ------------------------------------------------------------------------------------------------------------
+
+
+def beside_coupling(kept: pd.DataFrame, coupling: pd.DataFrame) -> pd.DataFrame:
+    """Arms by section: coupling to depth and nuclei, and value_, chance_ and chance_95_ of each measure.
+
+    Arms that see to depth in their own way stand in size factors of their own: `spot`, `corrected`.
+    """
+    wide = kept.pivot(index=KEYS, columns="measure", values=["value", "chance", "chance_95"]).reset_index()
+    wide.columns = ["_".join(filter(None, column)) for column in wide.columns]
+    both = coupling[[*KEYS, *RHO]].merge(wide, on=KEYS)
+    return both.assign(size_factor=both["transform"].map(GROUP).fillna(both["size_factor"]))
+
+
+def measured_beside(both: pd.DataFrame, what: str, measures: Sequence[str]) -> list[str]:
+    """The measures that some section has beside its coupling to `what`."""
+    there = both.dropna(subset=f"median_rho_{what}").dropna(axis=1, how="all")
+    return [measure for measure in measures if f"value_{measure}" in there]
+
+
+def comparable(both: pd.DataFrame, measure: str, what: str) -> pd.DataFrame:
+    """Arms by section, with their coupling to `what` and the value of `measure`; rows that lack one are left out.
+
+    An arm that some of these sections lack would have a median over others, and is left out as well.
+    """
+    columns = ["section", "size_factor", "transform", f"median_rho_{what}", f"value_{measure}"]
+    shown = both.reindex(columns=columns).dropna()
+    n_of = shown.groupby(["size_factor", "transform"])["section"].transform("size")
+    return shown[n_of == shown["section"].nunique()]
+
+
+def levels(kept: pd.DataFrame, measure: str, what: str, sections: Sequence[str]) -> dict[str, float]:
+    """Medians to compare arms with, over these sections: chance, and what the single number `what` knows."""
+    part = kept[(kept["measure"] == measure) & kept["section"].isin(sections)]
+    alone = of_target(part, measure, (ALONE, what))
+    return {"chance": part["chance"].median(), f"{what} alone": alone["value"].median()}
+
+
+def undominated(medians: pd.DataFrame) -> pd.DataFrame:
+    """Rows to which no other is better, the first column to be low and the second high, in order of the first.
+
+    Better is at least as good in both and not the same; of rows that are the same both stay.
+    """
+    x, y = medians.to_numpy().T
+    beaten = ((x <= x[:, None]) & (y >= y[:, None]) & ((x < x[:, None]) | (y > y[:, None]))).any(axis=1)
+    return medians[~beaten].sort_values(medians.columns[0])
+
+
+# Steps -----------------------------------------------------------------------------------------------------------
+
+
+def step_change(kept: pd.DataFrame, measure: str, before: str, after: str, patients: Mapping[str, str]) -> dict:
+    """What a step of the paper's normalization costs or brings, section by section, and its test over patients."""
+    change = of_target(kept, measure, STEPS[after])["value"] - of_target(kept, measure, STEPS[before])["value"]
+    tested = paired.over_patients(change.to_numpy(), change.index.map(patients))
+    p = f"p = {tested['wilcoxon_p_two_sided']:.3g}" if np.isfinite(tested["wilcoxon_p_two_sided"]) else "no test"
+    return {
+        "measure": MEASURES[measure],
+        "step": f"{before} → {after}",
+        "median change": change.median(),
+        "more / less": f"{(change > 0).sum()} / {(change < 0).sum()}",
+        "over patients": f"{p} ({tested['note']})",
+    }
+
+
+def step_changes(kept: pd.DataFrame, measures: Sequence[str], sections: Mapping[str, AnnData]) -> pd.DataFrame:
+    """`step_change` of each measure and step; it may have no rows."""
+    patients = {name: section.obs["patient"].iloc[0] for name, section in sections.items()}
+    walk = list(zip(list(STEPS)[:-1], list(STEPS)[1:], strict=True))
+    rows = [step_change(kept, measure, *step, patients) for measure in measures for step in walk]
+    return pd.DataFrame(rows, columns=["measure", "step", "median change", "more / less", "over patients"])
+
+
+def separation_by_section(kept: pd.DataFrame, sections: Mapping[str, AnnData]) -> pd.DataFrame:
+    """Separation of regions at each step and by depth alone, beside chance and the median depth; sections x columns."""
+    targets = STEPS | {"depth alone": (ALONE, "depth")}
+    values = {name: of_target(kept, "separation", target)["value"] for name, target in targets.items()}
+    table = pd.DataFrame(values).sort_index()
+    table["chance"] = of_target(kept, "separation", STEPS["log"])["chance"]
+    table["median counts"] = [sections[name].obs["total_counts"].median() for name in table.index]
+    return table
+
+
+# In words --------------------------------------------------------------------------------------------------------
+
+
+def frontier_sentence(both: pd.DataFrame, measures: Sequence[str]) -> str:
+    """The arms of each measure to which no other is better in both, coupling to depth and what is kept (Markdown)."""
+    lines = []
+    for measure in measures:
+        shown = comparable(both, measure, "depth").groupby(["size_factor", "transform"], sort=False)
+        best = undominated(shown.median(numeric_only=True)).itertuples()
+        listed = ", ".join(f"{arm_name(row.Index)} {row[1]:.2f} → {row[2]:.2f}" for row in best)
+        lines.append(f"- {MEASURES[measure]}: {listed}")
+    if not lines:
+        return NOTHING
+    return (
+        "On the frontier, where no arm has both less coupling to depth and more of the tissue "
+        "(coupling → kept, medians):\n\n"
+        + "\n".join(lines)
+        + "\n\nMedians that differ by a hundredth or two are alike."
+    )
+
+
+def steps_sentence(kept: pd.DataFrame, coupling: pd.DataFrame, measures: Sequence[str]) -> str:
+    """Medians of each measure, and of the coupling of the same sections, at each step (Markdown)."""
+    lines = []
+    for measure in measures:
+        at = {step: of_target(kept, measure, arm) for step, arm in STEPS.items()}
+        log, divided = at["log"], at["log ÷ all counts"]
+        own = coupling[coupling["section"].isin(log.index)]
+        rho = {step: own.loc[is_of(own, arm), "median_rho_depth"].median() for step, arm in STEPS.items()}
+        parts = "; ".join(
+            f"{step} **{part['value'].median():.2f}** at coupling {rho[step]:.2f}" for step, part in at.items()
+        )
+        above = (divided["value"] > divided["chance_95"]).sum()
+        lines.append(
+            f"- {MEASURES[measure]}, {counted(len(log), 'sections')}: {parts} (chance {log['chance'].median():.2f}; "
+            f"divided log above 95 % of chance in {above})."
+        )
+    return "Medians at the three stops:\n\n" + "\n".join(lines) if lines else NOTHING
+
+
+def single_numbers_sentence(kept: pd.DataFrame, measures: Sequence[str], most: int = 8) -> str:
+    """What depth alone and nuclei alone know by each measure, and in which sections above chance (Markdown)."""
+    lines = []
+    for what in SINGLE_NUMBERS:
+        for measure in measures:
+            part = of_target(kept, measure, (ALONE, what))
+            if part.empty:
+                continue
+            above = list(part.index[part["value"] > part["chance_95"]])
+            names = f": {', '.join(above[:most])}{' and others' * (len(above) > most)}" if above else ""
+            lines.append(
+                f"- {what} alone, {MEASURES[measure]}: median {part['value'].median():.2f}, chance "
+                f"{part['chance'].median():.2f}; above 95 % of chance in {len(above)} of "
+                f"{counted(len(part), 'sections')}{names}."
+            )
+    return "\n".join(lines) or NOTHING
+
+
+def dividing_sentence(by_section: pd.DataFrame) -> str:
+    """In which sections dividing by depth raises or lowers separation, and whether depth itself tells (Markdown).
+
+    Takes what `separation_by_section` returns.
+    """
+    if by_section.empty:
+        return "No section of this cohort has regions."
+    change = (by_section["log ÷ all counts"] - by_section["log"]).sort_values()
+    raised, lowered = change.index[change > FAR_MORE], change.index[change < -FAR_MORE]
+    r = change.corr(by_section["depth alone"] - by_section["chance"], method="spearman")
+    follows = (
+        f"Rank correlation, over sections, of the change with what depth alone knows above chance: {r:.2f}; "
+        "it would be below zero if dividing cost most where depth itself tells the regions."
+        if len(change) >= MIN_SECTIONS
+        else "Too few sections to say where dividing costs most."
+    )
+    return (
+        f"Separation of regions by section. Dividing by depth raises it by more than {FAR_MORE} in {len(raised)} of "
+        f"{counted(len(change), 'sections')} ({', '.join(raised) or 'none'}), lowers it by more than {FAR_MORE} in "
+        f"{len(lowered)} ({', '.join(lowered) or 'none'}). {follows}"
+    )

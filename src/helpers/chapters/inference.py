@@ -1,0 +1,193 @@
+"""How sure one can be: which genes and scores are beyond chance, where spots are shuffled and where maps are as smooth.
+
+A cohort is a mapping from names of sections to AnnData that hold the genes of the panel, with a layer for each target.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from helpers.labels import label
+from helpers.schema import LATTICE, MEASURED, PREDICTED, has_nuclei
+from helpers.scores import paired, spatial, top_genes
+
+NULLS = {"iid": "shuffled spots", "spatial": "maps as smooth"}
+BRIEF = {"iid": "shuffled", "spatial": "smooth"}
+LEVEL = 0.05
+COVARIATES = {"n_nuclei": "nuclei", "total_counts": "depth"}
+CALLED = {
+    f"{by}_{null}": f"{name}, {text}"
+    for by, text in (("p", "p ≤ 0.05"), ("q", "q < 0.05"))
+    for null, name in NULLS.items()
+}
+BACKBONES = ("stem", "ridge", "nuclei", "depth")  # in the order in which they are shown
+
+
+def opening(cohort: str, sections: Mapping[str, AnnData], n_patients: int) -> str:
+    """Which cohort the page shows, in Markdown."""
+    n_images = sum(map(has_nuclei, sections.values()))
+    return f"This page shows: **{cohort}**, {len(sections)} sections, {n_images} with an image; patients: {n_patients}."
+
+
+# Genes against nuclei and depth ---------------------------------------------------------------------------------
+
+
+def gene_tests(
+    X: np.ndarray, y: np.ndarray, basis: np.ndarray | None = None, n_draws: int = 999
+) -> tuple[pd.DataFrame, float]:
+    """Spearman's rho of every gene with y, its p and q under one kind of chance, and the median |rho| of that chance.
+
+    X is spots x genes, y is spots. With a `spatial.moran_basis` chance is of maps as smooth as y, without one of
+    shuffled spots. Columns rho, p, q (over these genes), NaN for constant genes; the chance is NaN if all are.
+    """
+    rho, drawn = spatial.null_correlations(X, y, basis, rank=True, n_draws=n_draws)
+    p = spatial.p_values(rho, drawn)
+    defined = np.isfinite(p)
+    chance = float(np.median(np.abs(drawn[defined]))) if defined.any() else np.nan
+    return pd.DataFrame({"rho": rho, "p": p, "q": paired.fdr(p)}), chance
+
+
+def shares_called(tests: pd.DataFrame, level: float = LEVEL) -> tuple[float, float]:
+    """Shares of genes with p <= `level` and with q < `level`, of those that have a p; NaN where none has."""
+    known = tests.dropna(subset="p")
+    return (known["p"] <= level).mean(), (known["q"] < level).mean()
+
+
+def section_tests(
+    section: AnnData, target: str, covariate: str, basis: np.ndarray, n_draws: int = 999
+) -> tuple[pd.DataFrame, dict]:
+    """Every gene of a section against one covariate under both kinds of chance, and the row that sums them up.
+
+    The table has gene, n_effective, rho, and p and q of each null; the row n_spots, n_effective (median over genes),
+    and for each null the shares called by p and by q, and the median |rho| of chance.
+    """
+    X, y = section.layers[target], section.obs[covariate].to_numpy(float)
+    table = pd.DataFrame({"gene": list(section.var_names)})
+    table["n_effective"] = spatial.effective_n(X, y, basis, rank=True)
+    row = {"n_spots": len(y), "n_effective": table["n_effective"].median()}
+    for null, maps in (("iid", None), ("spatial", basis)):
+        tests, row[f"chance_{null}"] = gene_tests(X, y, maps, n_draws)
+        row[f"p_{null}"], row[f"q_{null}"] = shares_called(tests)
+        table[["rho", f"p_{null}", f"q_{null}"]] = tests
+    return table, row
+
+
+def cohort_tests(
+    cohort: Mapping[str, AnnData], targets: Sequence[str], n_draws: int = 999
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`section_tests` of every section, covariate and target, stacked: a row a gene, and a row a section.
+
+    A section without an image is tested against depth only.
+    """
+    bases = {name: spatial.moran_basis(section.obsm[LATTICE]) for name, section in cohort.items()}
+    tables, rows = [], []
+    for (covariate, word), (name, section), target in product(COVARIATES.items(), cohort.items(), targets):
+        if covariate in section.obs:
+            table, row = section_tests(section, target, covariate, bases[name], n_draws)
+            keys = {"section": name, "covariate": word, "target": target}
+            tables.append(table.assign(**keys))
+            rows.append(keys | row)
+    columns = ["section", "covariate", "target", "gene", "rho", "n_effective"]
+    columns += ["p_iid", "p_spatial", "q_iid", "q_spatial"]
+    return pd.concat(tables, ignore_index=True)[columns], pd.DataFrame(rows)
+
+
+def called_in_rows(of_section: pd.DataFrame) -> pd.DataFrame:
+    """Shares of genes called, a row each: section, covariate, target, called (null and threshold in words), share."""
+    long = of_section.melt(["section", "covariate", "target"], list(CALLED), "called", "share")
+    return long.assign(called=long["called"].map(CALLED))
+
+
+def called_medians(of_section: pd.DataFrame) -> pd.DataFrame:
+    """Medians over sections of the shares called and of |rho| by chance, by covariate and target, as shown."""
+    by_target = of_section.groupby(["covariate", "target"], sort=False)
+    shares = {f"{by}_{null}": f"{by}, {name}" for by in ("p", "q") for null, name in BRIEF.items()}
+    chances = {f"chance_{null}": f"chance |ρ|, {name}" for null, name in BRIEF.items()}
+    medians = by_target[[*shares, *chances]].median().rename(index=label, level="target")
+    return medians.rename(columns=shares | chances).rename_axis(index=["coupled to", "target"])
+
+
+def called_sentences(of_section: pd.DataFrame) -> str:
+    """How many genes each kind of chance leaves called, medians over sections: a line each, in Markdown."""
+    by_target = of_section.groupby(["covariate", "target"], sort=False)
+    lines = []
+    for (covariate, target), row in by_target[["p_iid", "p_spatial", "q_spatial"]].median().iterrows():
+        lost = 1 - row["p_spatial"] / row["p_iid"] if row["p_iid"] else 0
+        lines.append(
+            f"- {label(target)} and {covariate}: {row['p_iid']:.0%} of genes are called by shuffling, "
+            f"{row['p_spatial']:.0%} by maps as smooth ({lost:.0%} fewer), {row['q_spatial']:.0%} after the false "
+            "discovery rate."
+        )
+    return (
+        "Medians over sections:\n\n"
+        + "\n".join(lines)
+        + "\n\n{download}`Every gene of every section <results/inference_genes.csv.gz>`."
+    )
+
+
+def worth_sentences(of_section: pd.DataFrame) -> str:
+    """How many independent spots the sections are worth: a line for each covariate and target, in Markdown."""
+    worth = of_section.assign(share=of_section["n_effective"] / of_section["n_spots"])
+    lines = []
+    for (covariate, target), part in worth.groupby(["covariate", "target"], sort=False):
+        least = part.loc[part["n_effective"].idxmin()]
+        lines.append(
+            f"- {label(target)} with {covariate}: {part['n_effective'].median():.0f} effective of "
+            f"{part['n_spots'].median():.0f} spots (medians), {part['share'].median():.0%}; least "
+            f"{least['n_effective']:.0f} of {least['n_spots']:.0f}, in {least['section']}."
+        )
+    return "\n".join(lines)
+
+
+# Scores of predictions ------------------------------------------------------------------------------------------
+
+
+def score_row(prediction: AnnData, k: int = 50, n_draws: int = 499) -> dict:
+    """PCC-k of a prediction beside that of predictions that have nothing to do with the tissue.
+
+    Keys section, split, backbone, target, seed, k (no more than there are genes), pcc, and for each null the 95 %
+    point of chance (chance_) and the one-sided p (p_).
+    """
+    layers = [prediction.layers[layer] for layer in (MEASURED, PREDICTED)]
+    k = min(k, prediction.n_vars)
+    row = {name: prediction.uns[name] for name in ("section", "split", "backbone", "target", "seed")} | {"k": k}
+    for null, basis in (("iid", None), ("spatial", spatial.moran_basis(prediction.obsm[LATTICE]))):
+        pcc, drawn = spatial.null_correlations(*layers, basis, n_draws=n_draws)
+        row["pcc"], chance = top_genes.pcc_at_k(pcc, k), [top_genes.pcc_at_k(draw, k) for draw in drawn.T]
+        row[f"chance_{null}"] = np.quantile(chance, 0.95)
+        row[f"p_{null}"] = float(spatial.p_values(row["pcc"], chance, "greater"))
+    return row
+
+
+def score_rows(predictions: Iterable[AnnData], targets: Sequence[str], k: int = 50, n_draws: int = 499) -> pd.DataFrame:
+    """`score_row` of every prediction, models before floors and targets in the given order."""
+    table = pd.DataFrame([score_row(prediction, k, n_draws) for prediction in predictions])
+    order = {name: i for i, name in enumerate([*BACKBONES, *targets])}
+    return table.sort_values(
+        ["backbone", "target"], key=lambda names: names.map(order), kind="stable", ignore_index=True
+    )
+
+
+def score_medians(scores: pd.DataFrame) -> pd.DataFrame:
+    """Medians over folds of PCC-k and its chance, and how many folds are beyond it, as shown."""
+    by_score = scores.groupby(["backbone", "target"], sort=False)
+    medians, size = by_score[["pcc", "chance_iid", "chance_spatial"]].median(), by_score.size()
+    for null, name in BRIEF.items():
+        beyond = (scores[f"p_{null}"] <= LEVEL).groupby([scores["backbone"], scores["target"]], sort=False).sum()
+        medians[f"beyond, {name}"] = [f"{n} of {of}" for n, of in zip(beyond, size, strict=True)]
+    names = {"pcc": f"PCC-{scores['k'].max()}"} | {f"chance_{null}": f"chance, {name}" for null, name in BRIEF.items()}
+    return medians.rename(index=label, columns=names)
+
+
+def chance_sentence(scores: pd.DataFrame) -> str:
+    """How much higher chance reaches for maps as smooth than for shuffled spots, by target, in Markdown."""
+    higher = (scores["chance_spatial"] - scores["chance_iid"]).groupby(scores["target"], sort=False).median()
+    return (
+        "Medians over folds; chance is its 95 % point, and *beyond* counts the folds with p ≤ 0.05. "
+        "What chance reaches is higher for maps as smooth than for shuffled spots by "
+        + ", ".join(f"{value:+.2f} in {label(target)}" for target, value in higher.items())
+        + " (medians). {download}`Every fold <results/inference_scores.csv>`."
+    )

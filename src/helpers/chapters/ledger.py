@@ -1,0 +1,211 @@
+"""The ledger: every number of the paper beside ours, with what to know of the difference.
+
+A row of it: quantity (a metric, and what it is of, parted by commas), paper, value, cohort, n (sections), note.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from helpers.chapters import specifications
+from helpers.chapters.tables import MODELS, as_published
+from helpers.labels import counted, label
+from helpers.scores import paired
+from helpers.scores.coupling import LOG, RESIDUAL
+
+PAPER_SECTIONS, PAPER_PATIENTS = 35, 8
+FAR = 1 / 3  # of the paper's number: a difference beyond needs the cohort's own reason
+TESTS = ((35, 1), (35, 2), (36, 1), (36, 2))  # sections and sides of the signed-rank test that the paper may have run
+COLUMNS = ["quantity", "paper", "value", "cohort", "n", "note"]
+
+# Rows -----------------------------------------------------------------------------------------------------------
+
+
+def table1_rows(table1: pd.DataFrame) -> pd.DataFrame:
+    """Rows of Table 1 (cohort, metric, target, value, paper, n_sections) that the paper prints too, without notes."""
+    of = np.where(table1["target"].isna(), "", ", " + table1["target"].astype(str))
+    rows = table1.assign(quantity=table1["metric"] + of, n=table1["n_sections"])
+    return rows[["quantity", "paper", "value", "cohort", "n"]].dropna()
+
+
+def panel_difference(rows: pd.DataFrame) -> pd.DataFrame:
+    """The difference over the whole panel, that of two medians among `table1_rows`; the paper does not print it."""
+    log, residual = (rows.set_index("quantity").loc[f"median_abs_rho_nuclei, {target}"] for target in (LOG, RESIDUAL))
+    change = {side: log[side] - residual[side] for side in ("paper", "value")}
+    return pd.DataFrame(
+        [{"quantity": "difference of these two medians", **change, "cohort": log["cohort"], "n": log["n"]}]
+    )
+
+
+def table2_rows(table2: pd.DataFrame, cohort: str) -> pd.DataFrame:
+    """Rows of Table 2, read as published, one section held out, for the models; a p comes with the `smallest_p`."""
+    part = as_published(table2)
+    part = part[(part["split"] == "section") & part["backbone"].isin(MODELS)]
+    of = ", k = " + part["k"].astype(str) + ", " + part["backbone"]
+    kinds = {  # our column: the paper's, the least that it can be
+        "median_delta": ("delta", np.nan),
+        "wilcoxon_p_one_sided": ("wilcoxon_p", 0.5 ** part["n_sections"]),
+        "permutation_p": ("permutation_p", part["smallest_p"]),
+    }
+    tables = [
+        pd.DataFrame(
+            {"quantity": ours + of, "paper": part[f"paper_{theirs}"], "value": part[ours], "smallest_p": least}
+        )
+        for ours, (theirs, least) in kinds.items()
+    ]
+    return pd.concat([table.assign(cohort=cohort, n=part["n_sections"]) for table in tables])
+
+
+def note(row: pd.Series, n_patients: int, differs: str) -> str:
+    """What to know of the difference in a row: the sizes of both cohorts, or the least p at this number of sections.
+
+    `n_patients` have nuclei; a number that is off by more than a third carries `differs`, the cohort's own reason.
+    """
+    if pd.notna(row["smallest_p"]):
+        sections = counted(int(row["n"]), "sections")
+        return f"p depends on n: over {sections} none below {row['smallest_p']:.2g} can be reached"
+    data = (
+        f"{counted(int(row['n']), 'sections')} of {counted(n_patients, 'patients')}, "
+        f"{PAPER_SECTIONS} of {PAPER_PATIENTS} in the paper"
+    )
+    if row["quantity"].startswith("median_delta"):
+        data = f"each target ranks its own genes, on the same section; {data}"
+    return data if abs(row["value"] - row["paper"]) <= FAR * abs(row["paper"]) else f"{data}; {differs}"
+
+
+def ledger_rows(table1: pd.DataFrame, table2: pd.DataFrame, sections: pd.DataFrame, differs: str) -> pd.DataFrame:
+    """The ledger of one cohort: every number of the paper that it has, with its note.
+
+    `table1` and `table2` are those of the tables' chapter; `sections` has patient and rho_nuclei_depth, missing
+    where there are no nuclei; `differs` as in `note`.
+    """
+    first = table1_rows(table1)
+    parts = [first, panel_difference(first), table2_rows(table2, first["cohort"].iloc[0])]
+    rows = pd.concat(parts, ignore_index=True)
+    n_patients = sections.dropna(subset="rho_nuclei_depth")["patient"].nunique()
+    return rows.assign(note=[note(row, n_patients, differs) for _, row in rows.iterrows()])[COLUMNS]
+
+
+# What is shown --------------------------------------------------------------------------------------------------
+
+
+def quantity_label(quantity: str) -> str:
+    """A quantity as it is called on the page: its metric and target by their labels."""
+    return ", ".join(map(label, quantity.split(", ")))
+
+
+def against_paper(rows: pd.DataFrame, cohort: str) -> pd.DataFrame:
+    """The ledger of one cohort to be shown: with ours less the paper's, and each quantity by its label."""
+    part = rows[rows["cohort"] == cohort].drop(columns="cohort")
+    part.insert(3, "difference", part["value"] - part["paper"])
+    return part.assign(quantity=part["quantity"].map(quantity_label))
+
+
+def reference_remark(provenance: dict) -> str:
+    """From where the numbers of the committed reference run are (Markdown)."""
+    versions = provenance["versions"]
+    return (
+        f"{provenance['cohort']}: the committed reference run of {provenance['date']}, "
+        f"commit `{provenance['commit'][:12]}`, with torch {versions['torch']} and scanpy {versions['scanpy']}."
+    )
+
+
+def paper_ranges(curve: pd.DataFrame) -> pd.DataFrame:
+    """What `specifications.describe` says of each quantity but the p values, and whether the paper's number is within.
+
+    `curve` has quantity, value, paper and ours.
+    """
+    ranges = specifications.describe(curve)
+    ranges = ranges[~ranges.index.str.contains("_p, ")]
+    return ranges.assign(within=ranges["paper"].between(ranges["least"], ranges["most"]))
+
+
+def ranges_remark(ranges: pd.DataFrame) -> str:
+    """How many of the paper's numbers lie within our range, and every range; takes `paper_ranges`."""
+    each = (
+        f"{quantity_label(row.Index)} {row.least:.3f} to {row.most:.3f} ({counted(row.n, 'readings')})"
+        for row in ranges.itertuples()
+    )
+    return (
+        "**Under every other reading** of this cohort ([chapter 23](23_specifications.ipynb)) the paper's number lies "
+        f"within our range for {ranges['within'].sum()} of {counted(len(ranges), 'numbers')}: {'; '.join(each)}."
+    )
+
+
+# Why the coupling of the log target is what it is ---------------------------------------------------------------
+
+
+def coupling_factors(associations: pd.DataFrame, sections: pd.DataFrame) -> pd.DataFrame:
+    """By section, the factors of the log target's coupling: medians over genes of |rho|, and rho of nuclei and depth.
+
+    `associations` has section, target, rho_depth and rho_nuclei, `sections` section and rho_nuclei_depth; the columns
+    are those three, NaN where a section has no nuclei.
+    """
+    log = associations[associations["target"] == LOG].set_index("section")
+    medians = log[["rho_depth", "rho_nuclei"]].abs().groupby("section").median()
+    return medians.join(sections.set_index("section")["rho_nuclei_depth"], how="outer")
+
+
+def _printed(published: pd.DataFrame, metric: str, target: str = "") -> float:
+    of = (published["metric"] == metric) & (published["target"].fillna("") == target)
+    return published.loc[of, "value"].item()
+
+
+def product_remark(factors: pd.DataFrame, published: pd.DataFrame) -> str:
+    """Whether the log target's coupling is the product of two others, here and with the paper's number (Markdown).
+
+    Takes `coupling_factors`; `published` has metric, target and value.
+    """
+    imaged = factors.dropna(subset=["rho_depth", "rho_nuclei"])
+    first, rho = imaged["rho_depth"].median(), factors["rho_nuclei_depth"].median()
+    everywhere = factors["rho_depth"].dropna()
+    paper_rho, paper_log = _printed(published, "rho_nuclei_depth"), _printed(published, "median_abs_rho_nuclei", LOG)
+    return (
+        f"On the {counted(len(imaged), 'sections')} with an image the median gene has an absolute correlation of "
+        f"{first:.3f} with depth, and nuclei of {rho:.3f}: the product is {first * rho:.3f}, and "
+        f"{imaged['rho_nuclei'].median():.3f} is observed. Over all {counted(len(everywhere), 'sections')} the first "
+        f"factor is {everywhere.median():.3f}; with the paper's {paper_rho} for the second the product is "
+        f"{everywhere.median() * paper_rho:.3f}, and the paper prints {paper_log}. "
+        "The closer the products to what is observed, the less there is to the coupling of the log target than these "
+        "factors. They say nothing of the residual, whose coupling stands near its chance level "
+        "([Table 1](21_tables.ipynb))."
+    )
+
+
+# What test the paper ran, and how far STEM was trained ----------------------------------------------------------
+
+
+def nearest_attainable(p: float, n: int, sides: int) -> float:
+    """The value nearest to p, by its logarithm, that the exact signed-rank test over n sections can take.
+
+    `sides` is 1 or 2; differences without ties and zeros.
+    """
+    attainable = sides * np.cumsum(paired.signed_rank_distribution(np.arange(1, n + 1)))
+    return attainable[np.argmin(np.abs(np.log(attainable / p)))]
+
+
+def attainable_p(published: pd.DataFrame, tests: Iterable[tuple[int, int]] = TESTS) -> pd.DataFrame:
+    """The paper's signed-rank p of each k, beside the nearest value of each test (sections, sides).
+
+    `published` has metric, k and value.
+    """
+    printed = published[published["metric"] == "wilcoxon_p"].astype({"k": int}).set_index("k")["value"]
+    columns = {
+        f"n = {n}, {('one', 'two')[sides - 1]}-sided": [nearest_attainable(p, n, sides) for p in printed]
+        for n, sides in tests
+    }
+    return pd.DataFrame({"paper": printed} | columns, index=printed.index)
+
+
+def training_remark(fractions: pd.DataFrame, k: int) -> str:
+    """What of ridge's PCC-k STEM reached: a line (Markdown) a target and split.
+
+    `fractions` has split, target, stem, ridge and fraction, and no rows where STEM was not trained.
+    """
+    lines = [
+        f"- {label(row.target)}, leave one {row.split} out: STEM reached {row.fraction:.0%} of ridge's median PCC-{k} "
+        f"({row.stem:.2f} of {row.ridge:.2f})."
+        for row in fractions.itertuples()
+    ]
+    return "On this run:\n\n" + "\n".join(lines) if lines else "This run trained ridge only."

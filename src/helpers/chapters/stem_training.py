@@ -1,0 +1,89 @@
+"""One held-out section: fitted without it and predicted, as every score reads it.
+
+The notebook that imports this trains for long, and an edit here trains again: nothing but the fit stands in it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from helpers import schema, store
+from helpers.models import backbones
+from helpers.scores.pit import pit, within
+from helpers.targets import normalization
+
+CURVES = ["step", "mse", "vb", "backbone", "target", "split", "held_out", "seed"]
+
+
+def fit_and_predict(
+    sections: Mapping[str, AnnData],
+    held_out: str,
+    backbone: str,
+    target: str,
+    seed: int,
+    arm: str | None = None,
+    **settings,
+) -> AnnData:
+    """One fit and its prediction of the held-out section, spots x genes; `settings` are those of `backbones.predict`.
+
+    Models see residuals clipped at +-sqrt(spots) and are scored against the same. An arm sees the target prepared in
+    its own way, and is scored against the same as all others. Samples are not kept, but how they scatter is.
+    """
+    if arm:
+        settings["arm"] = arm
+    prepare = None if arm else normalization.clip
+    prediction = backbones.predict(sections, held_out, target, backbone, prepare=prepare, seed=seed, **settings)
+    prediction.layers[schema.MEASURED] = normalization.clip(prediction.layers[schema.MEASURED], target)
+    prediction.uns["mpp"] = sections[held_out].uns["mpp"]
+    samples = prediction.uns["info"].pop("samples", None)
+    if samples is not None:
+        keep_scatter(prediction, samples, seed)
+    return prediction
+
+
+def keep_scatter(prediction: AnnData, samples: np.ndarray, seed: int = 0) -> None:
+    """Layers `pit`, `pit_within` and `spread` of a prediction, from its independent samples (samples x spots x genes).
+
+    Where the measured value falls among them, also once the level of each gene in the section is set right, and their
+    standard deviation (n - 1). Chance, which decides among ties, is that of the seed.
+    """
+    measured = prediction.layers[schema.MEASURED]
+    prediction.layers[schema.PIT] = pit(measured, samples, seed).astype("float32")
+    prediction.layers[schema.PIT_WITHIN] = pit(within(measured), within(samples), seed).astype("float32")
+    prediction.layers[schema.SPREAD] = samples.std(axis=0, ddof=1)
+
+
+def fit_all(
+    sections: Mapping[str, AnnData],
+    held_out: str,
+    fits: Iterable[tuple[str, str, int]],
+    predictions: str | Path,
+    checkpoints: str | Path,
+    **settings,
+) -> list[AnnData]:
+    """Each fit (backbone, target, seed) in turn, written into the folder `predictions` as soon as it is done.
+
+    A network's weights lie beside its prediction, and the state of an unfinished fit in `checkpoints`, from where it
+    goes on. `settings` as in `fit_and_predict`.
+    """
+    done = []
+    for backbone, target, seed in fits:
+        name = f"{backbone}.{target}.{seed}"
+        files = {"weights": f"{predictions}/{name}.pt", "checkpoint": f"{checkpoints}/{name}.pt"}
+        prediction = fit_and_predict(sections, held_out, backbone, target, seed, **settings, **files)
+        store.write_section(prediction, f"{predictions}/{name}.h5ad")
+        done.append(prediction)
+    return done
+
+
+def loss_curves(predictions: Sequence[AnnData]) -> pd.DataFrame:
+    """Training losses of the fits that have one, stacked: step, squared error, variational term, and which fit."""
+    curves = [
+        pd.DataFrame(one.uns["info"]["loss"], columns=CURVES[:3]).assign(**{key: one.uns[key] for key in CURVES[3:]})
+        for one in predictions
+        if "loss" in one.uns["info"]
+    ]
+    return pd.concat(curves) if curves else pd.DataFrame(columns=CURVES)

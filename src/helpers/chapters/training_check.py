@@ -1,0 +1,95 @@
+"""Scores of every fold, and whether training got as far in one target as in the other."""
+
+from collections.abc import Iterable
+
+import pandas as pd
+from anndata import AnnData
+
+from helpers import schema
+from helpers.labels import label
+from helpers.scores import predictability, top_genes
+
+FOLD = ["split", "backbone", "target", "section"]
+
+
+def score(prediction: AnnData, ceilings: pd.Series) -> pd.DataFrame:
+    """Predictability of each gene of one prediction, with the choices behind it in front.
+
+    `ceilings` is the noise ceiling by section, target and gene.
+    """
+    choices = {name: prediction.uns[name] for name in ("section", "split", "backbone", "seed", "target")}
+    layers = (prediction.layers[layer] for layer in (schema.MEASURED, schema.PREDICTED))
+    ceiling = ceilings[choices["section"], choices["target"]].reindex(prediction.var_names)
+    scored = predictability.predictability(*layers, prediction.var_names, ceiling.to_numpy())
+    return scored.assign(**choices)[[*choices, *scored.columns]]
+
+
+def score_all(predictions: Iterable[AnnData], ceilings: pd.Series) -> pd.DataFrame:
+    """Predictability of every gene of every prediction, stacked; takes what `score` does."""
+    return pd.concat([score(prediction, ceilings) for prediction in predictions], ignore_index=True)
+
+
+def pcc_at_k(scores: pd.DataFrame, by: list[str], k: int) -> pd.Series:
+    """PCC-k of each group of genes, of which `by` names the keys."""
+    return scores.groupby(by, sort=False)["pcc"].agg(lambda pcc: top_genes.pcc_at_k(pcc, k))
+
+
+def median_pcc(scores: pd.DataFrame, k: int) -> pd.DataFrame:
+    """Median over held-out sections of PCC-k, seeds averaged: split and backbone x target."""
+    by_section = pcc_at_k(top_genes.over_seeds(scores), FOLD, k)
+    return by_section.groupby(FOLD[:-1], sort=False).median().unstack("target")
+
+
+def fraction_of_ridge(medians: pd.DataFrame) -> pd.DataFrame:
+    """What STEM reaches of ridge's score, per split and target; takes `median_pcc`.
+
+    Columns split, target, stem, ridge, fraction; no row where one of the two was not fitted.
+    """
+    wide = medians.stack().unstack("backbone").reindex(columns=["stem", "ridge"]).dropna().reset_index()
+    wide["fraction"] = wide["stem"] / wide["ridge"]
+    return wide
+
+
+def score_arms(scores: pd.DataFrame, arms: Iterable[AnnData], ceilings: pd.Series, k: int) -> pd.DataFrame:
+    """PCC-k of STEM by section and arm, seeds averaged; the arm `profile` is that of `scores`.
+
+    Columns split, target, arm, section and, for k of 50, pcc_50.
+    """
+    tables = [score(one, ceilings).assign(arm=one.uns["info"]["hyper"]["arm"]) for one in arms]
+    table = pd.concat([scores[scores["backbone"] == "stem"].assign(arm="profile"), *tables])
+    keys = ["split", "target", "arm", "section"]
+    over_seeds = table.groupby([*keys, "gene"], sort=False)["pcc"].mean().reset_index()
+    return pcc_at_k(over_seeds, keys, k).reset_index(name=f"pcc_{k}")
+
+
+def fractions_remark(fractions: pd.DataFrame) -> str:
+    """How far STEM got in each target, and what follows (Markdown); takes `fraction_of_ridge`."""
+    if fractions.empty:
+        return "STEM was not trained in this run."
+    reached = [
+        f"- {label(row.target)}, leave one {row.split} out: {row.fraction:.0%} of ridge."
+        for row in fractions.itertuples()
+    ]
+    gap, most = predictability.training_gap(fractions), predictability.TRAINING_GAP
+    verdict = f"The fractions differ by {gap:.2f}: training favours no target by more than {most}."
+    if gap > most:
+        verdict = (
+            f":::{{warning}}\nThe fractions differ by {gap:.2f}: panels D to F may show a difference in training "
+            "rather than in the targets. Read them for ridge, or train STEM at another size (`PROFILE`).\n:::"
+        )
+    return "\n".join([*reached, "", verdict])
+
+
+def training_warning(fractions: pd.DataFrame) -> str | None:
+    """The warning (Markdown) that goes wherever targets are compared by their scores; None where none is due.
+
+    `fractions` has split and fraction.
+    """
+    gap = predictability.training_gap(fractions)
+    if gap <= predictability.TRAINING_GAP:
+        return None
+    return (
+        f":::{{warning}}\nSTEM reached fractions of ridge's score that differ by {gap:.2f} between targets: a "
+        "difference between targets may be one of training. See [how training went](11_training_check.ipynb), or read "
+        "ridge.\n:::"
+    )

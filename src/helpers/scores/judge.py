@@ -1,0 +1,187 @@
+"""One answer to each question about a prediction, for every chapter and for the audit.
+
+How high does it score (PCC-k), how high could it (the noise ceiling of the same genes), how high by chance (the same
+statistic of predictions as smooth that lie elsewhere), how high without a model (floors), what is left given nuclei and
+depth, and what does it know of the library and of the composition.
+
+Arrays are spots x genes. Spots lie where `obsm["spatial"]` says, in every null; measured values are float32, as
+predictions are kept.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from helpers import columns
+from helpers.models import backbones
+from helpers.schema import COUNTS, SPATIAL
+from helpers.scores import partial, predictability, spatial, top_genes
+from helpers.targets import normalization, spaces, twins
+
+N_DRAWS = 199  # of a spatial null
+N_SPLITS = 5  # of a noise ceiling
+FEW = 10  # genes, beside the k of the headline
+
+
+# What was measured ----------------------------------------------------------------------------------------------
+
+
+def measured(section: AnnData, target: str, genes: Sequence[str]) -> np.ndarray:
+    """A target of a section as models see it and are scored against: clipped, float32."""
+    values = normalization.target(section, target, list(genes))
+    return normalization.clip(values, target).astype(np.float32)
+
+
+def levels(section: AnnData, genes: Sequence[str]) -> tuple[np.ndarray, float]:
+    """Each gene's share of the section's counts, and the section's median count of a spot: what a conversion knows."""
+    total = np.asarray(section.layers[COUNTS].sum(axis=0), float).ravel()
+    share = (total / total.sum())[section.var_names.get_indexer(genes)]
+    return share, float(np.median(normalization.library_size(section)))
+
+
+def in_space(values: np.ndarray, source: str, target: str, section: AnnData, genes: Sequence[str]) -> np.ndarray:
+    """Predictions of one space as predictions of another; nothing measured on a spot enters (`spaces.convert`)."""
+    return spaces.convert(values, source, target, *levels(section, genes))
+
+
+def ceilings(section: AnnData, target: str, genes: Sequence[str], n_splits: int = N_SPLITS) -> np.ndarray:
+    """The noise ceiling of each gene in a target, for a prediction that is perfect (`predictability.noise_ceiling`)."""
+
+    def transform(counts) -> np.ndarray:
+        return normalization.clip(normalization.target(twins.as_twin(section, counts), target, list(genes)), target)
+
+    return predictability.noise_ceiling(section.layers[COUNTS], transform, n_splits=n_splits)
+
+
+# Scores ---------------------------------------------------------------------------------------------------------
+
+
+def basis(section: AnnData) -> np.ndarray:
+    """The `moran_basis` of a section's spots, for every null on it."""
+    return spatial.moran_basis(section.obsm[SPATIAL])
+
+
+def pcc(
+    values: np.ndarray,
+    predicted: np.ndarray,
+    spots: np.ndarray,
+    k: int,
+    n_draws: int = N_DRAWS,
+    ceiling: np.ndarray | None = None,
+) -> dict[str, float]:
+    """PCC-k of a prediction with its ceiling and its null: pcc, ceiling, chance, chance_95, p, n_undefined.
+
+    `values` were measured, `spots` is the `basis` of the section. The ceiling is the mean over the same k genes; the
+    null is PCC-k of randomized predictions, each draw with its own best genes: median, 95 % point and one-sided p.
+    n_undefined counts genes without a correlation.
+    """
+    r, drawn = spatial.null_correlations(values, predicted, spots, n_draws=n_draws)
+    value, null = pcc_at_k(r, k), np.array([pcc_at_k(draw, k) for draw in drawn.T])
+    best = top_genes.top_k(r, k)
+    return {
+        "pcc": value,
+        "ceiling": np.nan if ceiling is None else top_genes.mean_at(ceiling, best, len(best)),
+        "chance": float(np.median(null)),
+        "chance_95": float(np.quantile(null, 0.95)),
+        "p": spatial.p_values(value, null, "greater").item(),
+        "n_undefined": int(np.isnan(r).sum()),
+    }
+
+
+def pcc_at_k(r: np.ndarray, k: int) -> float:
+    """Mean of the k largest r, or of all that are defined where these are fewer; NaN for a panel of fewer than k."""
+    return top_genes.pcc_at_k(r, min(k, int(np.isfinite(r).sum())) if len(r) >= k else k)
+
+
+def best_ks(ks: Sequence[int], n_genes: int) -> list[int]:
+    """Those of the k that a panel has genes for; the whole panel where it has fewer than each."""
+    return [k for k in ks if k <= n_genes] or [n_genes]
+
+
+# Without a model ------------------------------------------------------------------------------------------------
+
+
+def floor(features: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray], held_out: str) -> np.ndarray:
+    """What a straight line on one number per spot, fitted on the other sections, predicts of the held-out one; float32.
+
+    `features` are spots x 1 and `values` spots x genes, by section. A section on its own is cut into five blocks of
+    consecutive spots, each predicted from the rest up to its level, which no correlation sees.
+    """
+    others = [section for section in features if section != held_out]
+    if others:
+        labels = np.repeat(others, [len(features[section]) for section in others])
+        x, y = (np.vstack([part[section] for section in others]) for part in (features, values))
+        return backbones.line(x, y, labels, features[held_out])[0].astype(np.float32)
+    x, y = features[held_out], values[held_out].astype(float)
+    out = np.empty_like(y)
+    for block in np.array_split(np.arange(len(out)), 5):
+        rest = np.setdiff1d(np.arange(len(out)), block)
+        out[block] = backbones.line(x[rest], y[rest], np.full(len(rest), held_out), x[block])[0]
+        # The mean of the rest is low where the block is high: left in, it would turn a trend against the floor.
+        out[block] -= y[rest].mean(axis=0)
+    return out.astype(np.float32)
+
+
+# Given nuclei and depth -----------------------------------------------------------------------------------------
+
+
+def covariates(section: AnnData, genes: Sequence[str]) -> dict[str, list[np.ndarray]]:
+    """What is held fixed in a partial score, by name: depth and, where nuclei are known, nuclei and both.
+
+    Depth is the log of a spot's total without the gene in question. Nuclei enter as a count and as a log, as a target
+    may follow either; a rank correlation sees both as one.
+    """
+    counts = normalization.counts_of(section, genes)
+    depth = [partial.depth_without(counts, normalization.library_size(section))]
+    if "n_nuclei" not in section.obs:
+        return {"depth": depth}
+    n = section.obs["n_nuclei"].to_numpy(float)
+    nuclei = [n, np.log1p(n)]
+    return {"nuclei": nuclei, "depth": depth, "both": [*nuclei, *depth]}
+
+
+def given(values: np.ndarray, predicted: np.ndarray, section: AnnData, genes: Sequence[str]) -> pd.DataFrame:
+    """`partial.partial_scores` of every gene given nuclei, depth and both, as far as they are known."""
+    return partial.partial_scores(values, predicted, list(genes), covariates(section, genes))
+
+
+def summarize_given(by_gene: pd.DataFrame, k: int) -> pd.Series:
+    """One row of what `given` returns for one set of covariates: means over the k best genes by plain r, and medians.
+
+    r, partial and semi_partial of the k best (all, where the panel has fewer), the same with median_ before them over
+    all genes, and the mean shares unique, shared and capture_only.
+    """
+    scores, shares = ["r", "partial", "semi_partial"], ["unique", "shared", "capture_only"]
+    best = by_gene[[*scores, *shares]].iloc[top_genes.top_k(by_gene["r"].to_numpy(), min(k, len(by_gene)))]
+    return pd.concat([best[scores].mean(), by_gene[scores].median().add_prefix("median_"), by_gene[shares].mean()])
+
+
+# Two numbers instead of one -------------------------------------------------------------------------------------
+
+
+def library_skill(predicted: np.ndarray, space: str, section: AnnData, genes: Sequence[str]) -> float:
+    """Pearson's r over spots of the log library that a prediction expects with that measured.
+
+    NaN where the space holds no library, or where the prediction expects the same everywhere.
+    """
+    if not normalization.TARGETS[space].holds_depth:
+        return np.nan
+    expected = spaces.library(predicted, space, levels(section, genes)[0])
+    logs = (np.log(np.maximum(library, 1.0))[:, None] for library in (expected, normalization.library_size(section)))
+    return float(columns.pearson(*logs)[0])
+
+
+def composition_skill(
+    predicted: np.ndarray,
+    space: str,
+    section: AnnData,
+    genes: Sequence[str],
+    spots: np.ndarray,
+    k: int,
+    n_draws: int = N_DRAWS,
+) -> dict[str, float]:
+    """`pcc` of a prediction as Pearson residuals, its own library divided out: what it knows beyond the library."""
+    residuals = in_space(predicted, space, "pearson_residual", section, genes)
+    return pcc(measured(section, "pearson_residual", genes), residuals, spots, k, n_draws)

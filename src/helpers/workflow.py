@@ -1,0 +1,325 @@
+"""What the Snakefile needs besides paths: what a notebook depends on, what it is given, how it is run and shown.
+
+`python -m helpers.workflow` is the program behind the rules and `make page`; it says what went wrong in a notebook.
+"""
+
+import ast
+import functools
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+SOURCES = Path(__file__).parent
+NOTEBOOKS = Path("notebooks")
+STAMPS = Path("build/code")  # one small file a module and notebook, written anew when its code changes
+NOT_STARTED = "Kernel died before replying to kernel_info"
+KERNEL = b"IPKernelApp"  # begins remarks of a kernel on itself
+
+
+# What a notebook depends on -------------------------------------------------------------------------------------
+
+
+def imported(code: str) -> set[str]:
+    """Modules of the helpers that some Python code imports, as paths below helpers without suffix: "scores/paired"."""
+    found = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "helpers":
+            parts = node.module.split(".")[1:]
+            found |= {"/".join([*parts, alias.name]) for alias in node.names} | {"/".join(parts)}
+        elif isinstance(node, ast.Import):
+            names = (alias.name.split(".") for alias in node.names)
+            found |= {"/".join(parts[1:]) for parts in names if parts[0] == "helpers"}
+    return {name for name in found if (SOURCES / f"{name}.py").is_file()}
+
+
+@functools.cache
+def imports_of(module: str) -> frozenset[str]:
+    """Modules of the helpers that a module needs, itself among them."""
+    found, ahead = set(), {module}
+    while ahead:
+        found |= ahead
+        ahead = {name for one in ahead for name in imported((SOURCES / f"{one}.py").read_text())} - found
+    return frozenset(found)
+
+
+def meaning(code: str) -> str:
+    """A digest of what Python code does: comments, docstrings and what an error says do not count."""
+    tree = ast.parse(code)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body[0].value = ast.Constant("")
+        elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            node.exc.args = []
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def stamp(name: str, code: str, folder: Path = STAMPS) -> str:
+    """The file that stands for some code among a rule's inputs: touched only where the code means something else."""
+    path, digest = folder / f"{name}.txt", meaning(code)
+    if not path.is_file() or path.read_text() != digest:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}")
+        partial.write_text(digest)
+        partial.replace(path)
+    return str(path)
+
+
+def code_cells(notebook: Path) -> list[tuple[str, list[str]]]:
+    """Source and tags of each code cell."""
+    cells = json.loads(notebook.read_text())["cells"]
+    code = (cell for cell in cells if cell["cell_type"] == "code")
+    return [("".join(cell["source"]), cell["metadata"].get("tags", [])) for cell in code]
+
+
+@functools.cache
+def code(page: str) -> list[str]:
+    """Stamps of a page's own code and of every helper that it needs: an edit runs again what depends on it, no more.
+
+    The words of a page are no code: `stage` puts the present ones beside the outputs that are there.
+    """
+    source = "\n".join(cell for cell, _ in code_cells(NOTEBOOKS / f"{page}.ipynb"))
+    modules = sorted(set().union(*map(imports_of, imported(source))))
+    own = stamp(f"notebooks/{page}", source)
+    return [own, *(stamp(f"helpers/{module}", (SOURCES / f"{module}.py").read_text()) for module in modules)]
+
+
+# What a notebook is given ---------------------------------------------------------------------------------------
+
+
+class Page(NamedTuple):
+    """A notebook in the Snakefile: its input and output files by the name of the parameter, and what it needs."""
+
+    takes: Mapping
+    leaves: Mapping
+    run: str = ""  # of a page that runs once per section: what tells its runs apart, with wildcards
+    own: Mapping = {}  # parameters that are no path and no value of the config, perhaps functions of wildcards
+    threads: int | Callable = 1
+    mem_mb: int = 3000
+    runtime: int | Callable = 60  # minutes
+    gpu: int | Callable = 0
+
+    def run_of(self, name: str) -> str:
+        """The name of a run, for its log and its parameters."""
+        return f"{name}/{self.run}" if self.run else name
+
+    def executed(self, name: str) -> str:
+        """Where the executed notebook goes, below build/<cohort>/."""
+        return f"runs/{self.run_of(name)}.ipynb" if self.run else f"pages/{name}.ipynb"
+
+
+@functools.cache
+def declared(page: str) -> dict:
+    """The parameters that a notebook declares, with their defaults."""
+    names: dict = {}
+    for source, tags in code_cells(NOTEBOOKS / f"{page}.ipynb"):
+        if "parameters" in tags:
+            exec(source, names)
+    return {name: value for name, value in names.items() if name != "__builtins__"}
+
+
+def is_path(value: object) -> bool:
+    """Whether a parameter's value is a path, or a list of paths, relative to notebooks/."""
+    values = value if isinstance(value, list) and value else [value]
+    return all(isinstance(one, str) and one.startswith("../") for one in values)
+
+
+def parameters(page: str, paths: Mapping, values: Mapping, own: Mapping | None = None) -> dict:
+    """All that a run of a page is given: paths of its rule, values of the cohort, and what is its `own`.
+
+    Papermill only warns of a parameter that a notebook does not declare, and keeps the default: here it is refused, as
+    is a declared path that nothing sets. Of `values` a page takes those that it declares; what nobody sets keeps its
+    default.
+    """
+    asked = {key: from_notebooks(path) for key, path in paths.items()} | dict(own or {})
+    if unknown := set(asked) - set(declared(page)):
+        raise ValueError(f"notebooks/{page}.ipynb declares no parameter {', '.join(sorted(unknown))}")
+    given = declared(page) | {key: value for key, value in values.items() if key in declared(page)} | asked
+    if unset := [name for name in given if is_path(declared(page)[name]) and name not in asked and name not in values]:
+        raise ValueError(f"the rule of notebooks/{page}.ipynb does not set {', '.join(unset)}")
+    return given
+
+
+def from_notebooks(path: str | Iterable[str]):
+    """A path below the repository, or several, as a notebook sees them; absolute ones stay."""
+    return str(Path("..") / path) if isinstance(path, str) else [str(Path("..") / one) for one in path]
+
+
+# Running one ----------------------------------------------------------------------------------------------------
+
+
+def run(page: str, given: Mapping, executed: Path, build: Path, threads: int = 1) -> int:
+    """Run a page by papermill with a file of parameters; the exit status.
+
+    Below `build` are left parameters/ and logs/, last_good/ with the page, and where it failed failed/ with the half-
+    run page and a few lines that say where and why; `executed` is then left alone.
+    """
+    name = executed.relative_to(build).with_suffix("")
+    name = Path(*[part for part in name.parts if part not in ("pages", "runs")])
+    ends = {"parameters": "yaml", "logs": "log", "failed": "ipynb", "last_good": "ipynb"}
+    files = {what: build / what / name.parent / f"{name.name}.{end}" for what, end in ends.items()}
+    for path in (*files.values(), executed):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    report = files["failed"].with_suffix(".txt")
+    files["parameters"].write_text(yaml.safe_dump(dict(given), sort_keys=False, allow_unicode=True))
+    status = _papermill(page, files["parameters"], files["failed"], files["logs"], threads)
+    if status and NOT_STARTED in files["logs"].read_text(errors="replace"):
+        # Kernels that start at the same time may pick the same port; nothing has run yet.
+        status = _papermill(page, files["parameters"], files["failed"], files["logs"], threads)
+    if status:
+        report.write_text(failure(page, files))
+        print(report.read_text(), file=sys.stderr)
+        return status
+    files["failed"].replace(executed)
+    report.unlink(missing_ok=True)
+    files["last_good"].unlink(missing_ok=True)
+    files["last_good"].hardlink_to(executed)
+    return 0
+
+
+def _papermill(page: str, given: Path, executed: Path, log: Path, threads: int) -> int:
+    """Papermill's exit status; what the notebook says on standard error goes to the log and to the terminal."""
+    command = [
+        *(sys.executable, "-m", "papermill", f"{NOTEBOOKS / page}.ipynb", str(executed), "-f", str(given)),
+        *("--cwd", str(NOTEBOOKS), "--kernel", "python3", "--no-progress-bar", "--log-level", "WARNING"),
+        *("--stderr-file", "/dev/stdout"),
+    ]
+    environment = os.environ | {"JUPYTER_PREFER_ENV_PATH": "1", "OMP_NUM_THREADS": str(threads)}
+    with (
+        log.open("wb", buffering=0) as file,
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=file) as process,
+    ):
+        for part in iter(lambda: process.stdout.read1(), b""):
+            file.write(part)
+            if KERNEL not in part:
+                sys.stderr.buffer.write(part)
+                sys.stderr.flush()
+    return process.returncode
+
+
+def failure(page: str, files: Mapping[str, Path]) -> str:
+    """Which notebook failed, in which cell, with which error, and where the half-run page and the last good one lie."""
+    cell, error = next(_errors(files["failed"]), ("", ""))
+    lines = [f"notebooks/{page}.ipynb failed{f' in cell {cell}: {error}' if cell else ''}"]
+    named = {"failed": "half-run page", "last_good": "last good page", "logs": "log", "parameters": "parameters"}
+    return "\n".join(lines + [f"  {words}: {files[what]}" for what, words in named.items() if files[what].is_file()])
+
+
+def _errors(page: Path) -> Iterator[tuple[str, str]]:
+    """Number (and id) of each cell of an executed page that raised an error, and the error in one line."""
+    if not page.is_file():
+        return
+    cells = [cell for cell in json.loads(page.read_text())["cells"] if cell["cell_type"] == "code"]
+    for number, cell in enumerate(cells, 1):
+        for output in cell["outputs"]:
+            if output["output_type"] == "error":
+                yield f"{number} ({cell['id']})", f"{output['ename']}: {output['evalue']}".splitlines()[0]
+
+
+def failures(build: Path) -> str:
+    """What the failed runs of a cohort left to say, the latest last."""
+    left = sorted((build / "failed").rglob("*.txt"), key=lambda path: path.stat().st_mtime)
+    return "\n".join(path.read_text() for path in left)
+
+
+def by_hand(page: str, build: Path, changes: Mapping, run_of: str = "") -> tuple[dict, Path]:
+    """What a run of a page with changed parameters is given, and where its page goes: the book is left alone.
+
+    `run_of` names the run of a page that runs once per section. Inputs and values are those of the book's run; what
+    the notebook by default writes below build/by_hand/ goes to build/by_hand/<cohort>/<page>/. FileNotFoundError where
+    the cohort's book has not been run, ValueError for a parameter that the page does not have.
+    """
+    known = build / "parameters" / (f"{page}/{run_of}.yaml" if run_of else f"{page}.yaml")
+    if not known.is_file():
+        runs = sorted(path.stem for path in (build / "parameters" / page).glob("*.yaml"))
+        fix = f"give RUN={runs[0]}, or another of its runs" if runs else f"run make book COHORT={build.name} first"
+        raise FileNotFoundError(f"{known}: no such file; {fix}")
+    folder = Path("build/by_hand") / build.name / page
+    given = yaml.safe_load(known.read_text())
+    if unknown := set(changes) - set(given):
+        raise ValueError(f"{page} has no parameter {', '.join(sorted(unknown))}; it has {', '.join(given)}")
+    for name, default in declared(page).items():
+        if "../build/by_hand/" in json.dumps(default):
+            given[name] = _elsewhere(given[name], f"../{build}/", f"../{folder}/")
+    return given | dict(changes), folder / f"{page}.ipynb"
+
+
+def _elsewhere(value, old: str, new: str):
+    return [_elsewhere(one, old, new) for one in value] if isinstance(value, list) else value.replace(old, new, 1)
+
+
+# The book -------------------------------------------------------------------------------------------------------
+
+
+def stage(pages: Iterable[Path], words: Path, look: Path, results: Path, book: Path, title: str, cohort: str) -> None:
+    """Lay out a book to be built: executed pages with the present words, `words` (book/), tables and configuration."""
+    shutil.rmtree(book, ignore_errors=True)
+    shutil.copytree(words, book)
+    shutil.copytree(results, book / "results")
+    (book / "_config.yml").write_text(look.read_text().replace("COHORT_TITLE", title))
+    for path in pages:
+        name = next(part for part in (path.stem, path.parent.name) if (NOTEBOOKS / f"{part}.ipynb").is_file())
+        page = with_present_words(json.loads(path.read_text()), json.loads((NOTEBOOKS / f"{name}.ipynb").read_text()))
+        page["cells"][-1]["source"] = of_cohort("".join(page["cells"][-1]["source"]), cohort, path.stem)
+        (book / f"{name}.ipynb").write_text(json.dumps(page))
+
+
+def with_present_words(executed: dict, notebook: dict) -> dict:
+    """An executed page with the Markdown and the captions of the notebook as it is now; cells are told by their id."""
+    done = {cell["id"]: cell for cell in executed["cells"]}
+    injected = [cell for cell in executed["cells"] if "injected-parameters" in cell["metadata"].get("tags", [])]
+    cells = []
+    for cell in notebook["cells"]:
+        ran = done.get(cell["id"], cell)
+        cells.append(ran | {"source": cell["source"], "metadata": ran["metadata"] | cell["metadata"]})
+        if "parameters" in cell["metadata"].get("tags", []):
+            cells += injected
+    return executed | {"cells": cells}
+
+
+def of_cohort(foot: str, cohort: str, run_of: str) -> str:
+    """The last words of a page, the command that runs it again, for another cohort than the toy and another run."""
+    foot = re.sub(r"(?<=RUN=)\S+", run_of, foot.replace("COHORT=toy", f"COHORT={cohort}"))
+    return re.sub(r"build/toy/parameters/(\w+)(/[^`]+)?[.]yaml", _parameters_of(cohort, run_of), foot)
+
+
+def _parameters_of(cohort: str, run_of: str):
+    return lambda found: f"build/{cohort}/parameters/{found[1]}{f'/{run_of}' if found[2] else ''}.yaml"
+
+
+# The program ----------------------------------------------------------------------------------------------------
+
+
+def main(arguments: list[str]) -> int:
+    """`run PAGE EXECUTED BUILD THREADS JSON`, `page PAGE BUILD [RUN=..] [NAME=VALUE ..]`, `failures BUILD`."""
+    command, *rest = arguments
+    if command == "run":
+        page, executed, build, threads, given = rest
+        return run(page, json.loads(given), Path(executed), Path(build), int(threads))
+    if command == "failures":
+        print(failures(Path(rest[0])), file=sys.stderr)
+        return 1
+    page, build, *changes = rest
+    changed = {name: yaml.safe_load(value) for name, _, value in (change.partition("=") for change in changes)}
+    run_of = str(changed.pop("RUN", ""))
+    try:
+        given, executed = by_hand(page, Path(build), changed, run_of)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    status = run(page, given, executed, executed.parent)
+    if not status:
+        print(f"The page: {executed.resolve()}")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

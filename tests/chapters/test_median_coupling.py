@@ -1,0 +1,35 @@
+"""The sentence on coupling to nuclei: medians over sections beside their chance, in the order of the targets."""
+
+import numpy as np
+import pandas as pd
+
+from helpers.chapters import median_coupling
+
+VALUE, CHANCE = "median_abs_rho_nuclei", "chance_abs_rho_nuclei"
+
+
+def summary(*values):
+    """Sections A1, A2, ... with the given value in residuals and half of it in log."""
+    names = [f"A{i}" for i in range(1, len(values) + 1)]
+    residual = pd.DataFrame({"section": names, "target": "pearson_residual", VALUE: values, CHANCE: 0.05})
+    return pd.concat([residual, residual.assign(target="log2", **{VALUE: residual[VALUE] / 2})])
+
+
+def test_targets_stand_in_their_order_with_medians_over_sections():
+    sentence = median_coupling.remark(summary(0.2, 0.4, 0.9), "The median", VALUE, CHANCE)
+    assert sentence == (
+        "The median, as a median over 3 sections: **0.40** for Pearson residual (chance 0.05); "
+        "**0.20** for log2(x + 1) (chance 0.05)."
+    )
+
+
+def test_a_section_without_the_value_is_left_out_and_none_is_said_so():
+    assert "over 1 section: **0.20**" in median_coupling.remark(summary(0.2, np.nan), "The share", VALUE, CHANCE)
+    nothing = median_coupling.remark(summary(np.nan), "The share", VALUE, CHANCE)
+    assert nothing == "The share, as a median over 0 sections: none is known."
+
+
+def test_sections_are_rows_and_targets_columns_in_their_order():
+    wide = median_coupling.by_section(summary(0.2, 0.4), VALUE)
+    assert wide.index.tolist() == ["A1", "A2"] and wide.columns.tolist() == ["pearson_residual", "log2"]
+    assert wide.to_numpy().tolist() == [[0.2, 0.1], [0.4, 0.2]]

@@ -1,0 +1,179 @@
+"""Partial scores: what is held fixed, which predictions count, pingouin, perfect predictions, and the sentences."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from scipy.sparse import csr_matrix
+
+from helpers import schema
+from helpers.chapters import partial
+from helpers.cohort import simulate
+
+GENES = ["a", "b", "c", "d"]
+
+
+def make_section(seed=0, n=80):
+    """Counts that follow nuclei, and a gene for the rest of the depth."""
+    rng = np.random.default_rng(seed)
+    nuclei = rng.integers(3, 30, n)
+    counts = rng.poisson(nuclei[:, None] * rng.uniform(0.5, 2, (n, len(GENES) + 1)))
+    made = AnnData(var=pd.DataFrame(index=[*GENES, "rest"]), obs=pd.DataFrame(index=[f"{i}x1" for i in range(n)]))
+    made.layers[schema.COUNTS] = csr_matrix(counts.astype(float))
+    made.obs["total_counts"], made.obs["n_nuclei"] = counts.sum(axis=1), nuclei
+    return made
+
+
+def make_prediction(section, backbone="ridge", seed=0, noise=0.5):
+    """The panel's genes in other order, some spots only."""
+    rng = np.random.default_rng(seed)
+    made = section[10:, GENES[::-1]].copy()
+    made.layers[schema.MEASURED] = np.log2(made.layers[schema.COUNTS].toarray() + 1)
+    made.layers[schema.PREDICTED] = made.layers[schema.MEASURED] + noise * rng.normal(size=made.shape)
+    metadata = {"section": "A1", "split": "section", "target": "log2", "backbone": backbone, "seed": seed}
+    made.uns.update(metadata)
+    return made
+
+
+@pytest.fixture
+def section():
+    return make_section()
+
+
+def test_no_gene_is_part_of_the_depth_that_it_is_adjusted_for():
+    given = partial.covariates(np.array([[3, 0], [1, 5]]), np.array([9, 6]), np.array([2, 0]))
+    np.testing.assert_allclose(np.expm1(given["depth"][0]), [[6, 9], [5, 1]])
+    np.testing.assert_allclose(given["nuclei"], [[2, 0], [np.log(3), 0]])
+    assert [len(given[name]) for name in partial.COVARIATES] == [2, 1, 3]
+
+
+def test_covariates_are_those_of_the_predictions_spots_and_genes(section):
+    prediction = make_prediction(section)
+    depth = partial.covariates_of(prediction, section)["depth"][0]
+    counts = section.layers[schema.COUNTS].toarray()[10:, 3::-1]
+    np.testing.assert_allclose(np.expm1(depth), section.obs["total_counts"].to_numpy()[10:, None] - counts)
+
+
+def test_scores_carry_the_metadata_of_their_prediction(section):
+    found = partial.score_prediction(make_prediction(section, seed=3), section)
+    assert len(found) == len(GENES) * 3 and set(found["seed"]) == {3} and set(found["target"]) == {"log2"}
+    r = found.pivot(index="gene", columns="given", values="r")
+    assert (r["nuclei"] == r["both"]).all()  # the plain score does not know what is held fixed
+    assert (found.loc[found["given"] == "both", "partial"] < r["both"].min()).all()
+
+
+def test_measured_depth_is_no_prediction_to_adjust(tmp_path):
+    names = ("section.A1.linear", "section.A2.linear", "section.A1.stem.log2")
+    for name in names:
+        (tmp_path / name).mkdir()
+        for file in ("ridge.log2.0.h5ad", "depth.log2.0.h5ad", "notes.txt"):
+            (tmp_path / name / file).touch()
+    files = partial.prediction_files([tmp_path / name for name in names])
+    assert [(path.parent.name, path.name) for path in files] == [(name, "ridge.log2.0.h5ad") for name in names]
+    assert partial.find_prediction(files, "section", "A2", "ridge") == files[1]
+    with pytest.raises(ValueError, match="section B1 by stem"):
+        partial.find_prediction(files, "section", "B1", "stem")
+
+
+def test_seeds_are_averaged_and_nothing_is_left_of_nuclei_given_nuclei(section):
+    seeds = [make_prediction(section, seed=seed) for seed in (0, 1)]
+    found = partial.score_genes([make_prediction(section, "nuclei"), *seeds], {"A1": section}, ["log2"])
+    assert list(dict.fromkeys(found["backbone"])) == ["ridge", "nuclei"] and len(found) == 2 * 3 * len(GENES)
+    each = [partial.score_prediction(prediction, section)["partial"] for prediction in seeds]
+    np.testing.assert_allclose(found.loc[found["backbone"] == "ridge", "partial"], np.mean(each, axis=0))
+    floor = found[found["backbone"] == "nuclei"].set_index("given")
+    assert floor.loc[["nuclei", "both"], ["partial", "semi_partial"]].isna().all(axis=None)
+    assert floor.loc["depth", "partial"].notna().all() and floor["unique"].notna().all()
+
+
+def test_coefficients_are_pingouins(section):
+    prediction = make_prediction(section)
+    compared = partial.compare_with_pingouin(prediction, section, step=2)
+    assert compared["gene"].unique().tolist() == ["d", "b"] and len(compared) == 2 * 3
+    for name in ("partial", "semi_partial"):
+        np.testing.assert_allclose(compared[name], compared[f"{name}_by_pingouin"], atol=1e-12)
+    compared.loc[0, "partial"] += 0.25
+    text = partial.pingouin_sentence(compared, prediction)
+    assert text == "12 coefficients of section A1, ridge, log2(x + 1): the largest difference is 2.5e-01."
+
+
+@pytest.fixture
+def by_gene():
+    """Three genes of two models and a floor; the best two by plain correlation are a and c."""
+    rows = []
+    for section, backbone, given in [
+        (s, b, g) for s in "AB" for b in ("stem", "ridge", "nuclei") for g in partial.COVARIATES
+    ]:
+        none = backbone == "nuclei" and given != "depth"
+        for gene, r in {"a": 0.6, "b": 0.1, "c": 0.4}.items():
+            left = np.nan if none else r / 2 if given == "both" else r
+            shares = (0.1, 0.3, 0.2) if backbone == "stem" else (0.2, 0.2, 0.0)
+            rows.append((section, "section", "log2", backbone, given, gene, r, left, left, *shares))
+    return pd.DataFrame(rows, columns=[*partial.KEYS, "gene", *partial.VALUES])
+
+
+def test_a_summary_scores_the_best_genes_by_plain_correlation(by_gene):
+    found = partial.summarize(by_gene, 2).set_index(partial.KEYS)
+    row = found.loc[("A", "section", "log2", "ridge", "both")]
+    assert row[["r", "partial", "median_r", "median_partial"]].tolist() == pytest.approx([0.5, 0.25, 0.4, 0.2])
+    assert row[partial.SHARES].tolist() == pytest.approx([0.2, 0.2, 0.0])
+    assert len(found) == 2 * 3 * 3
+
+
+def test_medians_stand_beside_the_plain_score_and_what_is_left_is_said_of_models(by_gene):
+    found = partial.medians(partial.beside_plain(partial.summarize(by_gene, 2)))
+    assert list(found.columns) == ["plain", "given nuclei", "given depth", "given both"]
+    assert found.loc[("ridge", "log2")].tolist() == pytest.approx([0.5, 0.5, 0.5, 0.25])
+    assert found.loc[("nuclei", "log2")].isna().tolist() == [False, True, False, True]
+    text = partial.left_sentence(found)
+    line = "log2(x + 1): 0.50, given nuclei 0.50, given depth 0.50, given both 0.25, 50% of the plain score."
+    assert text == f"- `stem`, {line}\n- `ridge`, {line}"
+
+
+def test_no_share_of_a_plain_score_below_zero_is_given():
+    row = {"plain": -0.1, "given nuclei": 0.1, "given depth": 0.1, "given both": 0.1}
+    table = pd.DataFrame([row], index=pd.MultiIndex.from_tuples([("stem", "log2")]))
+    assert partial.left_sentence(table).endswith("given both 0.10.")
+    assert partial.left_sentence(table[:0]) == ""
+
+
+def test_the_own_part_is_a_share_of_what_the_prediction_explains(by_gene):
+    shares = partial.model_shares(partial.summarize(by_gene, 2))
+    assert set(shares["backbone"]) == {"stem", "ridge"} and set(shares["given"]) == {"both"}
+    text = partial.own_part_sentence(shares)
+    assert text.endswith("own part is 25% for `stem` in log2(x + 1); 50% for `ridge` in log2(x + 1).")
+
+
+@pytest.fixture(scope="module")
+def tissue():
+    profiles = simulate.gene_profiles(200)
+    made = {c: partial.simulated("A1", 9000, profiles, c, lattice=(8, 7)) for c in (1.0, 0.0)}
+    return profiles, made
+
+
+def test_expected_counts_of_biology_are_those_of_the_section_but_for_capture(tissue):
+    _, made = tissue
+    for section, biology, truth in made.values():
+        counts = section.layers[schema.COUNTS].toarray()
+        expected = biology.layers[schema.COUNTS].toarray() * truth["capture"].to_numpy()[:, None]
+        np.testing.assert_allclose(expected.sum(axis=1), truth["expected_depth"], rtol=0.02)
+        assert np.corrcoef(counts.sum(axis=0), expected.sum(axis=0))[0, 1] > 0.9
+
+
+def test_a_perfect_prediction_loses_to_depth_what_it_does_not_lose_to_capture(tissue):
+    profiles, made = tissue
+    panel = list(profiles.index[profiles["marker"] != ""][:20])
+    scores = {c: partial.score_perfect(*made[c], panel, "log2").set_index("given")["partial"] for c in made}
+    for found in scores.values():
+        assert list(found.index) == ["plain", "given true capture", "given depth", "given nuclei"]
+        assert found["given true capture"] >= found["plain"] - 0.02  # capture is noise to it
+    loss = {c: found["given true capture"] - found["given depth"] for c, found in scores.items()}
+    assert loss[1.0] > loss[0.0]
+
+
+def test_over_adjustment_is_the_gap_of_medians_without_a_minus_before_zero():
+    rows = [(c, s, g, v) for c, gap in {1.0: 0.3, 0.0: -0.001}.items() for s in "AB"
+            for g, v in {"given true capture": 0.8, "given depth": 0.8 - gap}.items()]  # fmt: skip
+    perfect = pd.DataFrame(rows, columns=["coupling", "section", "given", "partial"]).assign(target="log2")
+    text = partial.over_adjustment_sentence(perfect)
+    assert "log2(x + 1) 0.30 where depth follows the cells and 0.00 where it does not." in text

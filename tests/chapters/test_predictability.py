@@ -1,0 +1,35 @@
+"""PCC-k beside ceiling and floor, by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.chapters import predictability
+
+
+@pytest.fixture
+def top():
+    """Three sections; ridge at .6 .5 .1 of a ceiling of .8, nuclei alone at .4 in log and unknown in residuals."""
+    rows = [("ridge", "log2", 50, pcc, 0.8) for pcc in (0.6, 0.5, 0.1)]
+    rows += [("ridge", "log2", 10, 0.9, 0.9), ("ridge", "pearson_residual", 50, 0.3, 0.6)]
+    rows += [("nuclei", "log2", 50, 0.4, 0.8)]
+    return pd.DataFrame(rows, columns=["backbone", "target", "k", "pcc", "ceiling"])
+
+
+def test_medians_are_compared_with_ceiling_and_floor_of_their_target(top):
+    found = predictability.beside_ceiling_and_floor(top, 50)
+    assert found.loc[("ridge", "log2")].tolist() == pytest.approx([0.5, 0.8, 0.625, 0.1])
+    assert found.loc[("nuclei", "log2"), "excess over nuclei"] == 0
+    assert np.isnan(found.loc[("ridge", "pearson_residual"), "excess over nuclei"])
+    assert predictability.beside_ceiling_and_floor(top, 10)["pcc"].tolist() == [0.9]
+
+
+def test_without_the_floor_there_is_no_excess(top):
+    found = predictability.beside_ceiling_and_floor(top[top["backbone"] == "ridge"], 50)
+    assert found["excess over nuclei"].isna().all() and found["reached"].notna().all()
+
+
+def test_models_are_shown_in_one_order_and_floors_are_none(top):
+    stem = top.iloc[:1].assign(backbone="stem")
+    assert predictability.trained(pd.concat([top, stem])) == ["stem", "ridge"]
+    assert predictability.trained(top[top["backbone"] == "nuclei"]) == []

@@ -1,0 +1,45 @@
+"""How training departs from the published recipe: each departure has its reason, and parts of the network add up."""
+
+import re
+from dataclasses import asdict
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from helpers.chapters import recipe
+from helpers.models.stem import recipes
+
+DRAWING = Path(__file__).parents[2] / "book/_static/stem_network.svg"
+
+
+def departures(profile, **changes):
+    return recipe.departures(asdict(recipes.recipe(profile, **changes)))
+
+
+def test_departures_are_those_of_the_profile_and_each_has_its_reason():
+    assert departures("paper").empty
+    for profile in ("quick", "cpu"):
+        table = departures(profile).set_index("setting")
+        assert (table["published"] != table["here"]).all() and (table["why"] != "").all()
+        assert table.loc["prediction", ["published", "here"]].tolist() == ["epsilon", "v"]
+    assert departures("paper", steps=10)["setting"].tolist() == ["steps"]
+
+
+def test_departures_are_counted():
+    for changes, counted in (({}, "no departures"), ({"steps": 1}, "1 departure"), ({"steps": 1, "depth": 2}, "2 dep")):
+        assert counted in recipe.remark("paper", departures("paper", **changes))
+
+
+def test_sizes_add_up_part_by_part():
+    weights = {"blocks.0.weight": np.ones((3, 4)), "blocks.1.bias": np.ones(3), "time_embed.weight": np.ones((2, 2))}
+    assert recipe.sizes(weights).to_dict() == {"blocks": 15, "time_embed": 4, "in total": 19}
+
+
+def test_the_network_is_drawn_at_its_published_size():
+    svg = ElementTree.parse(DRAWING).getroot()
+    words = " ".join("".join(text.itertext()) for text in svg.iter("{http://www.w3.org/2000/svg}text"))
+    paper = recipes.PAPER
+    for size in (f"{paper['n_heads']} heads", f"{paper['depth']} blocks", f"{paper['hidden_size']} → 2", "300 genes"):
+        assert size in words
+    assert set(re.findall(r"1,?536", words)) == {"1,536"}  # features of the patch, and four times the width

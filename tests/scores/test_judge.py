@@ -1,0 +1,186 @@
+"""One answer to each question: what stands in a chapter's table is what the audit computes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from scipy.sparse import csr_matrix
+
+from helpers import columns, schema
+from helpers.models import backbones
+from helpers.scores import judge, partial, spatial
+from helpers.targets import normalization
+
+SIDE, N = 12, 60
+XY = np.stack(np.meshgrid(range(SIDE), range(SIDE)), axis=-1).reshape(-1, 2).astype(float)
+GENES = [f"G{i}" for i in range(N)]
+
+
+def made(seed, nuclei=True):
+    """Depth follows nuclei along x; half of the genes follow a wave along y, half the opposite one."""
+    rng = np.random.default_rng(seed)
+    n = np.round(12 + 8 * np.sin(XY[:, 0] / 2 + seed)).clip(1)
+    wave = np.exp(np.outer(np.cos(XY[:, 1] / 2 - seed), np.repeat([0.5, -0.5], N // 2))) * rng.lognormal(0, 0.3, N)
+    counts = rng.poisson(60 * n[:, None] * wave / wave.sum(axis=1, keepdims=True))
+    section = AnnData(obs=pd.DataFrame(index=[f"{x:.0f}x{y:.0f}" for x, y in XY]), var=pd.DataFrame(index=GENES))
+    section.layers[schema.COUNTS] = csr_matrix(counts.astype(np.float32))
+    # Measured places jitter; on a perfect square several maps of a basis are as smooth, and their choice arbitrary.
+    section.obsm[schema.SPATIAL] = XY * 290 + rng.normal(0, 9, XY.shape)
+    section.obsm[schema.LATTICE] = XY
+    section.obs["total_counts"], section.obs["section"], section.obs["patient"] = counts.sum(1), f"S{seed}", f"P{seed}"
+    if nuclei:
+        section.obs["n_nuclei"] = n
+    section.uns["section"] = f"S{seed}"
+    return section
+
+
+@pytest.fixture(scope="module")
+def section():
+    return made(0)
+
+
+# --- scores ---
+
+
+def test_the_ceiling_is_that_of_the_genes_scored_and_the_null_that_of_the_statistic(section):
+    rng = np.random.default_rng(1)
+    values, spots = judge.measured(section, "log2", GENES), judge.basis(section)
+    predicted, ceiling = values + rng.normal(0, 2, values.shape), rng.uniform(size=N)
+    found = judge.pcc(values, predicted, spots, 7, 49, ceiling)
+    r = columns.pearson(values, predicted)
+    best = np.argsort(-r)[:7]
+    assert found["pcc"] == pytest.approx(r[best].mean()) and found["ceiling"] == pytest.approx(ceiling[best].mean())
+    _, drawn = spatial.null_correlations(values, predicted, spots, n_draws=49)
+    null = np.sort(drawn, axis=0)[-7:].mean(axis=0)
+    assert found["chance"] == pytest.approx(np.median(null)) and found["chance_95"] == pytest.approx(
+        np.quantile(null, 0.95)
+    )
+    assert found["p"] == (1 + (null >= found["pcc"]).sum()) / 50
+
+
+def test_spots_lie_where_their_coordinates_say_in_any_unit(section):
+    moved = section.copy()
+    moved.obsm[schema.SPATIAL] = section.obsm[schema.SPATIAL] * 0.5
+    values = judge.measured(section, "log2", GENES)
+    one, other = (judge.pcc(values, values[::-1], judge.basis(s), 5, 19) for s in (section, moved))
+    assert one["pcc"] == other["pcc"] and one["chance_95"] == pytest.approx(other["chance_95"], rel=1e-6)
+
+
+def test_a_gene_without_a_correlation_leaves_the_score_of_the_others():
+    r = np.array([0.5, np.nan, 0.1])
+    assert judge.pcc_at_k(r, 3) == pytest.approx(0.3) and judge.pcc_at_k(r, 1) == 0.5
+    assert np.isnan(judge.pcc_at_k(r, 4)) and np.isnan(judge.pcc_at_k(np.full(3, np.nan), 2))
+
+
+@pytest.mark.parametrize(("n_genes", "ks"), [(300, [10, 50, 200]), (60, [10, 50]), (5, [5])])
+def test_a_panel_is_asked_for_no_more_genes_than_it_has(n_genes, ks):
+    assert judge.best_ks((10, 50, 200), n_genes) == ks
+
+
+def test_measured_values_are_clipped_and_kept_as_predictions_are(section):
+    deep = section.copy()
+    counts = section.layers[schema.COUNTS].toarray()
+    counts[0, 0] = 5000
+    deep.layers[schema.COUNTS] = csr_matrix(counts)
+    values = judge.measured(deep, "pearson_residual", GENES)
+    assert values.dtype == np.float32 and values.max() == pytest.approx(np.sqrt(len(XY)))
+
+
+def test_a_perfect_prediction_stays_within_its_ceiling(section):
+    wave = np.exp(np.outer(np.cos(XY[:, 1] / 2), np.repeat([0.5, -0.5], N // 2)))
+    expected = np.log1p(1e4 * wave / wave.sum(axis=1, keepdims=True))
+    found = judge.pcc(
+        judge.measured(section, "log1p_cp10k", GENES),
+        expected,
+        judge.basis(section),
+        50,
+        19,
+        judge.ceilings(section, "log1p_cp10k", GENES),
+    )
+    assert found["pcc"] == pytest.approx(found["ceiling"], abs=0.06)
+
+
+# --- floors ---
+
+
+def test_a_trend_across_a_section_on_its_own_is_not_turned_against_its_floor():
+    x = np.random.default_rng(0).normal(size=(100, 1))
+    y = np.linspace(0, 3, 100)[:, None] + 0.5 * x
+    predicted = judge.floor({"a": x}, {"a": y}, "a")
+    assert np.corrcoef(predicted[:, 0], y[:, 0])[0, 1] > 0.3
+
+
+def test_a_floor_never_sees_the_spots_it_predicts():
+    x, y = np.arange(50.0)[:, None], np.zeros((50, 1))
+    y[:10] = 1e6  # only the first block is unlike the rest
+    assert np.abs(judge.floor({"a": x}, {"a": y}, "a")[:10]).max() < 1e-6
+
+
+@pytest.mark.parametrize("target", ["log2", "pearson_residual"])
+def test_a_floor_is_the_backbone_of_that_name(target):
+    sections = {f"S{seed}": made(seed) for seed in range(3)}
+    for section in sections.values():
+        section.layers[target] = normalization.target(section, target)
+    fold = backbones.predict(sections, "S1", target, "nuclei", prepare=normalization.clip)
+    features = {name: section.obs[["n_nuclei"]].to_numpy(float) for name, section in sections.items()}
+    values = {name: judge.measured(section, target, GENES) for name, section in sections.items()}
+    np.testing.assert_allclose(judge.floor(features, values, "S1"), fold.layers[schema.PREDICTED], rtol=1e-5, atol=1e-6)
+
+
+# --- given nuclei and depth ---
+
+
+def test_nuclei_are_held_fixed_as_a_count_and_as_a_log_and_depth_without_the_gene(section):
+    known = judge.covariates(section, ["G3", "G7"])
+    n, counts = section.obs["n_nuclei"].to_numpy(), section.layers[schema.COUNTS].toarray()
+    np.testing.assert_array_equal(known["nuclei"], [n, np.log1p(n)])
+    np.testing.assert_allclose(known["depth"][0], np.log1p(counts.sum(1)[:, None] - counts[:, [3, 7]]))
+    assert len(known["both"]) == 3
+    assert set(judge.covariates(made(0, nuclei=False), GENES)) == {"depth"}
+
+
+def test_a_log_of_nuclei_changes_no_rank_correlation(section):
+    values, n = judge.measured(section, "log2", GENES), section.obs["n_nuclei"].to_numpy()
+    twice = partial.left_over(values, judge.covariates(section, GENES)["nuclei"], rank=True)
+    np.testing.assert_allclose(twice, partial.left_over(values, [n], rank=True), atol=1e-12)
+
+
+def test_what_is_left_is_summed_up_over_the_best_genes_and_over_all(section):
+    values = judge.measured(section, "log2", GENES)
+    by_gene = judge.given(values, values + np.random.default_rng(0).normal(0, 3, values.shape), section, GENES)
+    table = by_gene[by_gene["given"] == "both"]
+    row = judge.summarize_given(table, 9)
+    best = table.nlargest(9, "r")
+    assert row["r"] == pytest.approx(best["r"].mean()) and row["partial"] == pytest.approx(best["partial"].mean())
+    assert row["median_partial"] == pytest.approx(table["partial"].median())
+    assert row["unique"] == pytest.approx(table["unique"].mean())
+
+
+# --- two numbers instead of one ---
+
+
+def test_a_prediction_of_depth_alone_has_library_skill_and_no_composition(section):
+    depth = section.obs["total_counts"].to_numpy()
+    predicted = np.log2(1 + np.outer(depth, judge.levels(section, GENES)[0]))
+    assert judge.library_skill(predicted, "log2", section, GENES) == pytest.approx(1, abs=1e-3)
+    composition = judge.composition_skill(predicted, "log2", section, GENES, judge.basis(section), 50, 19)
+    assert np.isnan(composition["pcc"])
+
+
+def test_a_prediction_of_composition_alone_has_no_library(section):
+    values = judge.measured(section, "log1p_cp10k", GENES)
+    known = values, "log1p_cp10k", section, GENES
+    assert np.isnan(judge.library_skill(*known))
+    assert judge.composition_skill(*known, judge.basis(section), 10, 19)["pcc"] > 0.9
+
+
+def test_both_skills_do_not_depend_on_what_a_log_prediction_says_of_levels(section):
+    values = judge.measured(section, "log2", GENES).astype(float)
+    shifted = np.log2(1 + (2**values - 1) * np.linspace(0.5, 3, N))
+    one, other = (judge.library_skill(v, "log2", section, GENES) for v in (values, shifted))
+    assert one == pytest.approx(other, abs=1e-9)
+    one, other = (
+        judge.composition_skill(v, "log2", section, GENES, judge.basis(section), 10, 19)["pcc"]
+        for v in (values, shifted)
+    )
+    assert one == pytest.approx(other, abs=1e-3)

@@ -1,0 +1,190 @@
+"""What a notebook depends on, is given, and leaves when it fails; how its page is staged."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from helpers import workflow
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch):
+    """A folder with one notebook: a parameter, an input, an output, and a cell that divides by k."""
+    monkeypatch.chdir(tmp_path)
+    workflow.declared.cache_clear()
+    workflow.code.cache_clear()
+    cells = [
+        nbformat.v4.new_markdown_cell("# Page", id="title"),
+        nbformat.v4.new_code_cell(
+            'table = "../build/toy/a.csv"\nk = 2\nresult = "../build/by_hand/toy/results/b.txt"',
+            id="given",
+            metadata={"tags": ["parameters"]},
+        ),
+        nbformat.v4.new_code_cell(
+            "from pathlib import Path\n\nimport helpers.columns\n\nPath(result).write_text(str(6 / k))", id="divide"
+        ),
+        nbformat.v4.new_markdown_cell("Again: `make page PAGE=05_page COHORT=toy`", id="foot"),
+    ]
+    (tmp_path / "notebooks").mkdir()
+    about = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=about), tmp_path / "notebooks/05_page.ipynb")
+    yield tmp_path
+    workflow.declared.cache_clear()
+    workflow.code.cache_clear()
+
+
+# --- what it depends on ---
+
+
+def test_imports_are_found_however_they_are_written():
+    code = "from helpers import store\nfrom helpers.scores import paired as p, spatial\nimport helpers.columns\n"
+    code += "def late():\n    from helpers.models.stem.recipes import PAPER\nimport numpy\n"
+    assert workflow.imported(code) == {
+        "store",
+        "scores/paired",
+        "scores/spatial",
+        "columns",
+        "models/stem/recipes",
+    }
+
+
+def test_what_a_module_needs_is_followed_to_the_end():
+    needed = workflow.imports_of("chapters/specifications")
+    assert "chapters/specifications" in needed
+    assert all(workflow.imports_of(module) <= needed for module in needed)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ("x = 1\n", "x = 1  # one\n", True),
+        ('def f():\n    """One."""\n    return 1\n', 'def f():\n    """Uno."""\n    return 1\n', True),
+        ('raise ValueError("no")\n', 'raise ValueError(f"no {1}: do this")\n', True),
+        ("x = 1\n", "x = 2\n", False),
+        ('raise ValueError("no")\n', 'raise KeyError("no")\n', False),
+        ("def f():\n    return 1\n", "def f():\n    return 1.5\n", False),
+    ],
+)
+def test_only_what_code_does_counts(before, after, same):
+    assert (workflow.meaning(before) == workflow.meaning(after)) == same
+
+
+def test_a_stamp_is_written_anew_only_when_the_code_means_something_else(tmp_path):
+    path = Path(workflow.stamp("scores/x", "a = 1", tmp_path))
+    path.touch()
+    first = path.stat().st_mtime_ns
+    assert workflow.stamp("scores/x", "a = 1  # words", tmp_path) == str(path) and path.stat().st_mtime_ns == first
+    workflow.stamp("scores/x", "a = 2", tmp_path)
+    assert path.stat().st_mtime_ns > first and [p.name for p in path.parent.iterdir()] == ["x.txt"]
+
+
+def test_a_page_stands_on_its_code_and_its_helpers_not_on_its_words(house):
+    stamps = workflow.code("05_page")
+    assert stamps == ["build/code/notebooks/05_page.txt", "build/code/helpers/columns.txt"]
+    before = [Path(stamp).read_text() for stamp in stamps]
+    path = house / "notebooks/05_page.ipynb"
+    path.write_text(path.read_text().replace("# Page", "# Another title"))
+    workflow.code.cache_clear()
+    assert [Path(stamp).read_text() for stamp in workflow.code("05_page")] == before
+
+
+# --- what it is given ---
+
+
+def test_paths_of_the_rule_win_over_values_and_values_over_defaults(house):
+    given = workflow.parameters("05_page", {"table": "build/x/a.csv", "result": ["b", "c"]}, {"k": 5, "other": 1})
+    assert given == {"table": "../build/x/a.csv", "k": 5, "result": ["../b", "../c"]}
+
+
+@pytest.mark.parametrize(
+    ("paths", "says"),
+    [({"table": "a", "result": "b", "tabel": "c"}, "no parameter tabel"), ({"table": "a"}, "does not set result")],
+)
+def test_a_parameter_that_nobody_declares_or_sets_is_refused(house, paths, says):
+    with pytest.raises(ValueError, match=f"05_page.*{says}"):
+        workflow.parameters("05_page", paths, {})
+
+
+def test_absolute_paths_stay():
+    assert workflow.from_notebooks("/data/x") == "/data/x" and workflow.from_notebooks("data/x") == "../data/x"
+
+
+# --- running ---
+
+
+def run(house, **changes):
+    given = {"table": "../a.csv", "k": 2, "result": "../out.txt"} | changes
+    return workflow.run("05_page", given, Path("build/toy/pages/05_page.ipynb"), Path("build/toy"))
+
+
+def test_a_run_leaves_page_parameters_and_log(house):
+    assert run(house) == 0
+    assert (house / "out.txt").read_text() == "3.0"
+    assert yaml.safe_load(Path("build/toy/parameters/05_page.yaml").read_text())["k"] == 2
+    assert Path("build/toy/logs/05_page.log").is_file() and not list(Path("build/toy/failed").iterdir())
+
+
+def test_a_failure_says_which_cell_and_keeps_the_half_run_page_and_the_last_good_one(house, capfd):
+    assert run(house) == 0
+    Path("build/toy/pages/05_page.ipynb").unlink()  # as Snakemake does before it runs a rule
+    assert run(house, k=0) != 0
+    said = capfd.readouterr().err.strip().splitlines()
+    assert said[-5] == "notebooks/05_page.ipynb failed in cell 3 (divide): ZeroDivisionError: division by zero"
+    half, good = (Path(line.rpartition(": ")[2]) for line in said[-4:-2])
+    assert "ZeroDivisionError" in half.read_text() and "ZeroDivisionError" not in good.read_text()
+    assert "division by zero" in workflow.failures(Path("build/toy"))
+    assert run(house) == 0 and workflow.failures(Path("build/toy")) == ""
+
+
+def test_a_run_by_hand_leaves_the_book_alone(house, capfd):
+    assert run(house, result="../build/toy/results/b.txt") != 0  # the folder is not there: what a book's run was given
+    book = {path: path.read_bytes() for path in Path("build/toy").rglob("*") if path.is_file()}
+    Path("build/by_hand/toy/05_page/results").mkdir(parents=True)
+    assert workflow.main(["page", "05_page", "build/toy", "k=3"]) == 0
+    assert Path("build/by_hand/toy/05_page/results/b.txt").read_text() == "2.0"
+    assert {path: path.read_bytes() for path in Path("build/toy").rglob("*") if path.is_file()} == book
+    assert workflow.main(["page", "05_page", "build/toy", "n=3"]) == 2
+    assert "has no parameter n; it has table, k, result" in capfd.readouterr().err
+    assert workflow.main(["page", "05_page", "build/her2st"]) == 2
+    assert "run make book COHORT=her2st first" in capfd.readouterr().err
+
+
+# --- the book ---
+
+
+def test_a_page_is_staged_with_present_words_and_the_outputs_that_are_there(house):
+    assert run(house) == 0
+    path = house / "notebooks/05_page.ipynb"
+    path.write_text(path.read_text().replace("# Page", "# New title"))
+    for folder in ("book", "results"):
+        (house / folder).mkdir()
+    (house / "look.yml").write_text('title: "COHORT_TITLE"')
+    pages = [Path("build/toy/pages/05_page.ipynb")]
+    workflow.stage(pages, Path("book"), Path("look.yml"), Path("results"), Path("staged"), "Mine", "mine")
+    staged = json.loads(Path("staged/05_page.ipynb").read_text())
+    texts = ["".join(cell["source"]) for cell in staged["cells"]]
+    assert texts[0] == "# New title" and texts[-1].endswith("COHORT=mine`")
+    assert any("injected-parameters" in cell["metadata"].get("tags", []) for cell in staged["cells"])
+    assert Path("staged/_config.yml").read_text() == 'title: "Mine"'
+
+
+def test_the_last_words_of_a_page_are_of_its_cohort_and_run():
+    foot = '`build/toy/parameters/02_seg/A1.yaml`\n\nmake page PAGE=02_seg RUN=A1 COHORT=toy P="k=2"'
+    expected = '`build/her2st/parameters/02_seg/C3.yaml`\n\nmake page PAGE=02_seg RUN=C3 COHORT=her2st P="k=2"'
+    assert workflow.of_cohort(foot, "her2st", "C3") == expected
+    once = "`build/toy/parameters/26_floors.yaml`: make page PAGE=26_floors COHORT=toy"
+    assert (
+        workflow.of_cohort(once, "x", "26_floors")
+        == "`build/x/parameters/26_floors.yaml`: make page PAGE=26_floors COHORT=x"
+    )
+
+
+def test_every_notebook_of_the_project_stands_on_helpers_that_exist():
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        source = "\n".join(cell for cell, _ in workflow.code_cells(path))
+        assert workflow.imported(source) or path.stem == "nothing", path.stem
