@@ -47,6 +47,37 @@ def test_pearson_is_numpys_and_nan_for_constants(rng):
     assert r[0] == pytest.approx(np.corrcoef(A[:, 0], B[:, 0])[0, 1], abs=1e-12)
 
 
+@pytest.mark.parametrize("rank", [False, True])
+def test_products_of_unit_columns_are_correlations(rng, rank):
+    A, B = rng.poisson(3, (30, 5)), rng.normal(size=(30, 5))
+    products = columns.unit(A, rank).T @ columns.unit(B, rank)
+    np.testing.assert_allclose(products, np.array([columns.spearman(A, b) if rank else _r(A, b) for b in B.T]).T)
+    np.testing.assert_allclose((columns.unit(A, rank) ** 2).sum(axis=0), 1)
+    np.testing.assert_allclose(columns.unit(A, rank).sum(axis=0), 0, atol=1e-12)
+    np.testing.assert_array_equal(columns.unit(B[:, 0], rank), columns.unit(B[:, :1], rank))
+
+
+def _r(A, b):
+    return [np.corrcoef(a, b)[0, 1] for a in A.T]
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e9])
+def test_rounding_makes_no_column_vary_in_any_unit(rng, scale):
+    """A column that varies by a millionth of its level does vary, one that varies by its last digit does not."""
+    noise = rng.normal(size=30)
+    values = scale * np.column_stack([np.full(30, 0.1), 5 + 1e-15 * noise, 5 + 5e-6 * noise, 1e-9 * noise])
+    for found in (np.isnan(columns.unit(values)).any(axis=0), np.isnan(columns.pearson(values, values))):
+        assert found.tolist() == [True, True, False, False]
+
+
+def test_unit_columns_refuse_what_is_not_finite(rng):
+    values = rng.normal(size=(10, 3))
+    values[4, 0] = values[4, 2] = np.nan
+    values[7, 1] = np.inf
+    with pytest.raises(ValueError, match="not finite in 2 of 10 spots: leave these out on both sides"):
+        columns.unit(values)
+
+
 @pytest.mark.parametrize("correlate", [columns.spearman, columns.pearson])
 def test_correlations_refuse_different_spots(correlate):
     with pytest.raises(ValueError, match="same spots"):

@@ -2,11 +2,16 @@
 
 import ast
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
+READ, WRITTEN = "../build/toy/", "../build/by_hand/toy/"  # where a run by hand reads and writes
 NOTEBOOKS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
 
 
@@ -41,15 +46,22 @@ def test_second_cell_holds_the_parameters(name):
     assert all(isinstance(node, ast.Assign) for node in tree.body)
 
 
-def test_ends_with_the_command_that_reproduces_it(name):
-    last = text(NOTEBOOKS[name]["cells"][-1])
-    assert f"papermill notebooks/{name}.ipynb" in last
-    assert "--cwd notebooks" in last
+def test_ends_with_the_command_that_runs_it_again(name):
+    *_, command, fence = text(NOTEBOOKS[name]["cells"][-1]).splitlines()
+    assert fence == "```" and re.fullmatch(rf'make page PAGE={name}( RUN=\S+)? COHORT=toy P="\w+=\w+"', command)
+    assert re.search(r'P="(\w+)=', command)[1] in parameters(name)
 
 
 def test_cells_hold_one_thought(name):
-    lengths = [len(text(cell).splitlines()) for cell in cells(name, "code")]
-    assert max(lengths) <= 25
+    for cell in cells(name, "code"):
+        assert len(text(cell).splitlines()) <= 25 and len(text(cell)) <= 1200, text(cell)[:200]
+
+
+def test_a_notebook_reads_calls_shows_and_says(name):
+    """What has a branch of its own, a name and a result is a helper's, where it is tested."""
+    nodes = [node for cell in cells(name, "code") for node in ast.walk(ast.parse(text(cell)))]
+    assert [node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)] == []
+    assert [ast.unparse(node) for node in nodes if isinstance(node, ast.Lambda) and len(ast.unparse(node)) > 80] == []
 
 
 def test_no_number_of_ours_is_typed_into_a_figure_caption_and_each_figure_has_alt_text(name):
@@ -71,6 +83,58 @@ def test_no_notebook_but_the_first_touches_the_network(name):
     assert name == "01_data" or not any(word in code for word in ("http", "requests", "pooch", "urllib", "fetch"))
 
 
+def parameters(name):
+    return assigned(NOTEBOOKS[name]["cells"][1])
+
+
+def paths(name, below):
+    """Parameters of a notebook that are paths, or lists of paths, below a folder: name -> paths without the folder."""
+    found = {}
+    for key, value in parameters(name).items():
+        values = value if isinstance(value, list) else [value]
+        if values and all(isinstance(one, str) and one.startswith(below) for one in values):
+            found[key] = [one.removeprefix(below) for one in values]
+    return found
+
+
+def promised(name, what):
+    """The parameters named in a part of the promise."""
+    part = re.search(rf"\*\*{what}\.\*\*(.*?)(\n\n|$)", text(NOTEBOOKS[name]["cells"][0]), re.S)[1]
+    return set(re.findall(r"`(\w+)`", part))
+
+
+def test_the_promise_names_every_input_and_every_output(name):
+    missing = set(paths(name, READ)) - promised(name, "Takes in")
+    assert not missing, f"Takes in does not name {', '.join(sorted(missing))}"
+    missing = set(paths(name, WRITTEN)) - promised(name, "Leaves behind") - {"checkpoints"}
+    assert not missing, f"Leaves behind does not name {', '.join(sorted(missing))}"
+
+
+def family(path):
+    """Files of several sections or fits are one family: their folder, and how they end."""
+    return (
+        path if path.startswith("results/") else f"{path.partition('/')[0]}{Path(path).suffix if '/' in path else ''}"
+    )
+
+
+def test_no_page_reads_what_a_later_page_makes():
+    made = {}
+    for name in NOTEBOOKS:
+        for path in (path for some in paths(name, WRITTEN).values() for path in some):
+            made.setdefault(family(path), name)
+    for name in NOTEBOOKS:
+        for path in (path for some in paths(name, READ).values() for path in some):
+            maker = made.get(family(path), made.get(path.partition("/")[0]))
+            assert maker is None or maker < name, f"{name} reads {path}, which {maker} makes"
+    assert len(made) > 50
+
+
+def test_pages_are_read_in_the_order_of_their_names():
+    table = yaml.safe_load((ROOT / "book/_toc.yml").read_text())
+    listed = [page["file"] for part in table["parts"] for page in part["chapters"]]
+    assert [page for page in listed if page in NOTEBOOKS] == sorted(NOTEBOOKS)
+
+
 def test_figures_names_are_unique():
     names = [
         cell["metadata"]["mystnb"]["figure"]["name"]
@@ -89,8 +153,8 @@ def assigned(cell):
 
 
 @pytest.mark.parametrize("folder", ["pages", "runs/02_segmentation", "runs/09_stem_training"])
-def test_defaults_are_those_of_the_toy_book(folder):
-    """A notebook run by hand, with the parameters it declares, is the page of the toy book or one of its runs."""
+def test_defaults_are_those_of_the_toy_book_but_for_where_they_write(folder):
+    """A notebook run by hand, with the parameters it declares, reads what the page of the toy book reads."""
     pages = sorted((ROOT / "build/toy" / folder).glob("*.ipynb"))
     if not pages:
         pytest.skip("build/toy is not there: run make book first")
@@ -100,4 +164,24 @@ def test_defaults_are_those_of_the_toy_book(folder):
         injected = next(cell for cell in cells if "injected-parameters" in cell["metadata"].get("tags", []))
         found.setdefault(folder.partition("/")[2] or page.stem, []).append(assigned(injected))
     for notebook, runs in found.items():
-        assert assigned(NOTEBOOKS[notebook]["cells"][1]) in runs, notebook
+        as_in_the_book = json.loads(json.dumps(parameters(notebook)).replace(WRITTEN, READ))
+        assert as_in_the_book in runs, notebook
+
+
+PAGES = ["15_median_coupling", "21_tables", "26_floors"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_command_at_the_foot_of_a_page_works_and_leaves_the_book_alone(page):
+    """As a reader pastes it, but with the tests' own Python."""
+    if not (ROOT / f"build/toy/parameters/{page}.yaml").is_file():
+        pytest.skip("build/toy is not there: run make book first")
+    book = {path: path.stat().st_mtime_ns for path in (ROOT / "build/toy").rglob("*") if path.is_file()}
+    command = text(NOTEBOOKS[page]["cells"][-1]).splitlines()[-2]
+    name, change = re.search(r'PAGE=(\S+).* P="(.*)"', command).groups()
+    program = [sys.executable, "-m", "helpers.workflow", "page", name, "build/toy", change]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    executed = ROOT / f"build/by_hand/toy/{page}/{page}.ipynb"
+    assert str(executed) in done.stdout and executed.is_file()
+    assert {path: path.stat().st_mtime_ns for path in (ROOT / "build/toy").rglob("*") if path.is_file()} == book

@@ -133,11 +133,6 @@ def test_a_count_is_also_given_per_area_of_the_section_s_own_disc():
 # --- to look at ---
 
 
-def test_the_fewest_the_median_and_the_most_are_shown():
-    section = section_of(np.arange(10).reshape(5, 2), n_nuclei=[7, 1, 9, 3, 3])
-    assert segmentation.typical_spots(section).tolist() == [1, 4, 2]
-
-
 def test_a_close_up_shows_the_outlines_where_they_lie():
     section = section_of([[200, 300], [600, 300], [1000, 300]], n_nuclei=[0, 1, 2])
     found = nuclei_at((200, 300), (205, 310), (600, 300), (601, 340))

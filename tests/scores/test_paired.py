@@ -97,6 +97,23 @@ def test_sign_flip_of_few_is_the_enumeration(rng, statistic):
     assert paired.sign_flip(differences, statistic) == {"p": hits / 2**7, "n": 7, "smallest_p": 2 / 2**7}
 
 
+@pytest.mark.parametrize("n", [5, 8, 12])
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+def test_sign_flip_counts_hits_among_all_patterns_ties_included(rng, n, statistic):
+    """Rounded differences: many patterns come to the same mean, in another order of summing."""
+    differences = rng.normal(0.3, 1, n).round(1)
+    signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+    centre = getattr(np, statistic)
+    hits = (np.abs(centre(signs * differences, axis=1)) >= abs(centre(differences)) * (1 - 1e-9)).sum()
+    test = paired.sign_flip(differences, statistic)
+    assert test == {"p": hits / 2**n, "n": n, "smallest_p": 2.0 ** (1 - n)}
+    assert paired.sign_flip(-differences, statistic) == test
+
+
+def test_a_single_difference_is_no_evidence():
+    assert paired.sign_flip([0.3]) == {"p": 1.0, "n": 1, "smallest_p": 1.0}
+
+
 def test_sign_flip_of_one_sign_reaches_the_smallest_p():
     for n in (5, 13, 35):
         test = paired.sign_flip(0.1 * np.arange(1, n + 1))

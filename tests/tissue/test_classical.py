@@ -133,6 +133,11 @@ def test_a_square_takes_the_corners_that_its_disc_leaves_out():
     assert classical.count(found, spatial, 0.5, 100)["n_nuclei"].tolist() == [1, 0]
 
 
+def test_the_fewest_the_median_and_the_most_are_typical():
+    assert classical.typical_spots(np.array([7, 1, 9, 3, 3])).tolist() == [1, 4, 2]
+    assert classical.typical_spots(np.array([5, 5])).tolist() == [0, 1, 1]
+
+
 def test_no_nuclei_and_no_spots_are_counted_too():
     none = pd.DataFrame({"x": [], "y": [], "area_um2": []})
     assert classical.count(none, np.zeros((2, 2)), 0.5, 100).to_numpy().tolist() == [[0, 0], [0, 0]]

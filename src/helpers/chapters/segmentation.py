@@ -145,16 +145,10 @@ class CloseUp(NamedTuple):
     outlines: list[np.ndarray]  # in pixels of the image
 
 
-def typical_spots(section: AnnData) -> np.ndarray:
-    """Positions of the spots with the fewest, the median and the most nuclei; equal spots are ranked as they stand."""
-    order = np.argsort(section.obs["n_nuclei"].to_numpy(), kind="stable")
-    return order[[0, len(order) // 2, -1]]
-
-
 def close_ups(section: AnnData, found: pd.DataFrame, read: Callable, side_um: float, stain: float) -> list[CloseUp]:
-    """Squares of `side_um` around the `typical_spots`, with the nuclei of the back end that counted them."""
+    """Squares of `side_um` around the spots with the fewest, the median and the most nuclei, with their outlines."""
     mpp, shown = float(section.uns["mpp"]), []
-    for spot in typical_spots(section):
+    for spot in classical.typical_spots(section.obs["n_nuclei"].to_numpy()):
         centre = section.obsm[SPATIAL][spot]
         image = read(tuple(centre), side_um, mpp)
         if section.uns["back_end"] == "classical":

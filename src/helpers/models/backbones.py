@@ -21,12 +21,8 @@ from helpers.schema import LATTICE, MEASURED, PATCH, PATCH_AUGMENTED, PREDICTED
 
 SPLITS = ("section", "patient")
 SMOOTH = 3  # degree in x and in y of what a place alone may say
+DEFAULTS = {"seed": 0, "profile": "quick"}  # kept with every prediction, also where they do not matter
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(0, 5, 11))
-COMMON = {
-    "seed": 0,
-    "profile": "quick",
-    "progress": False,
-}  # every backbone may be given these, also where none matters
 
 
 def predict(
@@ -43,9 +39,10 @@ def predict(
 
     `sections` maps names to AnnData with `layers[target]` and what the backbone looks at; `genes` is the panel, by
     default the genes of the held-out section. `prepare(values, target)` is applied to each section's target before
-    anything else (`normalization.clip`: models see clipped residuals). `settings` are those of `COMMON` and those that
-    the backbone takes. Returns the held-out spots x genes with `layers["measured"]` and `layers["predicted"]`; in
-    `uns` the choices above and `info`, what the fit left behind (loss curve and samples, alpha, slopes).
+    anything else (`normalization.clip`: models see clipped residuals). `settings` are those of any backbone, which
+    takes its own: one call serves all. Returns the held-out spots x genes with `layers["measured"]` and
+    `layers["predicted"]`; in `uns` the choices above and `info`, what the fit left behind (loss curve and samples,
+    alpha, slopes).
     ValueError, naming the section, for an unknown name or setting, no section left to train on, a held-out section
     that is also in training, and for genes, features or targets that are absent, not finite or of unlike width.
     """
@@ -55,8 +52,7 @@ def predict(
     inputs = _inputs({name: sections[name] for name in [*training, held_out]}, backbone)
     measured = _targets({name: sections[name] for name in inputs}, target, genes, prepare)
     _check_held_out(sections, measured, held_out)
-    told = COMMON | settings
-    given = {name: value for name, value in told.items() if name in model.settings}
+    given = {name: value for name, value in settings.items() if name in model.settings}
     if model.views and all(model.views in sections[name].obsm for name in training):
         given["augmented"] = np.vstack([sections[name].obsm[model.views] for name in training])
     x, y = (np.vstack([values[name] for name in training]) for values in (inputs, measured))
@@ -64,7 +60,8 @@ def predict(
     predicted, info = model.fit(x, y, labels, inputs[held_out], **given)
     prediction = _beside(sections[held_out], genes, measured[held_out], predicted)
     prediction.uns = {"section": held_out, "backbone": backbone, "target": target, "split": split, "held_out": held_out}
-    prediction.uns |= {"seed": told["seed"], "profile": told["profile"], "trained_on": training, "info": info}
+    prediction.uns |= {name: settings.get(name, default) for name, default in DEFAULTS.items()}
+    prediction.uns |= {"trained_on": training, "info": info}
     return prediction
 
 
@@ -153,14 +150,13 @@ def stem(
     y: np.ndarray,
     sections: np.ndarray,
     x_new: np.ndarray,
-    seed: int = 0,
     augmented: np.ndarray | None = None,
     weights: str | Path | None = None,
     **settings,
 ) -> tuple[np.ndarray, dict]:
     """STEM conditioned on the features; the prediction is the mean of its samples.
 
-    `weights` is a file to keep the fitted network in, `augmented` as in `training.fit`; `settings` are the profile,
+    `weights` is a file to keep the fitted network in, `augmented` as in `training.fit`; `settings` are seed, profile,
     hyperparameters and those of `training.Run`. Kept beside the prediction are the independent samples (samples x
     spots x genes): of antithetic pairs, the first of each.
     """
@@ -170,11 +166,11 @@ def stem(
     from helpers.models.stem.training import Run, fit
 
     run = Run(**{name: settings.pop(name) for name in Run._fields if name in settings})
-    fitted = fit(x, y, seed=seed, sections=sections, augmented=augmented, run=run, **settings)
+    fitted = fit(x, y, sections=sections, augmented=augmented, run=run, **settings)
     if weights is not None:
         with store.atomic(weights) as partial:
             torch.save(fitted, partial)
-    samples = sample(fitted, x_new, seed=seed, progress=run.progress)
+    samples = sample(fitted, x_new, seed=settings.get("seed", 0), progress=run.progress)
     predicted = samples.mean(0)
     if fitted["hyper"]["antithetic"]:
         samples = samples[: max(1, len(samples) // 2)]
@@ -200,7 +196,7 @@ BACKBONES = {
     "stem": Backbone(
         patch,
         stem,
-        settings=(*COMMON, "weights", "checkpoint", "n_devices", *PAPER),
+        settings=("seed", "profile", "progress", "weights", "checkpoint", "n_devices", *PAPER),
         views=PATCH_AUGMENTED,
         page="06_patches",
         costly=True,
@@ -241,12 +237,12 @@ def _within(values: np.ndarray, sections: np.ndarray) -> np.ndarray:
 
 
 def _chosen(backbone: str, settings: Mapping) -> Backbone:
-    """The entry of BACKBONES; ValueError for an unknown one, and for settings that it does not take."""
+    """The entry of BACKBONES; ValueError for an unknown one, and for settings that none of them takes."""
     if backbone not in BACKBONES:
         raise ValueError(f"unknown backbone {backbone!r}: choose one of {', '.join(BACKBONES)}")
-    known = dict.fromkeys([*COMMON, *BACKBONES[backbone].settings])
+    known = dict.fromkeys(name for model in BACKBONES.values() for name in model.settings)
     if unknown := settings.keys() - known.keys():
-        raise ValueError(f"{backbone} takes no {', '.join(sorted(unknown))}: choose from {', '.join(known)}")
+        raise ValueError(f"no backbone takes {', '.join(sorted(unknown))}: choose from {', '.join(known)}")
     return BACKBONES[backbone]
 
 

@@ -15,6 +15,9 @@ def neighbours(xy: np.ndarray, radius: float = 1.7) -> np.ndarray:
 
     `xy` is in lattice steps; measured ones jitter, so the radius lies midway between a diagonal and a double step.
     Raises ValueError where no two spots touch, as happens with pixels.
+
+    >>> neighbours([[0, 0], [0, 1], [1, 1], [5, 5]]).sum(axis=1)
+    array([2., 2., 2., 0.])
     """
     pairs = cKDTree(xy).query_pairs(radius, output_type="ndarray")
     if len(pairs) == 0:
@@ -35,6 +38,9 @@ def moran_basis(xy: np.ndarray, radius: float = 1.7, weights: str = "distance") 
     with uncorrelated coefficients. Those of neighbours vanish at the border, so a gradient spreads over many of them
     with signs that belong together; those of distance do not (`moran_randomize` has the rates).
     Dray, Legendre & Peres-Neto 2006, doi 10.1016/j.ecolmodel.2006.02.015 (distance: their weights f1, all connected).
+
+    >>> moran_basis(np.argwhere(np.ones((3, 3)))).shape
+    (9, 8)
     """
     if weights not in ("distance", "neighbours"):
         raise ValueError(f"weights {weights!r} are neither distance nor neighbours")
@@ -54,6 +60,10 @@ def moran_randomize(x: np.ndarray, basis: np.ndarray, n_draws: int = 199, seed: 
     that are ranked only once randomized are other maps. A nominal 5 % test of unrelated maps, from rough to smooth,
     rejects 5-7 % with weights of distance and ranks, 6-15 % with distance and skewed values, 5-30 % with neighbours,
     and 8-80 % where spots are shuffled.
+
+    >>> x, basis = np.arange(9.0), moran_basis(np.argwhere(np.ones((3, 3))))
+    >>> moran_randomize(x, basis, n_draws=3).var(axis=0).round(6) - x.var().round(6)
+    array([0., 0., 0.])
     """
     x = finite(x)
     _check_basis(x, basis)
@@ -70,6 +80,11 @@ def null_correlations(
     Spearman with `rank`. With a `moran_basis` Y is randomized as by `moran_randomize`, its ranks if it is ranked;
     without one its spots are shuffled, which is no null for smooth maps. A draw treats all genes alike, so that what
     is computed from many genes, as PCC-k, has its null in the columns. NaN for constant columns.
+
+    >>> xy = np.argwhere(np.ones((5, 5)))
+    >>> observed, null = null_correlations(xy.sum(axis=1), xy[:, 0], moran_basis(xy), n_draws=99)
+    >>> observed.round(3), null.shape
+    (array([0.707]), (1, 99))
     """
     X, Y = unit(X, rank), unit(Y, rank)
     observed = (X * Y).sum(axis=0)
@@ -87,6 +102,9 @@ def p_values(observed: np.ndarray, null: np.ndarray, alternative: str = "two-sid
 
     A hit is at least as far from zero as the observed value, with alternative `greater` at least as large. NaN where
     the observed value is.
+
+    >>> p_values([0.5, 0.1], [[0.2, -0.6, 0.3], [0.2, -0.6, 0.3]])
+    array([0.5, 1. ])
     """
     if alternative not in ("two-sided", "greater"):
         raise ValueError(f"alternative {alternative!r} is neither two-sided nor greater")
@@ -105,6 +123,10 @@ def effective_n(X: np.ndarray, Y: np.ndarray, basis: np.ndarray, rank: bool = Fa
     `moran_basis`: the variance of `null_correlations`. About the number of spots where one of the maps is noise, and
     above it where they differ in scale. X, Y and `rank` as there.
     Source: Dutilleul 1993, doi 10.2307/2532625, after Clifford, Richardson & Hemon 1989, doi 10.2307/2532039.
+
+    >>> xy = np.argwhere(np.ones((10, 10)))
+    >>> bool(effective_n(xy[:, 0], xy.sum(axis=1), moran_basis(xy))[0] < 20)  # of 100 spots, for two gradients
+    True
     """
     return 1 + 1 / (_component_products(unit(X, rank), unit(Y, rank), basis) ** 2).sum(axis=0)
 
@@ -122,6 +144,10 @@ def type_one_error(
 
     X and Y are spots x maps, every one of X against every one of Y, which is randomized; the test is that of
     `null_correlations` and `p_values`.
+
+    >>> X, Y = np.random.default_rng(0).normal(size=(2, 25, 20))
+    >>> 0.02 < type_one_error(X, Y, moran_basis(np.argwhere(np.ones((5, 5)))), n_draws=39) < 0.08
+    True
     """
     rejected = [
         p_values(*null_correlations(X, y, basis, rank, n_draws, seed + k)) <= level

@@ -28,22 +28,39 @@ class Target(NamedTuple):
 
 
 def unchanged(values: np.ndarray, library: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Counts as they are."""
+    """Counts as they are.
+
+    >>> unchanged([[0, 3]], [100], [0.1, 0.2])
+    [[0, 3]]
+    """
     return values
 
 
 def log2(counts: np.ndarray, library: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """STEM's own target, log2(x + 1) of raw counts (paper, Eq. 1)."""
+    """STEM's own target, log2(x + 1) of raw counts (paper, Eq. 1).
+
+    >>> log2(np.array([[0, 1, 3]]), [100], [0.1, 0.2, 0.3])
+    array([[0., 1., 2.]])
+    """
     return np.log2(counts + 1)
 
 
 def log1p(counts: np.ndarray, library: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """log(x + 1) of raw counts."""
+    """log(x + 1) of raw counts.
+
+    >>> log1p(np.array([[0, 1]]), [100], [0.1, 0.2]).round(3)
+    array([[0.   , 0.693]])
+    """
     return np.log1p(counts)
 
 
 def log1p_cp10k(counts: np.ndarray, library: np.ndarray, share: np.ndarray, size: float = CP10K) -> np.ndarray:
-    """log(x / n_i * 10,000 + 1), the depth-scaled log that the paper leaves out; 0 in a spot without a count."""
+    """log(x / n_i * 10,000 + 1), the depth-scaled log that the paper leaves out; 0 in a spot without a count.
+
+    >>> log1p_cp10k(np.array([[1, 3], [2, 6]]), [100, 200], [0.1, 0.2]).round(3)  # twice the depth
+    array([[4.615, 5.707],
+           [4.615, 5.707]])
+    """
     library = np.asarray(library, float)
     scale = np.divide(size, library, out=np.zeros_like(library), where=library > 0)
     return np.log1p(counts * scale[:, None])
@@ -53,28 +70,47 @@ def residuals(counts: np.ndarray, library: np.ndarray, share: np.ndarray, theta:
     """Analytic Pearson residuals, not clipped: (x - mu) / sqrt(mu + mu^2 / theta) with mu_ij = n_i p_j.
 
     The root is at least 1e-8. Source: paper, Eq. 2; Lause 2021, doi 10.1186/s13059-021-02451-7.
+
+    >>> residuals(np.array([[10, 30]]), [100], [0.1, 0.2]).round(3)
+    array([[0.   , 2.041]])
     """
     mu = np.outer(library, share)
     return (counts - mu) / np.maximum(np.sqrt(mu + mu**2 / theta), 1e-8)
 
 
 def from_log2(values: np.ndarray, library: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Counts of `log2`."""
+    """Counts of `log2`.
+
+    >>> from_log2(np.array([[0.0, 1.0, 2.0]]), [100], [0.1, 0.2, 0.3]).round(6)
+    array([[0., 1., 3.]])
+    """
     return np.expm1(values * np.log(2))
 
 
 def from_log1p(values: np.ndarray, library: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Counts of `log1p`."""
+    """Counts of `log1p`.
+
+    >>> from_log1p(np.log([[1.0, 2.0]]), [100], [0.1, 0.2]).round(6)
+    array([[0., 1.]])
+    """
     return np.expm1(values)
 
 
 def from_log1p_cp10k(values: np.ndarray, library: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Counts of `log1p_cp10k` in spots of the given library."""
+    """Counts of `log1p_cp10k` in spots of the given library.
+
+    >>> from_log1p_cp10k(log1p_cp10k(np.array([[1, 3]]), [100], [0.1, 0.2]), [100], [0.1, 0.2]).round(6)
+    array([[1., 3.]])
+    """
     return np.expm1(values) / CP10K * np.asarray(library, float)[:, None]
 
 
 def from_residuals(values: np.ndarray, library: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Counts of `residuals` in spots of the given library."""
+    """Counts of `residuals` in spots of the given library.
+
+    >>> from_residuals(np.array([[0.0, 2.041]]), [100], [0.1, 0.2]).round(2)
+    array([[10., 30.]])
+    """
     mu = np.outer(library, share)
     return mu + values * np.sqrt(mu + mu**2 / THETA)
 
@@ -92,6 +128,11 @@ def target(section: AnnData, name: str, genes: Sequence[str] | None = None, **se
     """A target of TARGETS of a section, not clipped: spots x genes. `settings` go to its kernel, as theta.
 
     Library sizes and gene shares come from all genes of the section. ValueError for an unknown target or gene.
+
+    >>> section = AnnData(shape=(2, 2), layers={COUNTS: np.array([[0, 1], [3, 7]])})
+    >>> target(section, "log2")
+    array([[0., 1.],
+           [2., 3.]])
     """
     counts = section.layers[COUNTS]
     share = np.asarray(counts.sum(0), float).ravel() / counts.sum()
@@ -100,13 +141,21 @@ def target(section: AnnData, name: str, genes: Sequence[str] | None = None, **se
 
 
 def get(name: str) -> Callable:
-    """`target` of one name: a function of a section and genes."""
+    """`target` of one name: a function of a section and genes.
+
+    >>> get("log2")(AnnData(shape=(1, 2), layers={COUNTS: np.array([[0, 1]])}))
+    array([[0., 1.]])
+    """
     named(TARGETS, "target", name)
     return lambda section, genes=None, **settings: target(section, name, genes, **settings)
 
 
 def clip(values: np.ndarray, name: str) -> np.ndarray:
-    """A target as models see it: residuals within +-sqrt(number of spots), as in Lause 2021; others as they are."""
+    """A target as models see it: residuals within +-sqrt(number of spots), as in Lause 2021; others as they are.
+
+    >>> clip(np.array([[-3.0], [1.0], [2.0], [5.0]]), "pearson_residual").T
+    array([[-2.,  1.,  2.,  2.]])
+    """
     if not named(TARGETS, "target", name).clipped:
         return values
     limit = np.sqrt(len(values))
@@ -114,12 +163,21 @@ def clip(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def library_size(section: AnnData) -> np.ndarray:
-    """Total counts of each spot over all genes of the section. (spots,)"""
+    """Total counts of each spot over all genes of the section. (spots,)
+
+    >>> library_size(AnnData(shape=(2, 2), layers={COUNTS: np.array([[0, 1], [3, 7]])}))
+    array([ 1., 10.])
+    """
     return np.asarray(section.layers[COUNTS].sum(1), float).ravel()
 
 
 def named(known: Mapping, what: str, name: str):
-    """The entry of that name; ValueError lists the known ones."""
+    """The entry of that name; ValueError lists the known ones.
+
+    >>> named({"log2": 1}, "target", "tpm")
+    Traceback (most recent call last):
+    ValueError: unknown target 'tpm'; known: log2
+    """
     if name not in known:
         raise ValueError(f"unknown {what} {name!r}; known: {', '.join(known)}")
     return known[name]
@@ -139,6 +197,11 @@ def _positions(section: AnnData, genes: Sequence[str] | None) -> np.ndarray:
 
 
 def counts_of(section: AnnData, genes: Sequence[str] | None = None) -> np.ndarray:
-    """Raw counts of the genes asked, in their order, dense: spots x genes. ValueError names a gene that is not there."""
+    """Raw counts of the genes asked, in their order, dense: spots x genes. ValueError names a gene that is not there.
+
+    >>> counts_of(AnnData(shape=(2, 2), layers={COUNTS: np.array([[0, 1], [3, 7]])}), ["1"])
+    array([[1.],
+           [7.]])
+    """
     columns = section.layers[COUNTS][:, _positions(section, genes)]
     return np.asarray(columns.todense() if sparse.issparse(columns) else columns, float)

@@ -144,6 +144,12 @@ def count_in_squares(nuclei: pd.DataFrame, spatial: np.ndarray, mpp: float, side
     return tree.query_ball_point(spatial, side_um / 2 / mpp, p=np.inf, return_length=True)
 
 
+def typical_spots(n_nuclei: np.ndarray) -> np.ndarray:
+    """Positions of the spots with the fewest, the median and the most nuclei; equal spots are ranked as they stand."""
+    order = np.argsort(n_nuclei, kind="stable")
+    return order[[0, len(order) // 2, -1]]
+
+
 def outlines(labels: np.ndarray) -> list[np.ndarray]:
     """Outline of each nucleus of a label image, k x 2 points x, y in its pixels, for drawing."""
     found = []

@@ -1,0 +1,111 @@
+"""What each target keeps of nuclei and depth, how predictable a gene can be, and the tables of sections and spots.
+
+`made` maps a section's name to its AnnData with targets in layers, genes of its panel alone.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from helpers import columns, schema
+from helpers.chapters.data import spots_of
+from helpers.labels import counted, label
+from helpers.scores import coupling, judge, spatial
+
+Sections = Mapping[str, AnnData]
+
+SECTION_COLUMNS = [
+    *("patient", "kept", "reason", "n_spots", "n_spots_dropped", "mpp", "mpp_source"),
+    *("median_n_nuclei", "median_total_counts", "rho_nuclei_depth"),
+]
+SPOT_COLUMNS = ["section", "patient", "n_nuclei", "nuclei_area_um2", "haematoxylin", "total_counts"]
+
+
+# Associations ---------------------------------------------------------------------------------------------------
+
+
+def associate(section: AnnData, targets: Sequence[str], n_maps: int) -> pd.DataFrame:
+    """`coupling.associations` of a section's targets with its depth, and with its nuclei where they are known.
+
+    The chance of the latter is that of `n_maps` maps of nuclei randomized in space.
+    """
+    nuclei, random = None, None
+    if schema.has_nuclei(section):
+        nuclei = section.obs["n_nuclei"].to_numpy()
+        # Of ranks, as rho is: a skewed count that is ranked only afterwards makes chance look too small.
+        random = spatial.moran_randomize(columns.ranks(nuclei.astype(float)), judge.basis(section), n_maps)
+    layers = {target: section.layers[target] for target in targets}
+    return coupling.associations(layers, section.var_names, section.obs["total_counts"].to_numpy(), nuclei, random)
+
+
+def associate_sections(made: Sections, targets: Sequence[str], n_maps: int) -> pd.DataFrame:
+    """`associate` of every section, in one table with a column section."""
+    tables = {name: associate(section, targets, n_maps) for name, section in made.items()}
+    return pd.concat(tables, names=["section"]).reset_index("section").reset_index(drop=True)
+
+
+def describe_undefined(associations: pd.DataFrame) -> str:
+    """How many pairs of gene and section have no correlation, by target."""
+    by_target = associations["rho_depth"].isna().groupby(associations["target"], sort=False)
+    listed = ", ".join(
+        f"{part.sum()} of {counted(len(part), 'pairs')} of gene and section for {label(target)}"
+        for target, part in by_target
+    )
+    return (
+        f"A gene that is constant in a section has no correlation there and is left out of its medians: {listed}. "
+        "[associations.csv.gz](results/associations.csv.gz)"
+    )
+
+
+# Noise ceilings -------------------------------------------------------------------------------------------------
+
+
+def ceilings_of_sections(
+    sections: Iterable[AnnData], panels: Mapping[str, Sequence[str]], targets: Sequence[str], n_splits: int
+) -> pd.DataFrame:
+    """The noise ceiling of every gene of each section's panel in each target: section, target, gene, ceiling.
+
+    `sections` hold the counts of all genes, and may be read one by one.
+    """
+    tables = []
+    for section in sections:
+        name = section.uns["section"]
+        for target in targets:
+            ceiling = judge.ceilings(section, target, panels[name], n_splits)
+            part = pd.DataFrame({"section": name, "target": target, "gene": panels[name], "ceiling": ceiling})
+            tables.append(part)
+    return pd.concat(tables, ignore_index=True)
+
+
+def describe_ceilings(ceilings: pd.DataFrame) -> str:
+    """The median ceiling of each target, over genes and sections."""
+    medians = ceilings.groupby("target", sort=False)["ceiling"].median()
+    listed = ", ".join(f"{label(target)} {value:.2f}" for target, value in medians.items())
+    return (
+        f"Median ceiling over genes and sections: {listed}. A lower ceiling means a lower PCC even for a perfect model."
+    )
+
+
+# Sections and spots ---------------------------------------------------------------------------------------------
+
+
+def with_dependence(table: pd.DataFrame, made: Sections) -> pd.DataFrame:
+    """The table of sections with median nuclei per spot and Spearman's rho of nuclei with depth; NaN where unknown."""
+    table = table.set_index("section").assign(median_n_nuclei=np.nan, rho_nuclei_depth=np.nan)
+    for name, section in with_nuclei(made).items():
+        nuclei = section.obs["n_nuclei"].to_numpy(float)
+        table.loc[name, "median_n_nuclei"] = np.median(nuclei)
+        table.loc[name, "rho_nuclei_depth"] = columns.spearman(section.obs[["total_counts"]].to_numpy(), nuclei)[0]
+    return table[SECTION_COLUMNS].reset_index()
+
+
+def with_nuclei(made: Sections) -> dict[str, AnnData]:
+    """The sections whose nuclei are known."""
+    return {name: section for name, section in made.items() if schema.has_nuclei(section)}
+
+
+def spots_with_nuclei(made: Sections) -> pd.DataFrame:
+    """The spots of the sections whose nuclei are known: spot and SPOT_COLUMNS."""
+    return spots_of(with_nuclei(made).values(), SPOT_COLUMNS)

@@ -1,0 +1,120 @@
+"""Panel and targets of a cohort: chosen and made from the counts of every section, and how their variance behaves.
+
+`sections` map a section's name to its AnnData with raw counts of all genes, `made` to what `with_targets` gives.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from helpers import store
+from helpers.labels import counted, label
+from helpers.schema import COUNTS
+from helpers.targets import genes
+from helpers.targets.normalization import THETA, target
+
+EXAMPLES = ("ERBB2", "GNAS", "CD74")  # genes to show, the first that is in the panel
+WITH_THETA = ("pearson_residual",)
+
+Sections = Mapping[str, AnnData]
+Panels = Mapping[str, Sequence[str]]
+
+
+# Panel ----------------------------------------------------------------------------------------------------------
+
+
+def choose_panels(sections: Sections, size: int, choose: str) -> dict[str, list[str]]:
+    """The panel of all sections under `all`, or with `choose` "fold" one for each section, chosen without it.
+
+    ValueError for another `choose`.
+    """
+    if choose not in ("all", "fold"):
+        raise ValueError(f"panel_choose {choose!r} is neither 'all' nor 'fold'")
+    statistics = {name: genes.statistics(section) for name, section in sections.items()}
+    held_out = {"all": ()} if choose == "all" else {name: (name,) for name in sections}
+    return {name: genes.panel(statistics, size, without) for name, without in held_out.items()}
+
+
+def panel_rows(panels: Panels) -> pd.DataFrame:
+    """A row per panel and gene, best gene first: panel, rank, gene, and the panel's hash."""
+    rows = [
+        (name, rank, gene, genes.panel_hash(panel))
+        for name, panel in panels.items()
+        for rank, gene in enumerate(panel, 1)
+    ]
+    return pd.DataFrame(rows, columns=["panel", "rank", "gene", "hash"])
+
+
+def genes_of(panels: Panels) -> list[str]:
+    """Every gene that some panel has, by name."""
+    return sorted(set().union(*panels.values()))
+
+
+def describe_panels(panels: Panels, n_sections: int) -> str:
+    """How many panels of how many genes there are, and with which genes the first begins."""
+    first = next(iter(panels.values()))
+    which = "One panel" if len(panels) == 1 else f"{len(panels)} panels, one for each held-out section,"
+    return (
+        f"{which} of {counted(len(first), 'genes')}, from {counted(n_sections, 'sections')}. "
+        f"The first (fingerprint `{genes.panel_hash(first)}`) begins with {', '.join(first[:8])}. "
+        "{download}`The panel <results/panel.csv>`."
+    )
+
+
+# Targets --------------------------------------------------------------------------------------------------------
+
+
+def with_targets(section: AnnData, wanted: Sequence[str], targets: Sequence[str], theta: float = THETA) -> AnnData:
+    """The section with the genes wanted alone, and a layer for each target; library sizes are those of all genes.
+
+    `theta` is the overdispersion of the Pearson residual.
+    """
+    made = section[:, list(wanted)].copy()
+    for name in targets:
+        settings = {"theta": theta} if name in WITH_THETA else {}
+        made.layers[name] = target(section, name, wanted, **settings)
+    return made
+
+
+def write_targets(
+    sections: Sections, wanted: Sequence[str], targets: Sequence[str], folder: str | Path, theta: float = THETA
+) -> dict[str, AnnData]:
+    """`with_targets` of every section, each also written to `<section>.h5ad` in the folder."""
+    made = {name: with_targets(section, wanted, targets, theta) for name, section in sections.items()}
+    for name, section in made.items():
+        store.write_section(section, Path(folder) / f"{name}.h5ad")
+    return made
+
+
+def moments(made: Sections, targets: Sequence[str]) -> pd.DataFrame:
+    """Mean count and variance of every gene of every section in each target: section, target, gene, both."""
+    tables = []
+    for name, section in made.items():
+        mean = section.layers[COUNTS].toarray().mean(axis=0)
+        for one in targets:
+            columns = {"section": name, "target": one, "gene": section.var_names, "mean_count": mean}
+            tables.append(pd.DataFrame(columns | {"variance": section.layers[one].var(axis=0)}))
+    return pd.concat(tables, ignore_index=True)
+
+
+# One gene -------------------------------------------------------------------------------------------------------
+
+
+def example_gene(known: Sequence[str], gene: str | None = None) -> str:
+    """The gene to show: the one asked for, else the first of EXAMPLES among the `known`, else the first of these.
+
+    ValueError where the gene asked for is not known.
+    """
+    if gene is not None and gene not in known:
+        raise ValueError(f"gene {gene!r} is not in the panel, which has {', '.join(list(known)[:8])} and others")
+    return gene or next((name for name in EXAMPLES if name in known), known[0])
+
+
+def maps(section: AnnData, gene: str, targets: Sequence[str]) -> dict[str, np.ndarray]:
+    """By title, what to draw of each spot: its nuclei where they are known, its depth, and one gene in every target."""
+    found = {"Nuclei per spot": section.obs["n_nuclei"].to_numpy()} if "n_nuclei" in section.obs else {}
+    found["Total counts"] = section.obs["total_counts"].to_numpy()
+    return found | {label(one): np.asarray(section[:, gene].layers[one]).ravel() for one in targets}

@@ -1,0 +1,74 @@
+"""Whether the nuclei can be trusted: how many there are in every section, and how far from a known truth.
+
+`spots` has a row per spot of all sections: spot, section, n_nuclei, nuclei_area_um2, haematoxylin.
+"""
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers import columns, store
+from helpers.labels import counted
+
+COUNTS = ["n_nuclei_true", "n_nuclei"]
+
+
+def nuclei_by_section(spots: pd.DataFrame, spot_um: Mapping[str, float]) -> pd.DataFrame:
+    """Nuclei of every section: quantiles per spot, density per mm2 of its discs of `spot_um`, area, and a check.
+
+    mean_nuclei_area_um2 is over nuclei, NaN where the area of one is unknown. The check is Spearman's rho of the count
+    with the mean haematoxylin of the disc.
+    """
+    by_section = spots.groupby("section", observed=True)
+    table = by_section["n_nuclei"].describe()[["count", "min", "25%", "50%", "75%", "max"]]
+    table["median_per_mm2"] = table["50%"] / (np.pi * (table.index.map(spot_um).to_numpy() / 2000) ** 2)
+    area = by_section["nuclei_area_um2"].agg(lambda per_spot: per_spot.sum(skipna=False))
+    table["mean_nuclei_area_um2"] = area / by_section["n_nuclei"].sum()
+    table["rho_nuclei_haematoxylin"] = [
+        columns.spearman(part[["haematoxylin"]].to_numpy(), part["n_nuclei"].to_numpy())[0] for _, part in by_section
+    ]
+    return table
+
+
+def against_truth(spots: pd.DataFrame, folder: str | Path | None) -> pd.DataFrame:
+    """Nuclei counted beside the simulated number, a row a spot: section, n_nuclei_true, n_nuclei.
+
+    `folder` holds `<section>.csv` with spot and n_nuclei_true; None, of a real cohort, gives an empty table.
+    """
+    if folder is None:
+        return pd.DataFrame(columns=["section", *COUNTS])
+    tables = []
+    for name, part in spots.groupby("section", observed=True):
+        truth = store.read_table(Path(folder) / f"{name}.csv", ["spot", "n_nuclei_true"]).set_index("spot")
+        known = truth["n_nuclei_true"].reindex(part["spot"]).to_numpy()
+        tables.append(pd.DataFrame({"section": name, "n_nuclei_true": known, "n_nuclei": part["n_nuclei"].to_numpy()}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def describe_agreement(compared: pd.DataFrame) -> str:
+    """Rank correlation and bias of counted nuclei, over all spots and over the densest quarter; a real cohort has none.
+
+    `compared` is what `against_truth` returns. The quarter is left out where no spot is denser than three quarters.
+    """
+    if compared.empty:
+        return "This cohort is real: no truth is known. The toy cohort's book shows the comparison."
+    true, found = compared["n_nuclei_true"], compared["n_nuclei"]
+    rho = columns.spearman(found.to_numpy()[:, None], true.to_numpy())[0]
+    bias = (found - true).sum() / true.sum()
+    sentence = (
+        f"Over {counted(len(compared), 'spots')}: Spearman's rho **{rho:.2f}**, total count off by **{bias:+.1%}**"
+    )
+    dense = true > true.quantile(0.75)
+    if not dense.any():
+        return f"{sentence}."
+    in_dense = found[dense].sum() / true[dense].sum() - 1
+    return f"{sentence}, in the densest quarter of spots by {in_dense:+.1%}."
+
+
+def picture(path: str | Path, alt: str) -> str:
+    """A JPEG as HTML that holds it, so that the page needs no other file."""
+    content = base64.b64encode(Path(path).read_bytes()).decode()
+    return f'<img src="data:image/jpeg;base64,{content}" alt="{alt}" style="max-width: 100%">'

@@ -1,0 +1,93 @@
+"""Dependence on nuclei and depth: signs and chance of known genes, and tables that keep sections without an image."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from scipy import sparse
+
+from helpers.chapters import dependence
+from helpers.scores import judge
+
+GENES = ["follows", "opposes", "constant"]
+
+
+def section_of(name="A1", image=True, n=40):
+    """Depth follows the nuclei; one gene follows both, one opposes them, one does not vary."""
+    rng = np.random.default_rng(0)
+    nuclei = rng.permutation(n)
+    obs = pd.DataFrame({"section": name, "patient": name[0], "total_counts": 10.0 * nuclei + 5})
+    obs.index = [f"1x{i}" for i in range(n)]
+    if image:
+        obs = obs.assign(n_nuclei=nuclei, nuclei_area_um2=30.0, haematoxylin=0.1)
+    values = np.column_stack([nuclei, -nuclei, np.ones(n)]).astype(float)
+    section = AnnData(obs=obs, var=pd.DataFrame(index=GENES), uns={"section": name})
+    section.layers["log2"] = values
+    section.layers["counts"] = sparse.csr_matrix(np.abs(values), dtype=np.float32)
+    section.obsm["spatial"] = np.stack(np.meshgrid(np.arange(8), np.arange(n // 8)), axis=-1).reshape(-1, 2) * 100.0
+    return section
+
+
+@pytest.fixture
+def made():
+    return {"A1": section_of(), "B1": section_of("B1", image=False)}
+
+
+def test_a_gene_follows_or_opposes_nuclei_and_depth_or_has_no_correlation(made):
+    table = dependence.associate_sections(made, ["log2"], 19).set_index(["section", "gene"])
+    assert table.loc["A1", "rho_nuclei"].round(9).tolist()[:2] == [1, -1]
+    assert table.loc["A1", "rho_depth"].round(9).tolist()[:2] == [1, -1]
+    assert table.loc["A1", "chance_nuclei"].iloc[:2].between(0, 0.9).all()
+    assert table.loc["B1", "rho_depth"].round(9).tolist()[:2] == [1, -1]
+    assert table.loc["B1", ["rho_nuclei", "chance_nuclei"]].isna().all(axis=None)
+    assert table.xs("constant", level="gene")["rho_depth"].isna().all()
+
+
+def test_chance_is_of_ranks_so_that_a_stretched_count_changes_nothing():
+    section, stretched = section_of(), section_of()
+    stretched.obs["n_nuclei"] = stretched.obs["n_nuclei"] ** 3
+    one, other = (dependence.associate(each, ["log2"], 19) for each in (section, stretched))
+    pd.testing.assert_frame_equal(one, other)
+
+
+def test_undefined_pairs_are_counted_by_target(made):
+    table = dependence.associate_sections(made, ["log2"], 5)
+    assert "2 of 6 pairs of gene and section for log2(x + 1). [assoc" in dependence.describe_undefined(table)
+    one = table[:1].assign(target="pearson_residual")
+    assert "0 of 1 pair of gene and section for Pearson residual." in dependence.describe_undefined(one)
+
+
+def test_each_section_s_own_panel_has_its_ceilings(monkeypatch):
+    monkeypatch.setattr(judge, "ceilings", lambda section, target, genes, n_splits: [n_splits / 10] * len(genes))
+    panels = {"A1": ["follows", "opposes"], "B1": ["opposes"]}
+    read = (section_of(name) for name in panels)
+    table = dependence.ceilings_of_sections(read, panels, ["log2", "log1p_cp10k"], 5)
+    assert table.columns.tolist() == ["section", "target", "gene", "ceiling"]
+    assert table["section"].tolist() == ["A1"] * 4 + ["B1"] * 2
+    assert table["target"].tolist() == ["log2", "log2", "log1p_cp10k", "log1p_cp10k", "log2", "log1p_cp10k"]
+    assert table["gene"].tolist() == ["follows", "opposes"] * 2 + ["opposes"] * 2
+    assert set(table["ceiling"]) == {0.5}
+
+
+def test_ceilings_are_named_by_target_and_an_unknown_one_does_not_count():
+    targets = ["log2", "log2", "log2", "pearson_residual"]
+    table = pd.DataFrame({"target": targets, "ceiling": [0.8, 0.9, np.nan, 0.5]})
+    said = dependence.describe_ceilings(table)
+    assert said.startswith("Median ceiling over genes and sections: log2(x + 1) 0.85, Pearson residual 0.50. A lower")
+
+
+def test_the_table_of_sections_gains_nuclei_where_there_are_any(made):
+    table = pd.DataFrame({"section": ["A1", "B1", "C1"], "width": 1.0})
+    table = table.assign(**dict.fromkeys(dependence.SECTION_COLUMNS, "as it was"))
+    found = dependence.with_dependence(table, made)
+    assert found.columns.tolist() == ["section", *dependence.SECTION_COLUMNS]
+    assert found.loc[0, "median_n_nuclei"] == 19.5
+    assert found.loc[0, "rho_nuclei_depth"] == pytest.approx(1)
+    assert found.loc[1:, ["median_n_nuclei", "rho_nuclei_depth"]].isna().all(axis=None)
+    assert (found["median_total_counts"] == "as it was").all()
+
+
+def test_only_spots_with_nuclei_are_listed(made):
+    spots = dependence.spots_with_nuclei(made)
+    assert spots.columns.tolist() == ["spot", *dependence.SPOT_COLUMNS]
+    assert set(spots["section"]) == {"A1"} and len(spots) == 40

@@ -1,0 +1,118 @@
+"""Panels and targets of a cohort: one panel or one per held-out section, targets of all counts, moments by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from scipy import sparse
+
+from helpers import store
+from helpers.chapters import normalization
+from helpers.targets import genes
+
+GENES = ["CD74", "G1", "G2", "G3"]
+
+
+def section_of(counts, name="A1", var=GENES):
+    counts = sparse.csr_matrix(np.asarray(counts, np.float32))
+    section = AnnData(obs=pd.DataFrame(index=[f"1x{i}" for i in range(counts.shape[0])]), var=pd.DataFrame(index=var))
+    section.layers["counts"] = counts
+    section.obs["total_counts"] = np.asarray(counts.sum(1)).ravel()
+    section.uns["section"] = name
+    return section
+
+
+@pytest.fixture
+def cohort(monkeypatch):
+    """Statistics in which a gene's rank is its mean; all genes are highly variable."""
+
+    def statistics(section):
+        total = np.asarray(section.layers["counts"].sum(0)).ravel()
+        columns = {"highly_variable": True, "n_spots": section.n_obs, "total": total, "total_of_squares": total**2}
+        return pd.DataFrame(columns, index=section.var_names)
+
+    monkeypatch.setattr(genes, "statistics", statistics)
+    return {"A1": section_of([[9, 1, 5, 3]] * 2), "B1": section_of([[1, 9, 5, 3]] * 2, "B1")}
+
+
+def test_one_panel_is_of_all_sections_and_folds_leave_their_own_out(cohort):
+    assert normalization.choose_panels(cohort, 2, "all").keys() == {"all"}
+    folds = normalization.choose_panels(cohort, 2, "fold")
+    assert folds == {"A1": ["G1", "G2"], "B1": ["CD74", "G2"]}
+    assert normalization.genes_of(folds) == ["CD74", "G1", "G2"]
+    with pytest.raises(ValueError, match="panel_choose 'patient' is neither 'all' nor 'fold'"):
+        normalization.choose_panels(cohort, 2, "patient")
+
+
+def test_genes_are_ranked_within_each_panel():
+    table = normalization.panel_rows({"A1": ["G1", "G2"], "B1": ["G2", "G1"]})
+    assert table[["panel", "rank", "gene"]].to_numpy().tolist() == [
+        ["A1", 1, "G1"],
+        ["A1", 2, "G2"],
+        ["B1", 1, "G2"],
+        ["B1", 2, "G1"],
+    ]
+    assert table["hash"].nunique() == 1  # the same genes, whatever their order
+
+
+def test_a_panel_is_named_by_its_first_genes():
+    said = normalization.describe_panels({"all": ["G1"]}, 1)
+    assert said.startswith("One panel of 1 gene, from 1 section. The first (fingerprint `")
+    assert "begins with G1. {download}" in said
+    said = normalization.describe_panels({"A1": ["G1", "G2"], "B1": ["G2", "G3"]}, 36)
+    assert said.startswith("2 panels, one for each held-out section, of 2 genes, from 36 sections.")
+
+
+def test_targets_of_a_panel_know_the_library_of_all_genes():
+    """A spot of 10 counts, 5 of them of G2; CP10k of G2 is 5,000 though the panel holds 6 counts only."""
+    made = normalization.with_targets(section_of([[1, 3, 5, 1], [2, 2, 4, 2]]), ["CD74", "G2"], ["log2", "log1p_cp10k"])
+    assert list(made.var_names) == ["CD74", "G2"]
+    np.testing.assert_allclose(made.layers["log2"], np.log2([[2, 6], [3, 5]]))
+    np.testing.assert_allclose(made.layers["log1p_cp10k"], np.log1p([[1000, 5000], [2000, 4000]]))
+
+
+@pytest.mark.parametrize("theta", [100, 10])
+def test_theta_widens_what_a_residual_is_divided_by(theta):
+    """Spots of 4 and 12 counts, half of them of each gene: mu is 2 and 6."""
+    section = section_of([[4, 0], [4, 8]], var=["G1", "G2"])
+    made = normalization.with_targets(section, ["G1"], ["pearson_residual", "log2"], theta)
+    mu = np.array([2.0, 6.0])
+    np.testing.assert_allclose(made.layers["pearson_residual"][:, 0], ([4, 4] - mu) / np.sqrt(mu + mu**2 / theta))
+
+
+def test_each_section_is_written_with_its_targets(tmp_path):
+    sections = {name: section_of([[1, 3, 5, 1], [2, 2, 4, 2]], name) for name in ("A1", "B1")}
+    made = normalization.write_targets(sections, ["G2"], ["log2"], tmp_path / "targets")
+    for name, section in made.items():
+        written = store.read_section(tmp_path / f"targets/{name}.h5ad")
+        np.testing.assert_array_equal(written.layers["log2"], section.layers["log2"])
+        assert list(written.var_names) == ["G2"] and written.uns["section"] == name
+    assert list(made) == ["A1", "B1"]
+
+
+def test_moments_are_of_the_counts_and_of_each_target():
+    section = section_of([[1, 0, 0, 0], [3, 0, 0, 0]])
+    section.layers["log2"] = np.log2(section.layers["counts"].toarray() + 1)
+    table = normalization.moments({"A1": section}, ["log2"])
+    assert table.columns.tolist() == ["section", "target", "gene", "mean_count", "variance"]
+    assert table["gene"].tolist() == GENES
+    assert table["mean_count"].tolist() == [2, 0, 0, 0]
+    assert table["variance"].tolist() == [0.25, 0, 0, 0]  # 1 and 2
+
+
+def test_the_gene_to_show_is_the_user_s_or_a_known_one():
+    assert normalization.example_gene(["G1", "CD74", "GNAS"]) == "GNAS"
+    assert normalization.example_gene(["G1", "G2"]) == "G1"
+    assert normalization.example_gene(["G1", "GNAS"], "G1") == "G1"
+    with pytest.raises(ValueError, match="gene 'G9' is not in the panel, which has G1"):
+        normalization.example_gene(["G1"], "G9")
+
+
+def test_maps_show_one_gene_in_every_target_and_nuclei_where_there_are_any():
+    section = section_of([[1, 2, 0, 0], [3, 1, 0, 0]])
+    section.layers["log2"] = np.log2(section.layers["counts"].toarray() + 1)
+    found = normalization.maps(section, "CD74", ["log2"])
+    assert list(found) == ["Total counts", "log2(x + 1)"]
+    assert found["Total counts"].tolist() == [3, 4] and found["log2(x + 1)"].tolist() == [1, 2]
+    section.obs["n_nuclei"] = [7, 8]
+    assert list(normalization.maps(section, "CD74", ["log2"]))[0] == "Nuclei per spot"

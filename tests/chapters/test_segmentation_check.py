@@ -1,0 +1,65 @@
+"""Nuclei per section, and against a truth that is known."""
+
+import base64
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.chapters import segmentation_check
+
+
+@pytest.fixture
+def spots():
+    return pd.DataFrame(
+        {
+            "spot": ["1x1", "1x2", "1x3", "1x1", "1x2"],
+            "section": ["A1", "A1", "A1", "B1", "B1"],
+            "n_nuclei": [0, 10, 20, 4, 6],
+            "nuclei_area_um2": [0.0, 300.0, 900.0, 100.0, np.nan],
+            "haematoxylin": [0.1, 0.2, 0.3, 0.5, 0.4],
+        }
+    )
+
+
+def test_density_and_area_are_those_of_the_section_s_own_discs_and_nuclei(spots):
+    table = segmentation_check.nuclei_by_section(spots, {"A1": 100.0, "B1": 50.0})
+    assert table.loc["A1", ["count", "min", "50%", "max"]].tolist() == [3, 0, 10, 20]
+    assert table.loc["A1", "median_per_mm2"] == pytest.approx(10 / (np.pi * 0.05**2))
+    assert table.loc["B1", "median_per_mm2"] == pytest.approx(5 / (np.pi * 0.025**2))
+    assert table.loc["A1", "mean_nuclei_area_um2"] == 1200 / 30
+    assert np.isnan(table.loc["B1", "mean_nuclei_area_um2"])  # a spot's area is unknown
+    assert table["rho_nuclei_haematoxylin"].round(9).tolist() == [1, -1]
+
+
+def test_the_truth_is_joined_by_the_name_of_the_spot(spots, tmp_path):
+    pd.DataFrame({"spot": ["1x3", "1x1", "1x2"], "n_nuclei_true": [25, 1, 9]}).to_csv(tmp_path / "A1.csv", index=False)
+    pd.DataFrame({"spot": ["1x2", "1x1"], "n_nuclei_true": [6, 5]}).to_csv(tmp_path / "B1.csv", index=False)
+    table = segmentation_check.against_truth(spots, tmp_path)
+    assert table.columns.tolist() == ["section", "n_nuclei_true", "n_nuclei"]
+    assert table["n_nuclei_true"].tolist() == [1, 9, 25, 5, 6]
+    assert table["n_nuclei"].tolist() == [0, 10, 20, 4, 6]
+    with pytest.raises(FileNotFoundError, match=r"C1\.csv: no such file"):
+        segmentation_check.against_truth(spots.assign(section="C1"), tmp_path)
+
+
+def test_agreement_over_all_spots_and_where_they_are_dense():
+    """40 counted of 50; the third quartile of the truth is 16.25, above it lies one spot: 16 of 20."""
+    table = pd.DataFrame({"section": "A1", "n_nuclei_true": [5, 10, 15, 20], "n_nuclei": [4, 9, 11, 16]})
+    assert segmentation_check.describe_agreement(table) == (
+        "Over 4 spots: Spearman's rho **1.00**, total count off by **-20.0%**, "
+        "in the densest quarter of spots by -20.0%."
+    )
+
+
+def test_a_real_cohort_and_a_uniform_one_have_no_dense_quarter(spots):
+    real = segmentation_check.against_truth(spots, None)
+    assert segmentation_check.describe_agreement(real).startswith("This cohort is real")
+    uniform = pd.DataFrame({"section": "A1", "n_nuclei_true": [5, 5], "n_nuclei": [4, 8]})
+    assert segmentation_check.describe_agreement(uniform).endswith("total count off by **+20.0%**.")
+
+
+def test_a_picture_is_held_by_the_page(tmp_path):
+    (tmp_path / "A1.jpg").write_bytes(b"pixels")
+    html = segmentation_check.picture(tmp_path / "A1.jpg", "Section A1")
+    assert base64.b64encode(b"pixels").decode() in html and 'alt="Section A1"' in html
