@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 
 from helpers.chapters import controls, simulated
 from helpers.cohort import simulate
-from helpers.schema import COUNTS, LATTICE, PREDICTED
+from helpers.schema import COUNTS, LATTICE, PREDICTED, SPATIAL
 from helpers.scores import spatial
 from helpers.targets import genes as gene_panels
 from helpers.targets import normalization
@@ -25,7 +25,7 @@ def section(name, seed):
     obs = pd.DataFrame({"patient": name, "n_nuclei": nuclei}, index=[f"{name}{i}" for i in range(len(GRID))])
     made = AnnData(obs=obs, var=pd.DataFrame(index=GENES), layers={COUNTS: counts}, uns={"section": name})
     made.obs["total_counts"] = normalization.library_size(made)
-    made.obsm[LATTICE] = GRID
+    made.obsm[SPATIAL] = made.obsm[LATTICE] = GRID
     made.obsm["patch"] = np.column_stack([nuclei, rng.normal(size=len(GRID))])
     return made
 

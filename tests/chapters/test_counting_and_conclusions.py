@@ -22,7 +22,7 @@ def section(name, seed=0):
     layers = {target: np.column_stack([nuclei, rng.normal(size=len(SPOTS))]) for target in (LOG, RESIDUAL)}
     one = anndata.AnnData(obs=pd.DataFrame(index=SPOTS), var=pd.DataFrame(index=GENES), layers=layers)
     one.obs["total_counts"] = 10 * nuclei + 1
-    one.obsm[schema.LATTICE] = np.array([spot.split("x") for spot in SPOTS], float)
+    one.obsm[schema.SPATIAL] = one.obsm[schema.LATTICE] = np.array([spot.split("x") for spot in SPOTS], float)
     one.uns["section"] = name
     return one
 

@@ -7,7 +7,7 @@ from anndata import AnnData
 from scipy.sparse import csr_matrix
 
 from helpers.chapters import cross_space
-from helpers.schema import COUNTS, LATTICE, PREDICTED
+from helpers.schema import COUNTS, LATTICE, PREDICTED, SPATIAL
 from helpers.scores import spatial
 from helpers.scores.coupling import LOG, RESIDUAL
 
@@ -25,7 +25,7 @@ def section(name, seed=0):
     made = AnnData(obs=obs, var=pd.DataFrame(index=GENES), uns={"section": name})
     made.layers[COUNTS] = csr_matrix(rng.poisson(depth[:, None] * share).astype(float))
     made.obs["total_counts"] = made.layers[COUNTS].toarray().sum(axis=1)
-    made.obsm[LATTICE] = GRID
+    made.obsm[SPATIAL] = made.obsm[LATTICE] = GRID
     return made
 
 

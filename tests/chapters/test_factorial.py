@@ -23,7 +23,7 @@ def make_section(name, seed, nuclei=True):
     obs = pd.DataFrame({"section": name, "patient": name[0], "total_counts": counts.sum(axis=1)})
     obs.index = [f"{i}x{name}" for i in range(len(obs))]
     made = AnnData(obs=obs, var=pd.DataFrame(index=GENES), layers={schema.COUNTS: csr_matrix(counts.astype(float))})
-    made.obsm[schema.LATTICE] = LATTICE.copy()
+    made.obsm[schema.SPATIAL] = made.obsm[schema.LATTICE] = LATTICE.copy()
     made.obsm[schema.PATCH] = np.column_stack([cells, rng.normal(size=len(cells))])
     made.uns["section"] = name
     if nuclei:

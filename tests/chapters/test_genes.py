@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 from scipy.stats import chi2, spearmanr
 
 from helpers.chapters import genes
-from helpers.schema import COUNTS, LATTICE, MEASURED, PREDICTED
+from helpers.schema import COUNTS, LATTICE, MEASURED, PREDICTED, SPATIAL
 from helpers.scores import spatial
 from helpers.scores.coupling import LOG, RESIDUAL
 
@@ -71,7 +71,7 @@ def section(name, seed):
     counts = rng.poisson(5 * nuclei[:, None] * np.column_stack([own, np.ones((81, 2))])).astype(float)
     obs = pd.DataFrame({"patient": name[0], "n_nuclei": nuclei}, index=[f"{name}{i}" for i in range(81)])
     made = AnnData(obs=obs, var=pd.DataFrame(index=NAMES), layers={COUNTS: csr_matrix(counts)})
-    made.obsm[LATTICE] = GRID
+    made.obsm[SPATIAL] = made.obsm[LATTICE] = GRID
     made.obs["total_counts"] = counts.sum(axis=1)
     made.uns["section"] = name
     return made

@@ -6,7 +6,7 @@ import pytest
 from anndata import AnnData
 
 from helpers.chapters import inference
-from helpers.schema import LATTICE, MEASURED, PREDICTED
+from helpers.schema import LATTICE, MEASURED, PREDICTED, SPATIAL
 from helpers.scores import spatial
 
 GRID = np.argwhere(np.ones((8, 8))).astype(float)
@@ -20,7 +20,7 @@ def section(seed=0, image=True):
     made = AnnData(obs=pd.DataFrame({"total_counts": depth}, index=[f"s{i}" for i in range(len(GRID))]))
     made = AnnData(obs=made.obs, var=pd.DataFrame(index=GENES))
     made.layers["log2"] = np.column_stack([depth, rng.normal(size=len(GRID)), np.ones(len(GRID))])
-    made.obsm[LATTICE] = GRID
+    made.obsm[SPATIAL] = made.obsm[LATTICE] = GRID
     if image:
         made.obs["n_nuclei"] = rng.integers(0, 20, len(GRID))
     return made
@@ -122,7 +122,7 @@ def test_the_opening_counts_images():
 def prediction(measured, predicted, backbone="ridge", target="log2"):
     uns = {"section": "A", "split": "section", "backbone": backbone, "target": target, "seed": 0}
     layers = {MEASURED: measured, PREDICTED: predicted}
-    return AnnData(layers=layers, obsm={LATTICE: GRID}, shape=measured.shape, uns=uns)
+    return AnnData(layers=layers, obsm={SPATIAL: GRID}, shape=measured.shape, uns=uns)
 
 
 @pytest.fixture

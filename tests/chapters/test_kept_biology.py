@@ -26,7 +26,7 @@ def make_section(name="A1", nuclei=True, seed=0):
     section.obs["total_counts"] = np.asarray(section.layers[schema.COUNTS].sum(axis=1)).ravel()
     if nuclei:
         section.obs["n_nuclei"] = rng.poisson(8, len(xy))
-    section.obsm[schema.LATTICE] = xy
+    section.obsm[schema.SPATIAL] = section.obsm[schema.LATTICE] = xy
     section.uns["section"] = name
     return section
 

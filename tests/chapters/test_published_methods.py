@@ -19,7 +19,7 @@ def make_section(nuclei):
     section.obs["total_counts"] = np.asarray(section.layers[schema.COUNTS].sum(axis=1)).ravel()
     if nuclei:
         section.obs["n_nuclei"] = rng.poisson(8, 25)
-    section.obsm[schema.LATTICE] = xy
+    section.obsm[schema.SPATIAL] = section.obsm[schema.LATTICE] = xy
     return section
 
 

@@ -129,7 +129,7 @@ def make_section(name, n_genes=5, seed=0):
         obs=pd.DataFrame(index=[f"{x:g}x{y:g}" for x, y in xy]), var=pd.DataFrame(index=list("ABCDE")[:n_genes])
     )
     made.layers[schema.COUNTS] = sparse.csr_matrix(rng.poisson(4, (16, n_genes)).astype(np.float32))
-    made.obsm[schema.LATTICE] = xy
+    made.obsm[schema.SPATIAL] = made.obsm[schema.LATTICE] = xy
     made.uns["section"] = name
     return made
 

@@ -6,7 +6,7 @@ import pytest
 from anndata import AnnData
 
 from helpers.chapters import type_one_error
-from helpers.schema import LATTICE
+from helpers.schema import LATTICE, SPATIAL
 
 GRID = np.argwhere(np.ones((8, 8))).astype(float)
 
@@ -16,7 +16,7 @@ def section(patient, xy=GRID, seed=0):
     obs = pd.DataFrame({"patient": patient, "total_counts": xy[:, 0] + rng.random(len(xy))})
     made = AnnData(obs=obs.set_index(obs.index.astype(str)), var=pd.DataFrame(index=["g", "h"]))
     made.layers["log2"] = rng.normal(size=(len(xy), 2))
-    made.obsm[LATTICE] = xy
+    made.obsm[SPATIAL] = made.obsm[LATTICE] = xy
     return made
 
 

@@ -70,7 +70,9 @@ def test_on_the_depth_only_twin_log_follows_depth_and_residuals_do_not(counts, r
     assert np.nanmedian(rho["pearson_residual"]) < 1.5 * chance
     # The residual's own composition is gone too: regions differ in the section and not in the twin.
     region = np.arange(200) % 2
-    of_region = {s: normalization.target(v, "pearson_residual") for s, v in (("own", as_section(counts)), ("twin", twin))}
+    of_region = {
+        s: normalization.target(v, "pearson_residual") for s, v in (("own", as_section(counts)), ("twin", twin))
+    }
     of_region = {s: np.nanmedian(np.abs(columns.spearman(values, region))) for s, values in of_region.items()}
     assert of_region["own"] > 0.5
     assert of_region["twin"] < 1.5 * chance

@@ -15,8 +15,8 @@ from helpers.chapters import simulated
 from helpers.cohort import simulate
 from helpers.labels import counted, label
 from helpers.models import backbones
-from helpers.schema import COUNTS, LATTICE, MEASURED, PREDICTED
-from helpers.scores import spatial, top_genes
+from helpers.schema import COUNTS, MEASURED, PREDICTED
+from helpers.scores import judge
 from helpers.targets import genes as gene_panels
 from helpers.targets import normalization, twins
 
@@ -68,26 +68,13 @@ def equal_depths(thinned: Mapping[str, AnnData], sections: Mapping[str, AnnData]
 # Scores ---------------------------------------------------------------------------------------------------------
 
 
-def pcc_with_chance(
-    measured: np.ndarray, predicted: np.ndarray, basis: np.ndarray, k: int, n_draws: int = 199
-) -> tuple[float, float, np.ndarray]:
-    """PCC-k, the 95 % point of its spatial null, and the r of each gene.
-
-    Both arrays are spots x genes, `basis` is the `moran_basis` of the spots. The null is PCC-k of maps as smooth as
-    the predictions that lie elsewhere, each draw with its own k best genes. NaN where fewer than k genes have an r.
-    """
-    pcc, drawn = spatial.null_correlations(measured, predicted, basis, n_draws=n_draws)
-    chance = [top_genes.pcc_at_k(draw, k) for draw in drawn.T]
-    return top_genes.pcc_at_k(pcc, k), float(np.quantile(chance, 0.95)), pcc
+def score(measured: np.ndarray, predicted: np.ndarray, spots: AnnData, k: int, n_draws: int = judge.N_DRAWS) -> dict:
+    """`pcc_<k>` and `chance_95` (`judge.pcc`) of a prediction of these spots, spots x genes."""
+    found = judge.pcc(measured, predicted, judge.basis(spots), k, n_draws)
+    return {f"pcc_{k}": found["pcc"], "chance_95": found["chance_95"]}
 
 
-def score(measured: np.ndarray, predicted: np.ndarray, lattice: np.ndarray, k: int, n_draws: int = 199) -> dict:
-    """`pcc_<k>` and `chance_95` of a prediction, spots x genes, of spots that lie at `lattice`."""
-    value, chance, _ = pcc_with_chance(measured, predicted, spatial.moran_basis(lattice), k, n_draws)
-    return {f"pcc_{k}": value, "chance_95": chance}
-
-
-def score_on_twins(prediction: AnnData, sections: Twins, k: int, n_draws: int = 199) -> pd.DataFrame:
+def score_on_twins(prediction: AnnData, sections: Twins, k: int, n_draws: int = judge.N_DRAWS) -> pd.DataFrame:
     """A prediction as it is against each of TWINS of the section it was made for: a row each, with its seed.
 
     Spots that a twin lacks are left out of the prediction.
@@ -96,19 +83,19 @@ def score_on_twins(prediction: AnnData, sections: Twins, k: int, n_draws: int = 
     rows = []
     for kind in TWINS:
         twin = sections[kind][metadata["section"]][:, prediction.var_names]
-        measured = normalization.clip(twin.layers[metadata["target"]], metadata["target"])
+        measured = normalization.clip(twin.layers[metadata["target"]], metadata["target"]).astype(np.float32)
         predicted = prediction[twin.obs_names].layers[PREDICTED]
-        rows.append(metadata | {"twin": kind} | score(measured, predicted, twin.obsm[LATTICE], k, n_draws))
+        rows.append(metadata | {"twin": kind} | score(measured, predicted, twin, k, n_draws))
     return pd.DataFrame(rows)
 
 
 def score_kept(
-    predictions: Iterable[AnnData], sections: Twins, targets: Sequence[str], k: int, n_draws: int = 199
+    predictions: Iterable[AnnData], sections: Twins, targets: Sequence[str], k: int, n_draws: int = judge.N_DRAWS
 ) -> pd.DataFrame:
     """Every prediction by `score_on_twins`, means over seeds; trained models first, floors behind, targets in order."""
     scores = pd.concat([score_on_twins(prediction, sections, k, n_draws) for prediction in predictions])
     means = scores.groupby([*KEYS, "twin"], sort=False)[[f"pcc_{k}", "chance_95"]].mean().reset_index()
-    place = {name: i for i, name in enumerate(["stem", "ridge", *targets])}
+    place = {name: i for i, name in enumerate([*backbones.MODELS, *targets])}
     by = ["backbone", "target"]
     return means.sort_values(by, key=lambda names: names.map(place), kind="stable", ignore_index=True)
 
@@ -119,7 +106,7 @@ def score_refitted(
     splits: Sequence[str],
     panels: Mapping[str, Sequence[str]],
     k: int,
-    n_draws: int = 199,
+    n_draws: int = judge.N_DRAWS,
 ) -> pd.DataFrame:
     """Ridge, fitted on each of TWINS of the training sections and scored on the same kind of the held-out one.
 
@@ -129,7 +116,7 @@ def score_refitted(
     for kind, name, target, split in product(TWINS, panels, targets, splits):
         held = backbones.predict(sections[kind], name, target, "ridge", split, panels[name], clip)
         metadata = {"section": name, "split": split, "twin": kind, "target": target, "backbone": "ridge"}
-        scores = score(held.layers[MEASURED], held.layers[PREDICTED], held.obsm[LATTICE], k, n_draws)
+        scores = score(held.layers[MEASURED], held.layers[PREDICTED], held, k, n_draws)
         rows.append(metadata | scores)
     return pd.DataFrame(rows)
 
@@ -185,7 +172,7 @@ def score_nuclei(
     genes: Sequence[str],
     targets: Sequence[str],
     k: int,
-    n_draws: int = 199,
+    n_draws: int = judge.N_DRAWS,
 ) -> pd.DataFrame:
     """The number of nuclei as the model, fitted and scored on each of TWINS of the sections; by coupling."""
     rows = []
@@ -193,7 +180,7 @@ def score_nuclei(
         for kind, made in twins_with_targets(sections, genes, targets).items():
             for name, target in product(made, targets):
                 held = backbones.predict(made, name, target, "nuclei", prepare=normalization.clip)
-                scores = score(held.layers[MEASURED], held.layers[PREDICTED], held.obsm[LATTICE], k, n_draws)
+                scores = score(held.layers[MEASURED], held.layers[PREDICTED], held, k, n_draws)
                 metadata = {"section": name, "twin": kind, "target": target, "backbone": "nuclei"}
                 rows.append({"coupling": coupling} | metadata | scores)
     return pd.DataFrame(rows)

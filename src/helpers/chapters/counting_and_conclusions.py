@@ -14,7 +14,7 @@ from helpers import schema
 from helpers.chapters.tables import as_published
 from helpers.columns import ranks, spearman
 from helpers.labels import counted, label
-from helpers.scores import coupling, spatial, top_genes
+from helpers.scores import coupling, judge, spatial, top_genes
 from helpers.scores.coupling import LOG, RESIDUAL
 from helpers.scores.predictability import noise_ceiling
 from helpers.targets import normalization
@@ -82,7 +82,7 @@ def associate_readings(
     sections: Mapping[str, AnnData], readings: Mapping[str, pd.DataFrame], targets: Sequence[str], n_maps: int
 ) -> pd.DataFrame:
     """`associate` for every reading of every section, each with its own chance: columns section and reading besides."""
-    bases = {name: spatial.moran_basis(sections[name].obsm[schema.LATTICE]) for name in readings}
+    bases = {name: judge.basis(sections[name]) for name in readings}
     tables = []
     for reading in known_readings(readings):
         for name, table in readings.items():
@@ -265,7 +265,7 @@ def corrected_summaries(
 ) -> pd.DataFrame:
     """`corrected_summary` of the default reading for every correction and section."""
     nuclei = {name: readings[name][DEFAULT].to_numpy() for name in of_genes}
-    bases = {name: spatial.moran_basis(sections[name].obsm[schema.LATTICE]) for name in of_genes}
+    bases = {name: judge.basis(sections[name]) for name in of_genes}
     maps = {name: random_maps(nuclei[name], bases[name], n_maps) for name in of_genes}
     rows = [
         corrected_summary(sections[name], nuclei[name], maps[name], reliabilities, of_count[name], correction)

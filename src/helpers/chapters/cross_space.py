@@ -11,12 +11,11 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from helpers.chapters.controls import pcc_with_chance
 from helpers.cohort import simulate
 from helpers.columns import pearson
 from helpers.labels import counted
-from helpers.schema import COUNTS, LATTICE, PREDICTED
-from helpers.scores import predictability, spatial, top_genes
+from helpers.schema import PREDICTED
+from helpers.scores import judge, top_genes
 from helpers.scores.coupling import LOG, RESIDUAL
 from helpers.targets import normalization, spaces
 
@@ -40,25 +39,13 @@ def by_fit(predictions: Iterable[AnnData]) -> Fits:
     return fits
 
 
-def levels(section: AnnData, genes: Sequence[str]) -> tuple[np.ndarray, float]:
-    """Each gene's share of the section's counts, and the section's median count of a spot."""
-    total = np.asarray(section.layers[COUNTS].sum(axis=0), float).ravel()
-    share = (total / total.sum())[section.var_names.get_indexer(genes)]
-    return share, float(section.obs["total_counts"].median())
-
-
-def measured_in(section: AnnData, space: str, genes: Sequence[str]) -> np.ndarray:
-    """The genes of a section as models see them in a space; spots x genes."""
-    return normalization.clip(normalization.target(section, space, list(genes)), space)
-
-
 def candidates(
     values: Mapping[str, np.ndarray], share: np.ndarray, depth: float, oracle: np.ndarray
 ) -> Iterator[tuple[str, str, np.ndarray, float | np.ndarray]]:
     """The predictions of one fit, and those put together: name, space, values, the depth that they are given.
 
-    `values` maps targets to spots x genes. `share` and `depth` are of `levels`, `oracle` the measured depth of each
-    spot. COMBINED need both logs and residuals: the library that the log model expects, with the same composition
+    `values` maps targets to spots x genes. `share` and `depth` are of `judge.levels`, `oracle` the measured depth of
+    each spot. COMBINED need both logs and residuals: the library that the log model expects, with the same composition
     everywhere; with the composition of the residual model; and that composition with the measured depth.
     """
     for target, predicted in values.items():
@@ -76,42 +63,46 @@ def candidates(
 def score_fit(
     section: AnnData,
     values: Mapping[str, pd.DataFrame],
-    scored_in: Sequence[str],
-    basis: np.ndarray,
+    ceilings: Mapping[str, np.ndarray],
     k: int,
-    n_draws: int = 199,
+    n_draws: int = judge.N_DRAWS,
 ) -> Iterator[tuple[dict, np.ndarray]]:
     """Every prediction of a fit in every space: a row of scores, and the PCC of each gene.
 
-    `values` maps targets to tables of spots x genes; `basis` is the `moran_basis` of the section's spots. Columns of
-    the row: trained_in, scored_in, `pcc_<k>` for FEW and for k, pcc_all (mean over genes) and chance_95 (of k).
+    `values` maps targets to tables of spots x genes; `ceilings` maps each space to be scored in to the noise ceiling of
+    these genes. Columns of the row: trained_in, scored_in, `pcc_<k>` for FEW and for k, pcc_all (mean over genes),
+    `ceiling_<k>` (of the genes of PCC-k) and chance_95 (of k).
     """
     if not values:
         return
-    genes = list(next(iter(values.values())).columns)
-    (share, depth), oracle = levels(section, genes), section.obs["total_counts"].to_numpy(float)
-    arrays = {target: table.loc[section.obs_names].to_numpy(float) for target, table in values.items()}
-    truth = {space: measured_in(section, space, genes) for space in scored_in}
-    for (trained_in, source, predicted, given), space in product(candidates(arrays, share, depth, oracle), scored_in):
+    genes, spots = list(next(iter(values.values())).columns), judge.basis(section)
+    (share, depth), oracle = judge.levels(section, genes), section.obs["total_counts"].to_numpy(float)
+    arrays = {target: table.loc[section.obs_names].to_numpy() for target, table in values.items()}
+    truth = {space: judge.measured(section, space, genes) for space in ceilings}
+    for (trained_in, source, predicted, given), space in product(candidates(arrays, share, depth, oracle), ceilings):
         converted = spaces.convert(predicted, source, space, share, given)
-        value, chance, pcc = pcc_with_chance(truth[space], converted, basis, k, n_draws)
-        at_ks = {f"pcc_{FEW}": top_genes.pcc_at_k(pcc, FEW), f"pcc_{k}": value}
+        found, r = (
+            judge.pcc(truth[space], converted, spots, k, n_draws, ceilings[space]),
+            pearson(truth[space], converted),
+        )
+        at_ks = {f"pcc_{FEW}": judge.pcc_at_k(r, FEW), f"pcc_{k}": found["pcc"], "pcc_all": pd.Series(r).mean()}
         row = {"trained_in": trained_in, "scored_in": space} | at_ks
-        yield row | {"pcc_all": pd.Series(pcc).mean(), "chance_95": chance}, pcc
+        yield row | {f"ceiling_{k}": found["ceiling"], "chance_95": found["chance_95"]}, r
 
 
 def score_fits(
-    fits: Fits, sections: Mapping[str, AnnData], targets: Sequence[str], k: int, n_draws: int = 199
+    fits: Fits, sections: Mapping[str, AnnData], ceilings: pd.DataFrame, k: int, n_draws: int = judge.N_DRAWS
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """All fits in every space of `targets` and in counts, means over seeds: a table of scores, and one of genes.
+    """All fits in every space that `ceilings` knows, means over seeds: a table of scores, and one of genes.
 
-    Only predictions of `targets` count, in their order. The second table has KEYS, gene and pcc.
+    `ceilings` has section, target (also counts), gene and ceiling; only predictions of its targets count, in their
+    order. The second table has KEYS, gene and pcc.
     """
-    bases = {name: spatial.moran_basis(section.obsm[LATTICE]) for name, section in sections.items()}
     rows, of_genes = [], []
     for (name, split, backbone, _, genes), fitted in fits.items():
-        values = {target: fitted[target] for target in targets if target in fitted}
-        for row, pcc in score_fit(sections[name], values, [*targets, "counts"], bases[name], k, n_draws):
+        known = ceilings_of(ceilings, name, genes)
+        values = {target: fitted[target] for target in known if target in fitted}
+        for row, pcc in score_fit(sections[name], values, known, k, n_draws):
             row = {"section": name, "split": split, "backbone": backbone} | row
             rows.append(row)
             of_genes.append(pd.DataFrame({key: row[key] for key in KEYS} | {"gene": genes, "pcc": pcc}))
@@ -120,27 +111,22 @@ def score_fits(
     return scores, genes_scored
 
 
+def ceilings_of(ceilings: pd.DataFrame, section: str, genes: Sequence[str]) -> dict[str, np.ndarray]:
+    """The noise ceilings of the genes of one section, in their order, by target; ValueError where one is missing."""
+    own = ceilings[ceilings["section"] == section]
+    table = own.pivot(index="gene", columns="target", values="ceiling").reindex(genes)[own["target"].unique()]
+    if own.empty or not set(genes) <= set(own["gene"]):
+        raise ValueError(f"section {section}: no noise ceiling of some gene; run 08_dependence on it again")
+    return {target: table[target].to_numpy() for target in table}
+
+
 def count_ceilings(fits: Fits, sections: Mapping[str, AnnData], n_splits: int) -> pd.DataFrame:
     """The noise ceiling of counts as they are, of the genes predicted: section, target (counts), gene, ceiling."""
     tables = []
     for name, genes in {key[0]: list(key[-1]) for key in fits}.items():
-        counts = sections[name][:, genes].layers[COUNTS]
-        ceiling = predictability.noise_ceiling(counts, lambda half: half.toarray(), n_splits=n_splits)
+        ceiling = judge.ceilings(sections[name], "counts", genes, n_splits)
         tables.append(pd.DataFrame({"section": name, "target": "counts", "gene": genes, "ceiling": ceiling}))
     return pd.concat(tables, ignore_index=True)
-
-
-def with_ceilings(scores: pd.DataFrame, ceilings: pd.DataFrame, k: int) -> pd.DataFrame:
-    """Scores with `ceiling_<k>` of the space scored in: the mean of its k highest ceilings in the section.
-
-    `ceilings` has section, target, gene and ceiling. ValueError where a score has none.
-    """
-    at_k = ceilings.groupby(["section", "target"])["ceiling"].agg(top_genes.pcc_at_k, k)
-    pairs = list(zip(scores["section"], scores["scored_in"], strict=True))
-    if unknown := [pair for pair in pairs if pair not in at_k.index]:
-        raise ValueError(f"section {unknown[0][0]}: no noise ceiling of {unknown[0][1]}; run 08_dependence on it again")
-    columns = [*KEYS, *dict.fromkeys([f"pcc_{FEW}", f"pcc_{k}"]), "pcc_all", f"ceiling_{k}", "chance_95"]
-    return scores.assign(**{f"ceiling_{k}": [at_k[pair] for pair in pairs]})[columns]
 
 
 def trained_in_both(scores: pd.DataFrame, backbones: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ from tqdm.std import tqdm
 from helpers import labels, schema
 from helpers.columns import pearson, spearman
 from helpers.models import backbones
-from helpers.scores import predictability, spatial, top_genes
+from helpers.scores import judge, predictability, spatial, top_genes
 from helpers.scores.coupling import COUPLED
 from helpers.targets import arms as formulas
 from helpers.targets import normalization, twins
@@ -93,7 +93,7 @@ def rank_correlations(
     The maps (arms x genes x draws) are as smooth as the covariate, by `spatial.null_correlations`.
     """
     values = np.hstack([arm_values(spots, arm, panel) for arm in arms])
-    basis = spatial.moran_basis(spots.obsm[schema.LATTICE])
+    basis = judge.basis(spots)
     for what, column in {"depth": "total_counts", "nuclei": "n_nuclei"}.items():
         if column in spots.obs:
             covariate = spots.obs[column].to_numpy(float)

@@ -16,8 +16,6 @@ from helpers.models import backbones
 from helpers.scores import paired, predictability, top_genes
 from helpers.targets import normalization
 
-MODELS = ("stem", "ridge")
-FLOORS = ("nuclei", "haematoxylin", "position", "depth")
 FITTED_HERE = ("haematoxylin", "position")  # the others are fitted beside ridge
 ORACLE = "depth"  # no image holds that number
 KEYS = ["section", "split", "target", "backbone"]
@@ -68,7 +66,7 @@ def training_mean(sections: Sections, panels: Panels, targets: Sequence[str], sp
 
 def models_first(table: pd.DataFrame, targets: Sequence[str]) -> pd.DataFrame:
     """Rows by backbone, models before floors, then by target in the order given; rows of both keep their order."""
-    place = {name: i for i, name in enumerate([*MODELS, *FLOORS, *targets])}
+    place = {name: i for i, name in enumerate([*backbones.MODELS, *backbones.FLOORS, *targets])}
     by = ["backbone", "target"]
     return table.sort_values(by, key=lambda names: names.map(place), kind="stable", ignore_index=True)
 
@@ -128,7 +126,9 @@ def excess(scores: pd.DataFrame) -> pd.DataFrame:
     Sections that lack one of the two are left out.
     """
     wide = scores.set_index(KEYS)
-    models, floors = ([name for name in known if name in set(scores["backbone"])] for known in (MODELS, FLOORS))
+    models, floors = (
+        [name for name in known if name in set(scores["backbone"])] for known in (backbones.MODELS, backbones.FLOORS)
+    )
     parts = []
     for model, floor in product(models, floors):
         one, other = (wide.xs(name, level="backbone") for name in (model, floor))

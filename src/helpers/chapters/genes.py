@@ -11,8 +11,9 @@ from helpers.chapters.controls import twin_of
 from helpers.chapters.patients import patient_of
 from helpers.columns import spearman
 from helpers.labels import counted, label
-from helpers.schema import COUNTS, LATTICE, MEASURED, PREDICTED
-from helpers.scores import paired, partial, spatial
+from helpers.models import backbones
+from helpers.schema import COUNTS, MEASURED, PREDICTED
+from helpers.scores import judge, paired, partial, spatial
 from helpers.scores.coupling import LOG, RESIDUAL
 from helpers.targets import normalization
 
@@ -20,7 +21,7 @@ VERDICTS = ("beyond nuclei and depth", "beyond nuclei, not depth", "predicted, n
 UNDEFINED = "undefined"
 GIVEN = {"plain": "plain", "nuclei": "given nuclei", "both": "given both"}  # the tests, in order
 TARGETS = (LOG, RESIDUAL)
-BACKBONES = ("stem", "ridge")
+BACKBONES = backbones.MODELS
 N_DRAWS = 999  # random maps of each test
 LEVEL = 0.05
 SHOWN = {  # columns of the table that is searched
@@ -75,7 +76,7 @@ def panel_of(fitted: Fitted) -> list[str]:
 
 def bases_of(sections: Sections) -> dict[str, np.ndarray]:
     """The `moran_basis` of each section."""
-    return {name: spatial.moran_basis(section.obsm[LATTICE]) for name, section in sections.items()}
+    return {name: judge.basis(section) for name, section in sections.items()}
 
 
 # Evidence -------------------------------------------------------------------------------------------------------
@@ -90,10 +91,10 @@ def evidence(
     holds the counts of these spots, all genes: depth is taken without the gene in question.
     """
     nuclei = held.obs["n_nuclei"].to_numpy()
-    counts = section[:, held.var_names].layers[COUNTS].toarray()
-    depth = partial.depth_without(counts, normalization.library_size(section))
+    counts = normalization.counts_of(section, held.var_names)
+    fixed = {"plain": []} | judge.held_fixed(counts, normalization.library_size(section), nuclei)
     found = {}
-    for given, covariates in {"plain": [], "nuclei": [nuclei], "both": [nuclei, depth]}.items():
+    for given, covariates in ((given, fixed[given]) for given in GIVEN):
         left = (partial.left_over(side, covariates, rank=True) for side in (measured, held.layers[PREDICTED]))
         found[given] = spatial.null_correlations(*left, basis, n_draws=n_draws, seed=seed)
     return found

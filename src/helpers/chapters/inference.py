@@ -11,8 +11,9 @@ import pandas as pd
 from anndata import AnnData
 
 from helpers.labels import label
-from helpers.schema import LATTICE, MEASURED, PREDICTED, has_nuclei
-from helpers.scores import paired, spatial, top_genes
+from helpers.models import backbones
+from helpers.schema import MEASURED, PREDICTED, has_nuclei
+from helpers.scores import judge, paired, spatial
 
 NULLS = {"iid": "shuffled spots", "spatial": "maps as smooth"}
 BRIEF = {"iid": "shuffled", "spatial": "smooth"}
@@ -23,7 +24,7 @@ CALLED = {
     for by, text in (("p", "p ≤ 0.05"), ("q", "q < 0.05"))
     for null, name in NULLS.items()
 }
-BACKBONES = ("stem", "ridge", "nuclei", "depth")  # in the order in which they are shown
+BACKBONES = (*backbones.MODELS, "nuclei", "depth")  # in the order in which they are shown
 
 
 def opening(cohort: str, sections: Mapping[str, AnnData], n_patients: int) -> str:
@@ -82,7 +83,7 @@ def cohort_tests(
 
     A section without an image is tested against depth only.
     """
-    bases = {name: spatial.moran_basis(section.obsm[LATTICE]) for name, section in cohort.items()}
+    bases = {name: judge.basis(section) for name, section in cohort.items()}
     tables, rows = [], []
     for (covariate, word), (name, section), target in product(COVARIATES.items(), cohort.items(), targets):
         if covariate in section.obs:
@@ -154,11 +155,9 @@ def score_row(prediction: AnnData, k: int = 50, n_draws: int = 499) -> dict:
     layers = [prediction.layers[layer] for layer in (MEASURED, PREDICTED)]
     k = min(k, prediction.n_vars)
     row = {name: prediction.uns[name] for name in ("section", "split", "backbone", "target", "seed")} | {"k": k}
-    for null, basis in (("iid", None), ("spatial", spatial.moran_basis(prediction.obsm[LATTICE]))):
-        pcc, drawn = spatial.null_correlations(*layers, basis, n_draws=n_draws)
-        row["pcc"], chance = top_genes.pcc_at_k(pcc, k), [top_genes.pcc_at_k(draw, k) for draw in drawn.T]
-        row[f"chance_{null}"] = np.quantile(chance, 0.95)
-        row[f"p_{null}"] = float(spatial.p_values(row["pcc"], chance, "greater"))
+    for null, spots in (("iid", None), ("spatial", judge.basis(prediction))):
+        found = judge.pcc(*layers, spots, k, n_draws)
+        row |= {"pcc": found["pcc"], f"chance_{null}": found["chance_95"], f"p_{null}": found["p"]}
     return row
 
 

@@ -13,10 +13,11 @@ from anndata import AnnData
 from scipy.sparse import csr_matrix
 
 from helpers import labels, schema
-from helpers.chapters.floors import MODELS, ORACLE, models_first
+from helpers.chapters.floors import ORACLE, models_first
 from helpers.cohort import simulate
+from helpers.models.backbones import MODELS
+from helpers.scores import judge, top_genes
 from helpers.scores import partial as partial_correlation
-from helpers.scores import top_genes
 from helpers.targets import genes, normalization
 
 KEYS = ["section", "split", "target", "backbone", "given"]
@@ -32,20 +33,10 @@ Covariates = dict[str, list[np.ndarray]]
 # Predictions ----------------------------------------------------------------------------------------------------
 
 
-def covariates(counts: np.ndarray, total: np.ndarray, nuclei: np.ndarray) -> Covariates:
-    """What is held fixed: nuclei as a count and its logarithm, log depth without the gene, and both.
-
-    `counts` is spots x genes, raw; `total` and `nuclei` are per spot.
-    """
-    depth, nuclei = partial_correlation.depth_without(counts, total), np.asarray(nuclei, float)
-    of_nuclei = [nuclei, np.log1p(nuclei)]
-    return {"nuclei": of_nuclei, "depth": [depth], "both": [*of_nuclei, depth]}
-
-
 def covariates_of(prediction: AnnData, section: AnnData) -> Covariates:
-    """`covariates` of a prediction's spots and genes, with the raw counts of its section."""
+    """`judge.held_fixed` of a prediction's spots and genes, with the raw counts of its section."""
     counts = section[prediction.obs_names, prediction.var_names].layers[schema.COUNTS].toarray()
-    return covariates(counts, prediction.obs["total_counts"].to_numpy(), prediction.obs["n_nuclei"].to_numpy())
+    return judge.held_fixed(counts, prediction.obs["total_counts"].to_numpy(), prediction.obs["n_nuclei"].to_numpy())
 
 
 def score_prediction(prediction: AnnData, section: AnnData) -> pd.DataFrame:
@@ -184,7 +175,7 @@ def score_perfect(
     """
     sides = [normalization.clip(normalization.get(target)(side, panel), target) for side in (section, biology)]
     counts = section[:, panel].layers[schema.COUNTS].toarray()
-    held = covariates(counts, normalization.library_size(section), truth["n_nuclei_true"].to_numpy())
+    held = judge.held_fixed(counts, normalization.library_size(section), truth["n_nuclei_true"].to_numpy())
     given = {PLAIN: [], f"given {TRUE_CAPTURE}": [np.log(truth["capture"].to_numpy())]}
     given |= {f"given {name}": held[name] for name in ("depth", "nuclei")}
     table = partial_correlation.partial_scores(*sides, panel, given)

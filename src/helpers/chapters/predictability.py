@@ -2,7 +2,9 @@
 
 import pandas as pd
 
-MODELS = ("stem", "ridge")  # backbones that are no floors, in the order in which pages show them
+from helpers.models import backbones
+
+MODELS = backbones.MODELS
 
 
 def trained(table: pd.DataFrame) -> list[str]:

@@ -15,7 +15,8 @@ from anndata import AnnData
 from tqdm.std import tqdm
 
 from helpers import columns, labels, schema
-from helpers.scores import spatial, top_genes
+from helpers.models import backbones
+from helpers.scores import judge, spatial, top_genes
 from helpers.scores.coupling import COUPLED, LOG, RESIDUAL
 from helpers.scores.paired import MIN_PATIENTS, sign_flip, wilcoxon
 from helpers.targets import genes, normalization
@@ -25,7 +26,7 @@ OF_COUPLINGS = ("nuclei", "panel", "library", "p_j", "theta", "clip", "genes")
 OF_MODELS = ("nuclei", "clip", "definition", "ranking", "backbone", "split")
 OVER_SECTIONS = ("median", "mean", "median of patients")
 OTHER_THETAS = (10.0, np.inf)  # infinite: Poisson
-MODELS = {"backbone": ("stem", "ridge"), "split": ("section", "patient")}  # the book's own is the first one there is
+MODELS = {"backbone": backbones.MODELS, "split": ("section", "patient")}  # the book's own is the first one there is
 BOTH = (LOG, RESIDUAL)
 
 # What can be chosen ---------------------------------------------------------------------------------------------
@@ -113,9 +114,8 @@ def every_target(
         yield chosen | {"clip": "clipped"}, normalization.clip(values, RESIDUAL)
 
 
-def nuclei_maps(nuclei: np.ndarray, lattice: np.ndarray, n_random_maps: int) -> np.ndarray:
+def nuclei_maps(nuclei: np.ndarray, basis: np.ndarray, n_random_maps: int) -> np.ndarray:
     """Ranks of each reading of the nuclei, then random maps as smooth: spots x (readings x (1 + maps))."""
-    basis = spatial.moran_basis(lattice)
     ranked = columns.ranks(nuclei).T
     return np.column_stack([np.column_stack([x, spatial.moran_randomize(x, basis, n_random_maps)]) for x in ranked])
 
@@ -148,7 +148,7 @@ def target_couplings(
 
     `nuclei` are spots x readings; `panels` and `totals` are those of `possible_panels` and `every_target`.
     """
-    maps = nuclei_maps(nuclei.to_numpy(), section.obsm[schema.LATTICE], n_random_maps)
+    maps = nuclei_maps(nuclei.to_numpy(), judge.basis(section), n_random_maps)
     rows = []
     for kind, panel in panels.items():
         chosen, values = zip(*every_target(section, panel, totals, thetas), strict=True)

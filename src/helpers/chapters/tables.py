@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import pandas as pd
 
 from helpers.labels import counted, label
+from helpers.models import backbones
 from helpers.scores import coupling, paired
 
-MODELS = ("stem", "ridge")  # whose numbers the sentences give
+MODELS = backbones.MODELS  # whose numbers the sentences give
 
 # Beside the paper -----------------------------------------------------------------------------------------------
 

@@ -207,6 +207,7 @@ BACKBONES = {
     "position": Backbone(position, ridge, floor=True),
     "depth": Backbone(log_depth, line, floor=True, oracle=True),
 }
+MODELS = tuple(name for name, model in BACKBONES.items() if not model.floor)
 FLOORS = tuple(name for name, model in BACKBONES.items() if model.floor)
 
 

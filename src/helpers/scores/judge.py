@@ -16,7 +16,7 @@ from anndata import AnnData
 
 from helpers import columns
 from helpers.models import backbones
-from helpers.schema import COUNTS, SPATIAL
+from helpers.schema import COUNTS, SPATIAL, has_nuclei
 from helpers.scores import partial, predictability, spatial, top_genes
 from helpers.targets import normalization, spaces, twins
 
@@ -66,15 +66,16 @@ def basis(section: AnnData) -> np.ndarray:
 def pcc(
     values: np.ndarray,
     predicted: np.ndarray,
-    spots: np.ndarray,
+    spots: np.ndarray | None,
     k: int,
     n_draws: int = N_DRAWS,
     ceiling: np.ndarray | None = None,
 ) -> dict[str, float]:
     """PCC-k of a prediction with its ceiling and its null: pcc, ceiling, chance, chance_95, p, n_undefined.
 
-    `values` were measured, `spots` is the `basis` of the section. The ceiling is the mean over the same k genes; the
-    null is PCC-k of randomized predictions, each draw with its own best genes: median, 95 % point and one-sided p.
+    `values` were measured, `spots` is the `basis` of the section (None: spots are shuffled, which is no null for smooth
+    maps). The ceiling is the mean over the same k genes; the null is PCC-k of randomized predictions, each draw with
+    its own best genes: median, 95 % point and one-sided p.
     n_undefined counts genes without a correlation.
     """
     r, drawn = spatial.null_correlations(values, predicted, spots, n_draws=n_draws)
@@ -127,19 +128,24 @@ def floor(features: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray], 
 # Given nuclei and depth -----------------------------------------------------------------------------------------
 
 
-def covariates(section: AnnData, genes: Sequence[str]) -> dict[str, list[np.ndarray]]:
+def held_fixed(counts: np.ndarray, total: np.ndarray, nuclei: np.ndarray | None) -> dict[str, list[np.ndarray]]:
     """What is held fixed in a partial score, by name: depth and, where nuclei are known, nuclei and both.
 
-    Depth is the log of a spot's total without the gene in question. Nuclei enter as a count and as a log, as a target
-    may follow either; a rank correlation sees both as one.
+    `counts` is spots x genes, raw; `total` and `nuclei` are per spot. Depth is the log of a spot's total without the
+    gene in question. Nuclei enter as a count and as a log, as a target may follow either; ranks see both as one.
     """
-    counts = normalization.counts_of(section, genes)
-    depth = [partial.depth_without(counts, normalization.library_size(section))]
-    if "n_nuclei" not in section.obs:
+    depth = [partial.depth_without(counts, total)]
+    if nuclei is None:
         return {"depth": depth}
-    n = section.obs["n_nuclei"].to_numpy(float)
-    nuclei = [n, np.log1p(n)]
-    return {"nuclei": nuclei, "depth": depth, "both": [*nuclei, *depth]}
+    nuclei = np.asarray(nuclei, float)
+    of_nuclei = [nuclei, np.log1p(nuclei)]
+    return {"nuclei": of_nuclei, "depth": depth, "both": [*of_nuclei, *depth]}
+
+
+def covariates(section: AnnData, genes: Sequence[str]) -> dict[str, list[np.ndarray]]:
+    """`held_fixed` of a section, its nuclei where `obs` has them."""
+    nuclei = section.obs["n_nuclei"].to_numpy() if has_nuclei(section) else None
+    return held_fixed(normalization.counts_of(section, genes), normalization.library_size(section), nuclei)
 
 
 def given(values: np.ndarray, predicted: np.ndarray, section: AnnData, genes: Sequence[str]) -> pd.DataFrame:
