@@ -9,7 +9,7 @@ from scipy.sparse import csr_matrix
 from helpers.chapters import controls, simulated
 from helpers.cohort import simulate
 from helpers.schema import COUNTS, LATTICE, PREDICTED, SPATIAL
-from helpers.scores import spatial
+from helpers.scores import judge, spatial
 from helpers.targets import genes as gene_panels
 from helpers.targets import normalization
 
@@ -76,22 +76,20 @@ def test_equal_depths_are_told_with_the_share_of_spots_kept(sections, made):
 # --- scores ---
 
 
-def test_chance_is_the_95_percent_point_of_maps_as_smooth_and_pcc_k_takes_the_best():
+def test_a_score_is_pcc_k_with_the_95_percent_point_of_maps_as_smooth(sections):
     rng = np.random.default_rng(0)
-    measured, basis = rng.normal(size=(30, 3)), spatial.moran_basis(GRID)
+    measured, spots = rng.normal(size=(30, 3)), judge.basis(sections["A"])
     predicted = measured + [[0, 0, 9]] * rng.normal(size=(30, 3))
-    value, chance, pcc = controls.pcc_with_chance(measured, predicted, basis, 2, n_draws=99)
-    assert value == pytest.approx(1) and pcc[:2] == pytest.approx([1, 1]) and pcc[2] < 0.9
-    drawn = spatial.null_correlations(measured, predicted, basis, n_draws=99)[1]
-    assert chance == pytest.approx(np.quantile(np.sort(drawn, axis=0)[1:].mean(axis=0), 0.95))
-    scaled = controls.pcc_with_chance(5 - 2 * measured, 1 - 3 * predicted, basis, 2, n_draws=99)
-    assert scaled[:2] == pytest.approx((value, chance))
+    found = controls.score(measured, predicted, sections["A"], 2, n_draws=99)
+    drawn = spatial.null_correlations(measured, predicted, spots, n_draws=99)[1]
+    chance = np.quantile(np.sort(drawn, axis=0)[1:].mean(axis=0), 0.95)
+    assert found == pytest.approx({"pcc_2": 1, "chance_95": chance})
 
 
-def test_fewer_genes_than_k_have_neither_score_nor_chance():
+def test_a_panel_smaller_than_k_has_neither_score_nor_chance(sections):
     flat = np.column_stack([np.arange(30.0), np.ones(30)])
-    found = controls.score(flat, flat, GRID, k=2, n_draws=9)
-    assert list(found) == ["pcc_2", "chance_95"] and np.isnan(list(found.values())).all()
+    found = controls.score(flat, flat, sections["A"], k=3, n_draws=9)
+    assert list(found) == ["pcc_3", "chance_95"] and np.isnan(list(found.values())).all()
 
 
 def test_a_prediction_is_scored_against_the_spots_that_the_twin_keeps(made):

@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 
 from helpers.chapters import cross_space
 from helpers.schema import COUNTS, LATTICE, PREDICTED, SPATIAL
-from helpers.scores import spatial
+from helpers.scores import judge, spatial
 from helpers.scores.coupling import LOG, RESIDUAL
 
 GRID = np.argwhere(np.ones((6, 5))).astype(float)
@@ -31,7 +31,7 @@ def section(name, seed=0):
 
 def perfect(of, target, backbone="ridge", seed=0, genes=GENES[:4]):
     """The target as the prediction, in the reverse order of spots."""
-    values = cross_space.measured_in(of, target, genes)
+    values = judge.measured(of, target, genes)
     uns = {"section": of.uns["section"], "split": "section", "backbone": backbone, "target": target, "seed": seed}
     layers = {PREDICTED: values.astype(np.float32)}
     return AnnData(obs=of.obs, var=pd.DataFrame(index=list(genes)), layers=layers, uns=uns)[::-1]
@@ -47,9 +47,15 @@ def fits(sections):
     return cross_space.by_fit(perfect(of, target) for of in sections.values() for target in TARGETS)
 
 
+def known(sections, targets, genes=GENES[:4]):
+    """Ceilings that fall from gene to gene, the same in every target."""
+    rows = [(name, t, g, 0.9 - 0.1 * i) for name in sections for t in targets for i, g in enumerate(genes)]
+    return pd.DataFrame(rows, columns=["section", "target", "gene", "ceiling"])
+
+
 @pytest.fixture(scope="module")
 def scored(fits, sections):
-    return cross_space.score_fits(fits, sections, TARGETS, k=2, n_draws=19)
+    return cross_space.score_fits(fits, sections, known(sections, [*TARGETS, "counts"]), k=2, n_draws=19)
 
 
 # --- predictions ---
@@ -61,22 +67,6 @@ def test_targets_of_one_fit_stand_together_and_seeds_and_panels_apart(sections):
     fits = cross_space.by_fit(several)
     assert [list(fitted) for fitted in fits.values()] == [[LOG, RESIDUAL], [LOG], [LOG]]
     assert list(fits)[0] == ("A", "section", "ridge", 0, tuple(GENES[:4]))
-
-
-def test_levels_are_shares_of_all_genes_and_the_median_count():
-    made = AnnData(var=pd.DataFrame(index=["a", "b", "c"]), layers={COUNTS: csr_matrix([[1.0, 2, 1], [3, 0, 1]])})
-    made.obs["total_counts"] = [4.0, 4.0]
-    share, depth = cross_space.levels(made, ["c", "a"])
-    assert share.tolist() == [0.25, 0.5] and depth == 4
-
-
-def test_targets_are_measured_as_models_see_them(sections):
-    counts = sections["A"].layers[COUNTS].toarray()
-    np.testing.assert_array_equal(cross_space.measured_in(sections["A"], "counts", GENES[1::-1]), counts[:, 1::-1])
-    np.testing.assert_allclose(cross_space.measured_in(sections["A"], LOG, GENES), np.log2(counts + 1))
-    few = sections["A"][:2].copy()
-    few.layers[COUNTS] = csr_matrix([[1e4, 0, 1, 1, 1, 1], [0, 1e4, 1, 1, 1, 1]])
-    assert np.abs(cross_space.measured_in(few, RESIDUAL, GENES)).max() == pytest.approx(np.sqrt(2))
 
 
 def test_composition_and_library_are_put_together_only_of_both_models():
@@ -122,23 +112,28 @@ def test_every_prediction_is_scored_in_every_space_gene_by_gene(scored):
     np.testing.assert_allclose(best.to_numpy(), scores["pcc_2"])
 
 
-def test_seeds_are_averaged_and_a_target_that_is_not_asked_for_is_left_out(sections):
+def test_seeds_are_averaged_and_a_target_without_a_ceiling_is_left_out(sections):
     noise = np.random.default_rng(0).normal(size=(30, 4))
     pair = [perfect(sections["A"], LOG, seed=seed).copy() for seed in (0, 1)]
     pair[1].layers[PREDICTED] = pair[1].layers[PREDICTED] + noise
     fits = cross_space.by_fit([*pair, perfect(sections["A"], "log1p_cp10k", "stem")])
-    scores, _ = cross_space.score_fits(fits, sections, [LOG], k=2, n_draws=9)
-    one, other = (cross_space.score_fits({key: fit}, sections, [LOG], 2, 9)[0] for key, fit in list(fits.items())[:2])
+    ceilings = known(sections, [LOG, "counts"])
+    scores, _ = cross_space.score_fits(fits, sections, ceilings, k=2, n_draws=9)
+    one, other = (
+        cross_space.score_fits({key: fit}, sections, ceilings, 2, 9)[0] for key, fit in list(fits.items())[:2]
+    )
     assert set(scores["backbone"]) == {"ridge"} and len(scores) == 2
     np.testing.assert_allclose(scores["pcc_2"], (one["pcc_2"] + other["pcc_2"]) / 2)
 
 
-def test_a_fit_is_scored_with_the_chance_of_maps_as_smooth(sections, fits):
-    values, basis = next(iter(fits.values())), spatial.moran_basis(GRID)
-    row, pcc = next(cross_space.score_fit(sections["A"], values, TARGETS, basis, 2, n_draws=19))
-    truth = cross_space.measured_in(sections["A"], LOG, GENES[:4])
-    drawn = spatial.null_correlations(truth, truth, basis, n_draws=19)[1]
+def test_a_fit_is_scored_with_the_ceiling_of_its_best_genes_and_the_chance_of_maps_as_smooth(sections, fits):
+    values, one = next(iter(fits.values())), sections["A"]
+    ceilings = {space: np.array([0.9, 0.8, 0.7, 0.6]) for space in (LOG, RESIDUAL, "counts")}
+    row, pcc = next(cross_space.score_fit(one, values, ceilings, 2, n_draws=19))
+    truth = judge.measured(one, LOG, GENES[:4])
+    drawn = spatial.null_correlations(truth, truth, judge.basis(one), n_draws=19)[1]
     assert row["chance_95"] == pytest.approx(np.quantile(np.sort(drawn, axis=0)[2:].mean(axis=0), 0.95), abs=1e-5)
+    assert row["ceiling_2"] == pytest.approx(ceilings[LOG][np.argsort(-pcc, kind="stable")[:2]].mean())
     assert row["trained_in"] == row["scored_in"] == LOG and len(pcc) == 4 and np.isnan(row["pcc_10"])
 
 
@@ -148,16 +143,13 @@ def test_counts_have_a_ceiling_below_one_that_grows_with_the_counts(fits, sectio
     assert ceilings["ceiling"].between(0.5, 1, inclusive="neither").all()
 
 
-def test_a_score_stands_beside_the_ceiling_of_its_section_and_space():
-    rows = [("A", LOG, 0.9), ("A", LOG, 0.7), ("A", LOG, 0.5), ("A", "counts", 0.6), ("A", "counts", 0.4)]
-    ceilings = pd.DataFrame(rows, columns=["section", "target", "ceiling"])
-    keys = {"section": "A", "split": "section", "backbone": "ridge", "trained_in": LOG, "scored_in": [LOG, "counts"]}
-    scores = pd.DataFrame(keys | {"chance_95": 0.1, "pcc_10": 0.5, "pcc_2": 0.6, "pcc_all": 0.4})
-    found = cross_space.with_ceilings(scores, ceilings, 2)
-    assert found["ceiling_2"].tolist() == pytest.approx([0.8, 0.5])
-    assert list(found)[5:] == ["pcc_10", "pcc_2", "pcc_all", "ceiling_2", "chance_95"]
-    with pytest.raises(ValueError, match="section B: no noise ceiling of log2"):
-        cross_space.with_ceilings(scores.assign(section="B"), ceilings, 2)
+def test_ceilings_are_in_the_order_of_the_genes_and_asked_for_where_missing(sections):
+    ceilings = known(sections, [RESIDUAL, LOG])
+    found = cross_space.ceilings_of(ceilings, "A", [GENES[2], GENES[0]])
+    assert list(found) == [RESIDUAL, LOG] and found[LOG].tolist() == pytest.approx([0.7, 0.9])
+    for section, genes in (("C", GENES[:1]), ("A", [*GENES[:2], "other"])):
+        with pytest.raises(ValueError, match=f"section {section}: no noise ceiling"):
+            cross_space.ceilings_of(ceilings, section, genes)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from scipy.sparse import csr_matrix
 from helpers import schema
 from helpers.chapters import partial
 from helpers.cohort import simulate
+from helpers.scores import judge
 
 GENES = ["a", "b", "c", "d"]
 
@@ -41,7 +42,7 @@ def section():
 
 
 def test_no_gene_is_part_of_the_depth_that_it_is_adjusted_for():
-    given = partial.covariates(np.array([[3, 0], [1, 5]]), np.array([9, 6]), np.array([2, 0]))
+    given = judge.held_fixed(np.array([[3, 0], [1, 5]]), np.array([9, 6]), np.array([2, 0]))
     np.testing.assert_allclose(np.expm1(given["depth"][0]), [[6, 9], [5, 1]])
     np.testing.assert_allclose(given["nuclei"], [[2, 0], [np.log(3), 0]])
     assert [len(given[name]) for name in partial.COVARIATES] == [2, 1, 3]

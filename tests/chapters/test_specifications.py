@@ -8,6 +8,7 @@ from scipy import sparse
 
 from helpers import columns, schema
 from helpers.chapters import specifications
+from helpers.scores import judge
 from helpers.scores.coupling import LOG, RESIDUAL
 from helpers.targets import normalization
 
@@ -179,7 +180,7 @@ def test_a_share_of_twice_the_same_section_is_that_of_one(section):
 
 
 def test_random_maps_of_the_nuclei_stand_behind_each_reading(section, nuclei):
-    maps = specifications.nuclei_maps(nuclei.to_numpy(), section.obsm[schema.LATTICE], 3).reshape(16, 2, 4)
+    maps = specifications.nuclei_maps(nuclei.to_numpy(), judge.basis(section), 3).reshape(16, 2, 4)
     np.testing.assert_allclose(maps[:, :, 0], columns.ranks(nuclei.to_numpy()))
     np.testing.assert_allclose(maps.mean(axis=0), 8.5)
     np.testing.assert_allclose(maps[:, :, 1:].var(axis=0), np.repeat(maps[:, :, :1].var(axis=0), 3, axis=1))

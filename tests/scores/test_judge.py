@@ -184,3 +184,11 @@ def test_both_skills_do_not_depend_on_what_a_log_prediction_says_of_levels(secti
         for v in (values, shifted)
     )
     assert one == pytest.approx(other, abs=1e-3)
+
+
+def test_levels_are_shares_of_all_genes_and_the_median_count():
+    small = AnnData(
+        var=pd.DataFrame(index=["a", "b", "c"]), layers={schema.COUNTS: csr_matrix([[1.0, 2, 1], [3, 0, 1]])}
+    )
+    share, depth = judge.levels(small, ["c", "a"])
+    assert share.tolist() == [0.25, 0.5] and depth == 4
