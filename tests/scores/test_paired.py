@@ -215,24 +215,28 @@ def test_variance_components_are_unbiased_where_patients_have_unlike_numbers_of_
     assert (found**2).mean().to_dict() == pytest.approx({"sd_patients": 0.04, "sd_sections": 0.01}, rel=0.1)
 
 
+def spread(patients, sections):
+    return {"sd_patients": patients, "sd_sections": sections}
+
+
 def test_power_over_patients_is_the_formula_where_one_is_known():
     """Six patients must all have one sign; five cannot reach 0.05 whatever the effect; without one, the exact level."""
     sd = np.hypot(0.1, 0.2 / np.sqrt(4))
     chance = stats.norm.cdf(0.2 / sd)
-    assert paired.power(0.2, 0.1, 0.2, 6, 4) == pytest.approx(chance**6 + (1 - chance) ** 6, abs=0.03)
-    assert paired.power(9, 0.1, 0.1, 5, 6) == 0
+    assert paired.power(0.2, spread(0.1, 0.2), 6, 4) == pytest.approx(chance**6 + (1 - chance) ** 6, abs=0.03)
+    assert paired.power(9, spread(0.1, 0.1), 5, 6) == 0
     attained = max(p for p in 2 * np.cumsum(paired.signed_rank_distribution(np.arange(1, 9))) if p <= 0.05)
-    assert paired.power(0, 0.1, 0.1, 8, 3) == pytest.approx(attained, abs=0.012)
+    assert paired.power(0, spread(0.1, 0.1), 8, 3) == pytest.approx(attained, abs=0.012)
 
 
 def test_power_is_the_share_of_tests_that_reject(rng):
     drawn = rng.normal(0.3, 0.5, (300, 9))
     rejected = np.mean([paired.wilcoxon(row)["p_two_sided"] <= 0.05 for row in drawn])
-    assert paired.power(0.3, 0.3, 0.4, 9) == pytest.approx(rejected, abs=0.08)
+    assert paired.power(0.3, spread(0.3, 0.4), 9) == pytest.approx(rejected, abs=0.08)
 
 
 def test_sections_taken_for_independent_reject_too_often_where_patients_differ():
-    assert paired.power(0, 0.2, 0.1, 8, 4, unit="section") > 0.25
-    assert paired.power(0, 0.0, 0.1, 8, 4, unit="section") == pytest.approx(0.05, abs=0.012)
+    assert paired.power(0, spread(0.2, 0.1), 8, 4, unit="section") > 0.25
+    assert paired.power(0, spread(0.0, 0.1), 8, 4, unit="section") == pytest.approx(0.05, abs=0.012)
     with pytest.raises(ValueError, match="neither patient nor section"):
-        paired.power(0, 0.2, 0.1, 8, unit="spot")
+        paired.power(0, spread(0.2, 0.1), 8, unit="spot")

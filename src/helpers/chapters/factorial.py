@@ -5,6 +5,7 @@ spots with the arms that are formulas, and the spots thinned to one depth with t
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -182,11 +183,10 @@ def arm_scores(
     for held_out in tqdm(names, "predictions"):
         for group in range(len(groups[held_out])):
             targets = {name: with_targets(*groups[name][group], panels[held_out]) for name in names}
-            for target in targets[held_out].layers:
-                for backbone in BACKBONES:
-                    held = backbones.predict(targets, held_out, target, backbone, split, prepare=clip_layer)
-                    pcc = pearson(held.layers[schema.MEASURED], held.layers[schema.PREDICTED])
-                    rows.append((held_out, *target.split("/"), backbone, top_genes.pcc_at_k(pcc, k)))
+            for target, backbone in product(targets[held_out].layers, BACKBONES):
+                held = backbones.predict(targets, held_out, target, backbone, split, prepare=clip_layer)
+                pcc = pearson(held.layers[schema.MEASURED], held.layers[schema.PREDICTED])
+                rows.append((held_out, *target.split("/"), backbone, top_genes.pcc_at_k(pcc, k)))
     return pd.DataFrame(rows, columns=[*KEYS, "backbone", f"pcc_{k}"])
 
 

@@ -63,7 +63,7 @@ def powers(
     rows = []
     sd = {"sd_patients": spread.sd_patients, "sd_sections": spread.sd_sections}
     for effect, patients, sections, unit in product(effects, n_patients, n_sections, units):
-        rate = paired.power(effect, **sd, n_patients=patients, n_sections=sections, unit=unit, level=LEVEL)
+        rate = paired.power(effect, sd, n_patients=patients, n_sections=sections, unit=unit, level=LEVEL)
         rows.append((effect, patients, sections, unit, rate))
     return pd.DataFrame(rows, columns=["effect", "n_patients", "n_sections", "unit", "rate"])
 

@@ -1,6 +1,6 @@
 """Is a difference over sections, or a correlation over spots, more than chance: paired tests and spatial nulls."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -196,29 +196,29 @@ def variance_components(differences: np.ndarray, patients: np.ndarray) -> dict[s
 
 def power(
     effect: float,
-    sd_patients: float,
-    sd_sections: float,
+    spread: Mapping[str, float],
     n_patients: int,
     n_sections: int = 1,
     unit: str = "patient",
     level: float = 0.05,
     n_draws: int = 4_000,
-    seed: int = 0,
 ) -> float:
     """Share of cohorts in which the exact two-sided signed-rank test finds a mean difference of `effect`.
 
-    Each cohort is drawn as effect + patient + section, both normal with the given standard deviations, `n_sections`
-    of each patient. The test is over patients' means, or over all sections with `unit` "section", which takes sections
-    of one patient for independent; with `effect` 0 this is the type-I error.
+    Each cohort is drawn as effect + patient + section, both normal with the standard deviations sd_patients and
+    sd_sections of `spread` (see `variance_components`), `n_sections` of each patient. The test is over patients' means,
+    or over all sections with `unit` "section", which takes sections of one patient for independent; with `effect` 0
+    this is the type-I error.
 
-    >>> power(0.5, 0.1, 0.1, n_patients=5)  # of five patients no two-sided p is below 0.06
+    >>> spread = {"sd_patients": 0.1, "sd_sections": 0.1}
+    >>> power(0.5, spread, n_patients=5)  # of five patients no two-sided p is below 0.06
     0.0
     """
     if unit not in ("patient", "section"):
         raise ValueError(f"unit {unit!r} is neither patient nor section")
-    rng = np.random.default_rng(seed)
-    patients = rng.normal(effect, sd_patients, (n_draws, n_patients, 1))
-    sections = patients + rng.normal(0, sd_sections, (n_draws, n_patients, n_sections))
+    rng = np.random.default_rng(0)
+    patients = rng.normal(effect, spread["sd_patients"], (n_draws, n_patients, 1))
+    sections = patients + rng.normal(0, spread["sd_sections"], (n_draws, n_patients, n_sections))
     drawn = sections.mean(axis=2) if unit == "patient" else sections.reshape(n_draws, -1)
     n = drawn.shape[1]
     below = (rankdata(np.abs(drawn), axis=1) * (drawn < 0)).sum(axis=1).astype(int)

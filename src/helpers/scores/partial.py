@@ -52,34 +52,32 @@ def partial_scores(
             "both need the same spots and genes"
         )
     x, y = unit(measured, rank), unit(predicted, rank)
-    r = _dot(x, y)
     tables = []
     for name, covariates in given.items():
         if len(x) < len(covariates) + 3:
             raise ValueError(f"{len(x)} spots are too few to take {len(covariates)} covariates out ({name})")
         directions = _directions([unit(covariate, rank) for covariate in covariates])
-        left_x, left_y = _left(x, directions), _left(y, directions)
-        lengths = np.sqrt(_dot(left_x, left_x)), np.sqrt(_dot(left_y, left_y))
-        length_x, length_y = (np.where(length > NOTHING, length, np.nan) for length in lengths)
-        joint = _dot(left_x, left_y)
-        # What covariates say entirely, a prediction adds nothing to: 0, where its correlation is undefined.
-        unique = np.where(lengths[1] > NOTHING, (joint / length_y) ** 2, 0 * r)
-        tables.append(
-            pd.DataFrame(
-                {
-                    "given": name,
-                    "gene": list(genes),
-                    "n_spots": len(x),
-                    "r": r,
-                    "partial": joint / (length_x * length_y),
-                    "semi_partial": joint / length_y,
-                    "unique": unique,
-                    "shared": r**2 - unique,
-                    "capture_only": 1 - lengths[0] ** 2 - (r**2 - unique),
-                }
-            )
-        )
+        gene = {"given": name, "gene": list(genes), "n_spots": len(x)}
+        tables.append(pd.DataFrame(gene | _commonality(x, y, directions)))
     return pd.concat(tables, ignore_index=True)
+
+
+def _commonality(x: np.ndarray, y: np.ndarray, directions: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """The columns of `partial_scores` from unit columns of both sides and what is taken out of them."""
+    r, left_x, left_y = _dot(x, y), _left(x, directions), _left(y, directions)
+    lengths = np.sqrt(_dot(left_x, left_x)), np.sqrt(_dot(left_y, left_y))
+    length_x, length_y = (np.where(length > NOTHING, length, np.nan) for length in lengths)
+    joint = _dot(left_x, left_y)
+    # What covariates say entirely, a prediction adds nothing to: 0, where its correlation is undefined.
+    unique = np.where(lengths[1] > NOTHING, (joint / length_y) ** 2, 0 * r)
+    return {
+        "r": r,
+        "partial": joint / (length_x * length_y),
+        "semi_partial": joint / length_y,
+        "unique": unique,
+        "shared": r**2 - unique,
+        "capture_only": 1 - lengths[0] ** 2 - (r**2 - unique),
+    }
 
 
 def left_over(values: np.ndarray, covariates: Sequence[np.ndarray], rank: bool = False) -> np.ndarray:
