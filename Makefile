@@ -35,7 +35,7 @@ audit: .venv/ready ## a report card for predictions of any model: ARGS="--predic
 
 test: .venv/ready ## the tests
 	$(BIN)/ruff check src tests notebooks
-	$(BIN)/pytest -m "not full"
+	$(BIN)/pytest -m "not full" -n $(CORES) --dist loadfile
 
 test-full: .venv/ready ## the slow tests too
 	$(BIN)/pytest

@@ -24,13 +24,11 @@ from helpers.workflow import Page
 
 if not config:
     raise WorkflowError("no cohort: give one, snakemake --configfile config/toy.yaml, or use make book COHORT=toy")
+SCHEMA = yaml.safe_load(Path("config/schema.yaml").read_text())
 try:
-    COHORT = configs.complete(
-        config,
-        yaml.safe_load(Path("config/schema.yaml").read_text()),
-        ", ".join(map(str, workflow.configfiles)),
-        {"target": list(TARGETS), "backbone": list(BACKBONES)},
-    )
+    # A job reads this file again; the config that it gets has been checked.
+    known = {"target": list(TARGETS), "backbone": list(BACKBONES)} if workflow.is_main_process else None
+    COHORT = configs.complete(config, SCHEMA, ", ".join(map(str, workflow.configfiles)), known, workflow.is_main_process)
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 
@@ -75,6 +73,10 @@ VALUES = COHORT | {
 
 JUPYTER_BOOK = Path(sys.executable).with_name("jupyter-book")
 RUN = f"{sys.executable} -m helpers.workflow run {{params.page}} {{output.page}} {BUILD} {{threads}} {{params.given:q}}"
+
+
+def code_of(page):
+    return lambda wildcards: book.code(page)
 
 
 def given(page, **own):
@@ -390,7 +392,7 @@ for name, page in PAGES.items():
         name:
             name[3:]
         input:
-            code=book.code(name),
+            code=code_of(name),
             **page.takes,
         output:
             page=f"{BUILD}/{page.executed(name)}",
@@ -414,7 +416,7 @@ for name, page in PAGES.items():
 # The sections that are kept are known only once this has run.
 checkpoint data:
     input:
-        code=book.code("01_data"),
+        code=code_of("01_data"),
         tracked=raw_files(),
     output:
         page=f"{BUILD}/pages/01_data.ipynb",

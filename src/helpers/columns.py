@@ -1,7 +1,6 @@
 """Columns of a matrix: ranks, and one correlation for each; which column is constant is decided here alone."""
 
 import numpy as np
-from scipy.stats import rankdata
 
 
 def ranks(X: np.ndarray) -> np.ndarray:
@@ -11,6 +10,8 @@ def ranks(X: np.ndarray) -> np.ndarray:
     array([[2. , 1. , 3. ],
            [1.5, 1.5, 3. ]])
     """
+    from scipy.stats import rankdata
+
     return rankdata(X, axis=0, nan_policy="propagate")
 
 

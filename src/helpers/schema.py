@@ -4,11 +4,15 @@ A section grows along the notebooks: counts and coordinates (01_data), nuclei an
 targets of the panel (07_normalization), predictions (09_stem_training). Everything joins by spot name.
 """
 
+from __future__ import annotations
+
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
-from anndata import AnnData
-from scipy import sparse
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 COUNTS = "counts"  # layers: raw integer counts, spots x genes, CSR
 SPATIAL = "spatial"  # obsm: x, y of the spot centre, full-resolution pixels
@@ -69,7 +73,8 @@ def check_section(section: AnnData) -> AnnData:
 
 def check_counts(counts, where: str) -> None:
     """Refuse anything but raw counts: numbers that are missing, negative or not whole, named by `where`."""
-    values = counts.data if sparse.issparse(counts) else np.asarray(counts)
+    # Only a sparse matrix has nnz; its numbers are its data.
+    values = counts.data if hasattr(counts, "nnz") else np.asarray(counts)
     if values.dtype.kind not in "iuf":
         raise ValueError(f"{where}: the counts hold text where numbers are wanted; check the columns")
     if values.dtype.kind == "f" and not np.isfinite(values).all():

@@ -42,13 +42,17 @@ def imported(code: str) -> set[str]:
 
 
 @functools.cache
-def imports_of(module: str) -> frozenset[str]:
+def _imported_by(module: str) -> set[str]:
+    return imported((SOURCES / f"{module}.py").read_text())
+
+
+def imports_of(module: str) -> set[str]:
     """Modules of the helpers that a module needs, itself among them."""
     found, ahead = set(), {module}
     while ahead:
         found |= ahead
-        ahead = {name for one in ahead for name in imported((SOURCES / f"{one}.py").read_text())} - found
-    return frozenset(found)
+        ahead = set().union(*map(_imported_by, ahead)) - found
+    return found
 
 
 def meaning(code: str) -> str:
@@ -88,8 +92,12 @@ def code(page: str) -> list[str]:
     """
     source = "\n".join(cell for cell, _ in code_cells(NOTEBOOKS / f"{page}.ipynb"))
     modules = sorted(set().union(*map(imports_of, imported(source))))
-    own = stamp(f"notebooks/{page}", source)
-    return [own, *(stamp(f"helpers/{module}", (SOURCES / f"{module}.py").read_text()) for module in modules)]
+    return [stamp(f"notebooks/{page}", source), *map(_stamp_of, modules)]
+
+
+@functools.cache
+def _stamp_of(module: str) -> str:
+    return stamp(f"helpers/{module}", (SOURCES / f"{module}.py").read_text())
 
 
 # What a notebook is given ---------------------------------------------------------------------------------------

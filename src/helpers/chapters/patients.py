@@ -87,7 +87,7 @@ def shallower(section: AnnData, keep: float, targets: Sequence[str], rng: np.ran
 
 def median_depth(sections: Sections, names: Sequence[str]) -> float:
     """Median counts of a spot over the sections named."""
-    return float(np.median(np.concatenate([sections[name].obs["total_counts"] for name in names])))
+    return np.median(np.concatenate([sections[name].obs["total_counts"] for name in names]))
 
 
 def trainings(

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 
-import jsonschema
 import yaml
 
 # Keys of a config that `sections.read` takes.
@@ -24,17 +23,20 @@ def load(path: str | Path, known: Mapping[str, Sequence[str]] | None = None) -> 
     return complete(config, yaml.safe_load(path.with_name("schema.yaml").read_text()), str(path), known)
 
 
-def complete(config: Mapping, schema: Mapping, where: str, known: Mapping[str, Sequence[str]] | None = None) -> dict:
+def complete(
+    config: Mapping,
+    schema: Mapping,
+    where: str,
+    known: Mapping[str, Sequence[str]] | None = None,
+    check: bool = True,
+) -> dict:
     """The config with the schema's defaults for what it leaves out.
 
     `known` lists the names that a registry has, by the name of the definition in the schema (`target`, `backbone`);
-    without it any name passes. ValueError names `where` and every fault of a config that cannot be meant, a line each.
+    without it any name passes. ValueError names `where` and every fault of a config that cannot be meant, a line each;
+    `check` is false for one that has been checked before.
     """
-    schema = deepcopy(dict(schema))
-    for name, names in (known or {}).items():
-        schema["$defs"][name]["enum"] = list(names)
-    errors = jsonschema.Draft202012Validator(schema).iter_errors(config)
-    faults = list(dict.fromkeys(map(_sentence, sorted(errors, key=lambda error: list(map(str, error.absolute_path))))))
+    faults = list(_faults(config, schema, known or {})) if check else []
     if not faults:
         config = _with_defaults(config, schema)
         faults = list(_contradictions(config))
@@ -54,7 +56,18 @@ def readers(config: Mapping) -> dict:
     return {key: config[key] for key in READERS if key in config} | {"root": root(config)}
 
 
-def _sentence(error: jsonschema.ValidationError) -> str:
+def _faults(config: Mapping, schema: Mapping, known: Mapping[str, Sequence[str]]) -> dict[str, None]:
+    """What the schema says against the config, each once, by key."""
+    import jsonschema  # takes seconds
+
+    schema = deepcopy(dict(schema))
+    for name, names in known.items():
+        schema["$defs"][name]["enum"] = list(names)
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(config)
+    return dict.fromkeys(map(_sentence, sorted(errors, key=lambda error: list(map(str, error.absolute_path)))))
+
+
+def _sentence(error) -> str:
     key = error.json_path[2:]
     if error.validator == "uniqueItems":
         twice = next(item for item in error.instance if error.instance.count(item) > 1)

@@ -5,19 +5,21 @@ sections and the inputs of the held-out spots, never their target, so nothing me
 To add a model, write the two and enter them in BACKBONES, the one list of them.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from anndata import AnnData
-from sklearn.model_selection import KFold, LeaveOneGroupOut
-from sklearn.preprocessing import StandardScaler
 
-from helpers import store
 from helpers.columns import pearson
 from helpers.models.stem.recipes import PAPER
 from helpers.schema import LATTICE, MEASURED, PATCH, PATCH_AUGMENTED, PREDICTED
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 SPLITS = ("section", "patient")
 SMOOTH = 3  # degree in x and in y of what a place alone may say
@@ -125,6 +127,8 @@ def ridge(x: np.ndarray, y: np.ndarray, sections: np.ndarray, x_new: np.ndarray)
     The penalty is the one of `ALPHAS` with the highest mean PCC when each training section in turn is predicted from
     the others (blocks of consecutive spots, where there is only one).
     """
+    from sklearn.model_selection import KFold, LeaveOneGroupOut
+
     if len(set(sections)) > 1:
         folds = LeaveOneGroupOut().split(x, groups=sections)
     else:
@@ -162,6 +166,7 @@ def stem(
     """
     import torch
 
+    from helpers import store
     from helpers.models.stem.sampling import sample
     from helpers.models.stem.training import Run, fit
 
@@ -219,6 +224,8 @@ def _linear(
     Slopes come from deviations from each training section's own mean, so differences of stain or depth between
     sections are not mistaken for effects; level and scale are those of the training spots.
     """
+    from sklearn.preprocessing import StandardScaler
+
     deviations = _within(x, sections)
     scale = StandardScaler().fit(deviations).scale_
     left, sizes, right = np.linalg.svd(deviations / scale, full_matrices=False)
@@ -296,6 +303,8 @@ def _check_held_out(sections: Mapping[str, AnnData], measured: Mapping[str, np.n
 
 def _beside(held: AnnData, genes: list[str], measured: np.ndarray, predicted: np.ndarray) -> AnnData:
     """The held-out spots x genes with what was measured and predicted, and all else that is known of the spots."""
+    from anndata import AnnData
+
     prediction = AnnData(obs=held.obs.copy(), var=held.var.loc[genes].copy())
     prediction.obsm = {slot: values.copy() for slot, values in held.obsm.items() if PATCH not in slot}
     prediction.layers[MEASURED] = measured.astype(np.float32)

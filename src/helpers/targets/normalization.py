@@ -5,14 +5,17 @@ Kernels work on arrays: counts (spots x genes), library (the total of each spot 
 To add a target, write its two kernels and enter them in TARGETS: configs, the audit and every page then know its name.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from anndata import AnnData
-from scipy import sparse
 
 from helpers.schema import COUNTS
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 THETA = 100.0
 CP10K = 1e4
@@ -204,4 +207,4 @@ def counts_of(section: AnnData, genes: Sequence[str] | None = None) -> np.ndarra
            [7.]])
     """
     columns = section.layers[COUNTS][:, _positions(section, genes)]
-    return np.asarray(columns.todense() if sparse.issparse(columns) else columns, float)
+    return np.asarray(columns.todense() if hasattr(columns, "nnz") else columns, float)
