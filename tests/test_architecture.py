@@ -1,6 +1,7 @@
 """Imports run one way, rooms are kept, and what stands in two places is in step."""
 
 import ast
+import dataclasses
 import json
 import re
 import subprocess
@@ -64,6 +65,7 @@ def test_imports_run_one_way(module):
         ("torch", {"models/", "tissue/encoders", "tissue/hovernet", "weights"}),
         ("yaml", {"cohort/config", "workflow"}),
         ("os", {"cohort/config", "cohort/simulate", "workflow"}),
+        ("jinja2", {"audit/card"}),
     ],
 )
 def test_a_package_is_used_by_its_owners_only(package, modules):
@@ -87,6 +89,18 @@ def test_each_public_function_says_what_it_does(module):
 
 
 @pytest.mark.parametrize("module", MODULES)
+def test_a_person_can_read_each_function(module):
+    """At most 40 lines and 7 parameters; a program's options are read off its signature."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if not isinstance(node, ast.FunctionDef) or (module, node.name) == ("audit/program", "main"):
+            continue
+        parameters = [
+            a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs) if a.arg != "self"
+        ]
+        assert node.end_lineno - node.lineno < 40 and len(parameters) <= 7, node.name
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_each_helper_has_its_twin(module):
     folder, _, name = module.rpartition("/")
     assert (ROOT / "tests" / folder / f"test_{name.strip('_')}.py").exists()
@@ -107,21 +121,16 @@ def test_the_lock_pins_what_the_package_asks_for():
     assert {name.lower() for name in asked} <= pinned
 
 
-def test_configs_share_their_keys_and_pass_the_schema():
+def test_profiles_of_stem_can_be_written_as_hyperparameters():
     import jsonschema
 
     from helpers.models.stem import recipes
 
     schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
-    for path in (ROOT / "config").glob("*.yaml"):
-        if path.stem != "schema":
-            jsonschema.validate(yaml.safe_load(path.read_text()), schema)
     toy = yaml.safe_load((ROOT / "config/toy.yaml").read_text())
     for profile in recipes.PROFILES.values():
-        changes = {name: value for name, value in profile.items() if name != "arm"}
+        changes = {name: value for name, value in dataclasses.asdict(profile).items() if name != "arm"}
         jsonschema.validate(toy | {"hyperparameters": changes}, schema)
-    with pytest.raises(jsonschema.ValidationError, match="bakcbones"):
-        jsonschema.validate(toy | {"bakcbones": []}, schema)
 
 
 def test_the_schema_knows_what_the_helpers_know():
@@ -133,7 +142,6 @@ def test_the_schema_knows_what_the_helpers_know():
 
     schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
     known = schema["properties"]
-    assert set(schema["$defs"]["target"]["enum"]) == set(normalization.METHODS)
     assert set(known["nuclei"]["properties"]["model"]["enum"]) == set(hovernet.LICENCES)
     assert set(known["layout"]["enum"]) == set(sections.LAYOUTS)
     one = f"({'|'.join([*patches.ENCODERS, *encoders.ENCODERS])})"
@@ -147,7 +155,9 @@ def test_the_schema_knows_what_the_helpers_know():
         hyperparameters[name]["enum"] == list(recipes.CHOICES[name]) for name in recipes.CHOICES.keys() - {"arm"}
     )
     assert set(known["stem_arms"]["items"]["enum"]) == set(recipes.CHOICES["arm"])
-    assert set(known["backbones"]["items"]["enum"]) < set(backbones.BACKBONES)
+    # Targets and backbones have no list here: the doors hand their registries on.
+    assert set(known["targets"]["default"]) <= set(normalization.TARGETS)
+    assert set(known["backbones"]["default"]) == set(backbones.MODELS)
 
 
 def test_no_file_holds_a_path_of_one_machine_or_is_large():

@@ -13,7 +13,6 @@ import pytest
         (["helpers", "check", "--help"], ("PATH", "config of a cohort")),
         (["helpers", "data", "--help"], ("PATH", "config of a cohort")),
         (["helpers", "audit", "--help"], ("--predictions", "--space")),
-        (["helpers.audit", "--help"], ("--predictions", "--space")),
     ],
 )
 def test_each_command_has_its_help(arguments, says):

@@ -86,7 +86,7 @@ def shallower(section: AnnData, keep: float, targets: Sequence[str], rng: np.ran
 
 
 def median_depth(sections: Sections, names: Sequence[str]) -> float:
-    """Median counts of a spot over the sections named."""
+    """Median counts of a spot over the sections named, in the precision of the totals: draws follow from it."""
     return np.median(np.concatenate([sections[name].obs["total_counts"] for name in names]))
 
 

@@ -1,0 +1,62 @@
+"""The headline of an audit: medians over sections, of the model's own space."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+
+from helpers.audit import summary
+
+
+def section(n, patient=None):
+    made = AnnData(np.zeros((n, 1)))
+    if patient is not None:
+        made.uns["patient"] = patient
+    return made
+
+
+@pytest.fixture
+def report():
+    """Two sections, two spaces, k of 10 and 50; the second section scores higher."""
+    rows = [
+        {"section": s, "space": space, "k": k, "pcc": pcc + 0.1 * (k == 10), "ceiling": 0.9, "chance_95": 0.2}
+        for s, pcc in (("S1", 0.4), ("S2", 0.6))
+        for space in ("log2", "pearson_residual")
+        for k in (10, 50)
+    ]
+    scores = pd.DataFrame(rows)
+    partial = [
+        {"section": s, "space": "log2", "given": g, "gene": gene, "partial": p}
+        for s, p in (("S1", 0.1), ("S2", 0.3))
+        for g in ("depth", "both")
+        for gene in "ab"
+    ]
+    return {
+        "scores": scores,
+        "twin": scores.assign(pcc=scores["pcc"] / 2),
+        "partial": pd.DataFrame(partial),
+        "floors": pd.DataFrame([{"floor": "depth", "section": "S1", "space": "log2", "k": 50, "pcc": 0.5}]),
+        "skills": pd.DataFrame({"library": [0.7, 0.9], "composition": [0.1, 0.3], "composition_chance_95": [0.2, 0.2]}),
+    }
+
+
+def test_medians_are_over_sections_at_the_k_of_the_headline(report):
+    row = summary.summarize(report, {"S1": section(3, "A"), "S2": section(4, "A")}, "log2")
+    assert row["k"] == 50 and row["pcc"] == pytest.approx(0.5) and row["twin"] == pytest.approx(0.25)
+    assert (row["n_sections"], row["n_patients"], row["n_spots"], row["n_genes"]) == (2, 1, 7, 2)
+    assert row["given_both"] == pytest.approx(0.2) and row["given_nuclei"] is None
+    assert row["depth"] == 0.5 and row["nuclei"] is None
+    assert row["library_skill"] == pytest.approx(0.8) and row["composition_skill"] == pytest.approx(0.2)
+
+
+def test_patients_that_are_not_known_are_not_counted(report):
+    assert summary.summarize(report, {"S1": section(3), "S2": section(4)}, "log2")["n_patients"] is None
+    known = section(2)
+    known.obs["patient"] = "P"
+    assert summary.patient_of(known) == "P" and summary.patient_of(section(1)) == ""
+
+
+def test_the_headline_is_at_the_k_nearest_to_fifty(report):
+    few = report["scores"][report["scores"]["k"] == 10]
+    assert set(summary.headline(report["scores"], "log2")["k"]) == {50}
+    assert set(summary.headline(few, "log2")["k"]) == {10} and summary.headline(few, "counts").empty
