@@ -10,8 +10,8 @@ import pytest
     ("arguments", "says"),
     [
         (["helpers", "--help"], ("check", "data", "audit")),
-        (["helpers", "check", "--help"], ("PATH", "config of a cohort")),
-        (["helpers", "data", "--help"], ("PATH", "config of a cohort")),
+        (["helpers", "check", "--help"], ("path", "config of a cohort")),
+        (["helpers", "data", "--help"], ("path", "config of a cohort")),
         (["helpers", "audit", "--help"], ("--predictions", "--space")),
     ],
 )

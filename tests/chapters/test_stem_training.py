@@ -1,5 +1,7 @@
 """A fold: what models see, what they are scored against, what is kept of samples, and what lies on disk afterwards."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -50,7 +52,7 @@ def test_an_arm_sees_the_target_as_it_is_and_is_scored_as_all_others(sections, m
         seen.update(settings, y=y)
         return np.zeros((len(x_new), 3)), {}
 
-    monkeypatch.setitem(backbones.BACKBONES, "stem", (backbones.patch, fit))
+    monkeypatch.setitem(backbones.BACKBONES, "stem", replace(backbones.BACKBONES["stem"], fit=fit))
     found = stem_training.fit_and_predict(sections, "A1", "stem", "pearson_residual", 0, arm="standardized")
     unclipped = np.vstack([sections[name].layers["pearson_residual"] for name in ("B1", "B2")])
     np.testing.assert_array_equal(seen["y"], unclipped)
@@ -83,7 +85,7 @@ def test_every_fit_is_on_disk_as_soon_as_it_is_done(sections, tmp_path, monkeypa
         assert (tmp_path / "predictions/ridge.pearson_residual.0.h5ad").exists()
         yield "stem", "pearson_residual", 1
 
-    monkeypatch.setitem(backbones.BACKBONES, "stem", (backbones.patch, fit))
+    monkeypatch.setitem(backbones.BACKBONES, "stem", replace(backbones.BACKBONES["stem"], fit=fit))
     folders = tmp_path / "predictions", tmp_path / "checkpoints"
     done = stem_training.fit_all(sections, "A1", fits(), *folders, genes=GENES)
     assert [one.uns["backbone"] for one in done] == ["ridge", "stem"]

@@ -6,8 +6,7 @@ from PIL import Image
 from scipy.special import expit
 from skimage.measure import regionprops
 
-from helpers.tissue import encoders
-from helpers.tissue import patches as of_patches
+from helpers.tissue import encoders, patches
 
 HAEMATOXYLIN, EOSIN = np.array([0.65, 0.70, 0.29]), np.array([0.07, 0.99, 0.11])
 
@@ -34,7 +33,7 @@ def scattered(n, size_um=200, apart_um=14, seed=0):
 
 
 def describe(patch, mpp=1.0):
-    values, names = of_patches.morphology(patch[None], mpp)
+    values, names = patches.morphology(patch[None], mpp)
     return dict(zip(names, values[0], strict=True))
 
 
@@ -43,7 +42,7 @@ def test_turning_and_mirroring_a_patch_changes_nothing():
     patch = tissue(scattered(40), 1.0, elongation=1.3).astype(int) + rng.integers(-12, 12, (200, 200, 3))
     patch = np.clip(patch, 0, 255).astype(np.uint8)
     turned = [np.rot90(side, k) for side in (patch, patch[:, ::-1]) for k in range(4)]
-    values, _ = of_patches.morphology(np.stack(turned), 1.0)
+    values, _ = patches.morphology(np.stack(turned), 1.0)
     assert np.ptp(values[0]) > 100
     np.testing.assert_allclose(values, np.tile(values[0], (8, 1)), rtol=0.01, atol=0.002)
 
@@ -84,7 +83,7 @@ def test_shapes_agree_with_regionprops():
     labels[35:50, 30:36] = 2
     labels[44:50, 30:50] = 2
     haematoxylin = np.random.default_rng(0).random(labels.shape).astype(np.float32)
-    shape = of_patches._shapes(labels, haematoxylin, 1.0)
+    shape = patches._shapes(labels, haematoxylin, 1.0)
     reference = regionprops(labels, haematoxylin)
     np.testing.assert_allclose(shape["area"], [r.area for r in reference])
     np.testing.assert_allclose(shape["eccentricity"], [r.eccentricity for r in reference], rtol=5e-3)
@@ -109,7 +108,7 @@ def test_a_patch_without_nuclei_has_none_and_nothing_missing(level):
 )
 def test_anything_but_8_bit_rgb_is_refused(patch):
     with pytest.raises(ValueError, match="patches must be uint8"):
-        of_patches.morphology(patch, 1.0)
+        patches.morphology(patch, 1.0)
 
 
 # --- around spots ---
@@ -148,17 +147,17 @@ def published(monkeypatch):
     """`uni` and `conch` without weights: each gives the side of what it is shown and the patch's grey."""
     monkeypatch.setattr(encoders, "load", lambda name, weights: name)
 
-    def embed(name, network, patches):
+    def embed(name, network, batch):
         assert network == name
         width = encoders.ENCODERS[name]["width"]
-        return np.repeat([[patches.shape[1], patch[5, 5, 0]] for patch in patches], width // 2, axis=1)
+        return np.repeat([[batch.shape[1], patch[5, 5, 0]] for patch in batch], width // 2, axis=1)
 
     monkeypatch.setattr(encoders, "embed", embed)
 
 
 def test_a_new_encoder_is_one_entry(monkeypatch, slide, spatial):
-    monkeypatch.setitem(of_patches.ENCODERS, "corner", corner)
-    values, names = of_patches.embed(slide, spatial, "corner", {"100um": 100, "800um": 800}, mpp=0.7)
+    monkeypatch.setitem(patches.ENCODERS, "corner", corner)
+    values, names = patches.embed(slide, spatial, "corner", {"100um": 100, "800um": 800}, mpp=0.7)
     assert names == ["100um:corner", "800um:corner"]
     assert values.dtype == np.float32
     np.testing.assert_array_equal(values, np.full((40, 2), 7))
@@ -166,7 +165,7 @@ def test_a_new_encoder_is_one_entry(monkeypatch, slide, spatial):
 
 
 def test_two_encoders_stand_side_by_side_and_read_once(published, slide, spatial):
-    values, names = of_patches.embed(slide, spatial, "uni+conch", {"112um": 112}, mpp=0.1)
+    values, names = patches.embed(slide, spatial, "uni+conch", {"112um": 112}, mpp=0.1)
     assert values.shape == (40, 1536)
     assert [names[0], names[1023], names[1024], names[-1]] == [
         "112um:uni_0", "112um:uni_1023", "112um:conch_0", "112um:conch_511"
@@ -177,7 +176,7 @@ def test_two_encoders_stand_side_by_side_and_read_once(published, slide, spatial
 
 
 def test_a_patch_is_never_read_finer_than_the_image(published, slide, spatial):
-    of_patches.embed(slide, spatial, "uni", {"112um": 112}, mpp=0.688)
+    patches.embed(slide, spatial, "uni", {"112um": 112}, mpp=0.688)
     assert set(slide.asked) == {(112, 0.688)}
 
 
@@ -192,12 +191,12 @@ def test_a_patch_is_never_read_finer_than_the_image(published, slide, spatial):
     ],
 )
 def test_the_published_crop_is_224_pixels_or_the_spot(mpp, spot_um, side):
-    assert of_patches.sides(["stem", 112], mpp, spot_um) == {"stem": pytest.approx(side), "112um": 112}
+    assert patches.sides(["stem", 112], mpp, spot_um) == {"stem": pytest.approx(side), "112um": 112}
 
 
 def test_the_published_crop_is_cut_pixel_by_pixel(published, slide, spatial):
     mpp = 0.6879999652788327
-    of_patches.embed(slide, spatial, "uni+conch", of_patches.sides(["stem"], mpp, 100), mpp)
+    patches.embed(slide, spatial, "uni+conch", patches.sides(["stem"], mpp, 100), mpp)
     assert set(slide.asked) == {(224 * mpp, mpp)}
 
 
@@ -205,18 +204,18 @@ def test_turns_are_those_of_the_published_augmentation():
     patch = np.random.default_rng(0).integers(0, 256, (2, 6, 6, 3)).astype(np.uint8)
     image = Image.fromarray(patch[1])
     expected = [image, *(image.transpose(which) for which in sorted(Image.Transpose))]
-    turned = of_patches.turned(patch)
+    turned = patches.turned(patch)
     assert len(turned) == len(expected) == 8
     for found, wanted in zip(turned, expected, strict=True):
         np.testing.assert_array_equal(found[1], np.asarray(wanted))
 
 
 def test_augmented_features_begin_with_the_plain_ones(monkeypatch, slide, spatial):
-    monkeypatch.setitem(of_patches.ENCODERS, "corner", corner)
-    monkeypatch.setitem(of_patches.ENCODERS, "mean_colour", mean_colour)
+    monkeypatch.setitem(patches.ENCODERS, "corner", corner)
+    monkeypatch.setitem(patches.ENCODERS, "mean_colour", mean_colour)
     asked = (slide, spatial, "corner+mean_colour", {"20um": 20, "40um": 40}, 1.0)
-    plain, names = of_patches.embed(*asked)
-    augmented, same = of_patches.embed(*asked, augmented=True)
+    plain, names = patches.embed(*asked)
+    augmented, same = patches.embed(*asked, augmented=True)
     assert augmented.shape == (40, 8, 8)
     assert same == names
     np.testing.assert_array_equal(augmented[:, 0], plain)
@@ -225,9 +224,9 @@ def test_augmented_features_begin_with_the_plain_ones(monkeypatch, slide, spatia
 
 
 def test_features_that_are_not_finite_are_refused(monkeypatch, slide):
-    monkeypatch.setitem(of_patches.ENCODERS, "broken", lambda batch, mpp: (np.full((len(batch), 1), np.nan), ["x"]))
+    monkeypatch.setitem(patches.ENCODERS, "broken", lambda batch, mpp: (np.full((len(batch), 1), np.nan), ["x"]))
     with pytest.raises(ValueError, match="'broken' gave features that are not finite"):
-        of_patches.embed(slide, np.zeros((2, 2)), "broken", {"100um": 100}, 1.0)
+        patches.embed(slide, np.zeros((2, 2)), "broken", {"100um": 100}, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -247,12 +246,12 @@ def test_features_that_are_not_finite_are_refused(monkeypatch, slide):
 def test_what_cannot_be_embedded_is_refused(change, says):
     asked = {"read": None, "spatial": np.zeros((1, 2)), "encoder": "morphology", "sides": {"100um": 100}, "mpp": 1.0}
     with pytest.raises(ValueError, match=says):
-        of_patches.embed(**asked | change)
+        patches.embed(**asked | change)
 
 
 def test_a_scale_is_um_or_the_published_crop():
     with pytest.raises(ValueError, match="unknown scale 'steem': give um, or 'stem'"):
-        of_patches.sides(["steem"], 0.5, 100)
+        patches.sides(["steem"], 0.5, 100)
 
 
 # --- kept by content ---
@@ -261,15 +260,15 @@ def test_a_scale_is_um_or_the_published_crop():
 @pytest.fixture
 def kept(monkeypatch, slide, spatial, tmp_path):
     """Encode through the cache; returns features and whether the slide was read."""
-    monkeypatch.setitem(of_patches.ENCODERS, "mean_colour", mean_colour)
+    monkeypatch.setitem(patches.ENCODERS, "mean_colour", mean_colour)
     (tmp_path / "slide.jpg").write_bytes(b"pixels")
 
     def encode(image="slide.jpg", encoder="mean_colour", mpp=0.7, **change):
         slide.asked.clear()
         asked = {"spatial": spatial, "sides": {"100um": 100.0}} | change
         at = asked.pop("spatial")
-        encoding = of_patches.Encoding(encoder, **asked)
-        features, names = of_patches.cached(tmp_path / "cache", tmp_path / image, slide, at, mpp, encoding)
+        encoding = patches.Encoding(encoder, **asked)
+        features, names = patches.cached(tmp_path / "cache", tmp_path / image, slide, at, mpp, encoding)
         assert len(names) == features.shape[-1]
         return features, bool(slide.asked)
 

@@ -48,8 +48,8 @@ def run(task: Callable, *arguments, n_devices: int = 1, precision: str = "float3
             return elastic_launch(settings, process)(task, indices or n_devices, precision, *arguments)[0]
     except ChildFailedError as error:
         _, first = error.get_first_failure()
-        said = first.message if isinstance(first.message, str) else first.message["message"]
-        raise ValueError(f"one of {n_devices} processes failed: {said}") from error
+        message = first.message if isinstance(first.message, str) else first.message["message"]
+        raise ValueError(f"one of {n_devices} processes failed: {message}") from error
 
 
 def process(task: Callable, devices: int | list[int], precision: str, *arguments):

@@ -132,6 +132,7 @@ def target(section: AnnData, name: str, genes: Sequence[str] | None = None, **se
 
     Library sizes and gene shares come from all genes of the section. ValueError for an unknown target or gene.
 
+    >>> from anndata import AnnData
     >>> section = AnnData(shape=(2, 2), layers={COUNTS: np.array([[0, 1], [3, 7]])})
     >>> target(section, "log2")
     array([[0., 1.],
@@ -146,6 +147,7 @@ def target(section: AnnData, name: str, genes: Sequence[str] | None = None, **se
 def get(name: str) -> Callable:
     """`target` of one name: a function of a section and genes.
 
+    >>> from anndata import AnnData
     >>> get("log2")(AnnData(shape=(1, 2), layers={COUNTS: np.array([[0, 1]])}))
     array([[0., 1.]])
     """
@@ -168,6 +170,7 @@ def clip(values: np.ndarray, name: str) -> np.ndarray:
 def library_size(section: AnnData) -> np.ndarray:
     """Total counts of each spot over all genes of the section. (spots,)
 
+    >>> from anndata import AnnData
     >>> library_size(AnnData(shape=(2, 2), layers={COUNTS: np.array([[0, 1], [3, 7]])}))
     array([ 1., 10.])
     """
@@ -202,6 +205,7 @@ def _positions(section: AnnData, genes: Sequence[str] | None) -> np.ndarray:
 def counts_of(section: AnnData, genes: Sequence[str] | None = None) -> np.ndarray:
     """Raw counts of the genes asked, in their order, dense: spots x genes. ValueError names a gene that is not there.
 
+    >>> from anndata import AnnData
     >>> counts_of(AnnData(shape=(2, 2), layers={COUNTS: np.array([[0, 1], [3, 7]])}), ["1"])
     array([[1.],
            [7.]])

@@ -33,6 +33,7 @@ def _stains(image: np.ndarray) -> np.ndarray:
 
 
 def nuclear_density(image: np.ndarray, eosin: float) -> np.ndarray:
+    """Density of haematoxylin less `eosin` times that of eosin, at least 0: (h, w) of an RGB image."""
     stains = _stains(image)
     return np.maximum(stains[..., 0] - eosin * stains[..., 1], 0)
 
@@ -106,5 +107,6 @@ def _check_image(image) -> None:
 
 
 def check_mpp(mpp: float) -> None:
+    """Refuse a pixel size, in um, at which nuclei cannot be told."""
     if not 0 < mpp <= MAX_MPP:
         raise ValueError(f"mpp is {mpp}: nuclei need a pixel size above 0 and at most {MAX_MPP} um per pixel")

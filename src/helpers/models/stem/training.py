@@ -30,7 +30,7 @@ from helpers.weights import read_tensors
 
 
 class Run(NamedTuple):
-    """How a fit is computed: of this its numbers depend on nothing, but for rounding."""
+    """How a fit is computed; its numbers do not depend on it, but for rounding."""
 
     progress: bool = False
     checkpoint: str | Path | None = None  # the state is written there a hundred times, and a fit goes on from its own
