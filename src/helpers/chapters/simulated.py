@@ -8,7 +8,7 @@ from anndata import AnnData
 from scipy.sparse import csr_matrix
 
 from helpers.cohort import simulate
-from helpers.schema import COUNTS, LATTICE, SPOT_PITCH_UM
+from helpers.schema import COUNTS, LATTICE, SPATIAL, SPOT_PITCH_UM
 from helpers.targets import genes, normalization
 
 DEPTHS = dict(zip("ABCDEFGH", (9000, 3000, 650, 5000, 1500, 7000, 2000, 4000), strict=True))  # of patients, median UMI
@@ -44,6 +44,7 @@ def section(
     out = AnnData(obs=obs, var=made["counts"].columns.to_frame()[[]], layers={COUNTS: counts})
     out.obs["total_counts"] = normalization.library_size(out)
     out.obsm[LATTICE] = places(spots)
+    out.obsm[SPATIAL] = out.obsm[LATTICE] * SPOT_PITCH_UM  # pixels of 1 um: these sections have no image
     out.uns["section"] = name
     return out
 
