@@ -64,6 +64,7 @@ def test_what_a_module_needs_is_followed_to_the_end():
     [
         ("x = 1\n", "x = 1  # one\n", True),
         ('def f():\n    """One."""\n    return 1\n', 'def f():\n    """Uno."""\n    return 1\n', True),
+        ("def f():\n    return 1\n", 'def f():\n    """New."""\n    return 1\n', True),
         ('raise ValueError("no")\n', 'raise ValueError(f"no {1}: do this")\n', True),
         ("x = 1\n", "x = 2\n", False),
         ('raise ValueError("no")\n', 'raise KeyError("no")\n', False),

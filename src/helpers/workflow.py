@@ -60,7 +60,7 @@ def meaning(code: str) -> str:
     tree = ast.parse(code)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            node.body[0].value = ast.Constant("")
+            node.body = node.body[1:] or [ast.Pass()]
         elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             node.exc.args = []
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()

@@ -8,7 +8,7 @@ MODELS = backbones.MODELS
 
 
 def trained(table: pd.DataFrame) -> list[str]:
-    """The models among the backbones of a table, the deep one first."""
+    """The models among the backbones of a table, which are those that are no floors, in the order of all pages."""
     return [backbone for backbone in MODELS if backbone in set(table["backbone"])]
 
 
