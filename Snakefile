@@ -47,6 +47,8 @@ FITS = ["linear", *COSTLY]
 # An arm is stem trained on the target scaled in another way: fits beside the others, for one table of their own.
 ARMS = [f"{fit}.{arm}" for fit in COSTLY if fit.startswith("stem.") for arm in COHORT["stem_arms"]]
 EXAMPLE_FIT = FITS[min(1, len(FITS) - 1)]
+# What comes before a fit: no edit of how it looks runs it again.
+FEED_FITS = ("01_data", "02_segmentation", "06_patches", "07_normalization", "09_stem_training")
 # Published encoders take the GPU, or all cores: one section at a time.
 PUBLISHED = not set(COHORT["encoder"].split("+")) <= {"morphology", "table"}
 
@@ -76,7 +78,7 @@ RUN = f"{sys.executable} -m helpers.workflow run {{params.page}} {{output.page}}
 
 
 def code_of(page):
-    return lambda wildcards: book.code(page)
+    return lambda wildcards: book.code(page, looks=page not in FEED_FITS)
 
 
 def given(page, **own):

@@ -17,7 +17,6 @@ def house(tmp_path, monkeypatch):
     """A folder with one notebook: a parameter, an input, an output, and a cell that divides by k."""
     monkeypatch.chdir(tmp_path)
     workflow.declared.cache_clear()
-    workflow.code.cache_clear()
     cells = [
         nbformat.v4.new_markdown_cell("# Page", id="title"),
         nbformat.v4.new_code_cell(
@@ -35,7 +34,6 @@ def house(tmp_path, monkeypatch):
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=about), tmp_path / "notebooks/05_page.ipynb")
     yield tmp_path
     workflow.declared.cache_clear()
-    workflow.code.cache_clear()
 
 
 # --- what it depends on ---
@@ -90,7 +88,6 @@ def test_a_page_stands_on_its_code_and_its_helpers_not_on_its_words(house):
     before = [Path(stamp).read_text() for stamp in stamps]
     path = house / "notebooks/05_page.ipynb"
     path.write_text(path.read_text().replace("# Page", "# Another title"))
-    workflow.code.cache_clear()
     assert [Path(stamp).read_text() for stamp in workflow.code("05_page")] == before
 
 

@@ -22,6 +22,7 @@ SOURCES = Path(__file__).parent
 NOTEBOOKS = Path("notebooks")
 STAMPS = Path("build/code")  # one small file a module and notebook, written anew when its code changes
 NOT_STARTED = "Kernel died before replying to kernel_info"
+LOOKS = ("figures/", "labels")
 KERNEL = b"IPKernelApp"  # begins remarks of a kernel on itself
 
 
@@ -84,15 +85,23 @@ def code_cells(notebook: Path) -> list[tuple[str, list[str]]]:
     return [("".join(cell["source"]), cell["metadata"].get("tags", [])) for cell in code]
 
 
-@functools.cache
-def code(page: str) -> list[str]:
+def modules(page: str, looks: bool = True) -> list[str]:
+    """The helpers that a page needs; without `looks` not those that only draw or name what is shown."""
+    needed = sorted(set().union(*map(imports_of, imported(_source(page)))))
+    return [module for module in needed if looks or not module.startswith(LOOKS)]
+
+
+def code(page: str, looks: bool = True) -> list[str]:
     """Stamps of a page's own code and of every helper that it needs: an edit runs again what depends on it, no more.
 
-    The words of a page are no code: `stage` puts the present ones beside the outputs that are there.
+    The words of a page are no code: `stage` puts the present ones beside the outputs that are there. `looks` is false
+    for pages that feed fits: a new colour or label would cost every network.
     """
-    source = "\n".join(cell for cell, _ in code_cells(NOTEBOOKS / f"{page}.ipynb"))
-    modules = sorted(set().union(*map(imports_of, imported(source))))
-    return [stamp(f"notebooks/{page}", source), *map(_stamp_of, modules)]
+    return [stamp(f"notebooks/{page}", _source(page)), *map(_stamp_of, modules(page, looks))]
+
+
+def _source(page: str) -> str:
+    return "\n".join(cell for cell, _ in code_cells(NOTEBOOKS / f"{page}.ipynb"))
 
 
 @functools.cache
