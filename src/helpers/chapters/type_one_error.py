@@ -15,7 +15,7 @@ from helpers.chapters.inference import BRIEF, LEVEL, NULLS, gene_tests, shares_c
 from helpers.chapters.patients import patient_of
 from helpers.labels import label
 from helpers.schema import LATTICE
-from helpers.scores import spatial
+from helpers.scores import judge, spatial
 from helpers.scores.coupling import LOG
 
 LENGTHS = (0, 1, 2, 4, 8)  # spots over which the correlation of a field falls to 1/e; 0 is noise
@@ -114,7 +114,7 @@ def unrelated(
         own, others = shared_places(one, other, MIRRORS[i % 3] if mirrored else AS_IT_IS)
         if len(own):
             y = other.obs[covariate].to_numpy(float)[others]
-            bases = {"iid": None, "spatial": spatial.moran_basis(one.obsm[LATTICE][own])}
+            bases = {"iid": None, "spatial": judge.basis(one[own])}
             for target, null in product(targets, NULLS):
                 tests, _ = gene_tests(one.layers[target][own], y, bases[null], n_draws)
                 rows.append((target, null, *shares_called(tests), np.nanmean(tests["rho"])))
