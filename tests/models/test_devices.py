@@ -3,19 +3,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from tasks import fail, rank_and_sum
 
 from helpers.models import devices
-
-
-def rank_and_sum(fabric, value):
-    """What each process knows of itself, and what all say together."""
-    total = fabric.all_reduce(torch.tensor(float(fabric.global_rank + value)), reduce_op="sum")
-    return fabric.global_rank, fabric.world_size, total.item()
-
-
-def fail(fabric):
-    raise ValueError("lower learning_rate")
-
 
 several = pytest.mark.skipif(torch.cuda.device_count() == 1, reason="two processes need two GPUs, or none")
 

@@ -287,7 +287,8 @@ def test_a_full_device_is_met_with_a_smaller_batch(linear, fitted, monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(training, "evaluate", full)
+    for module in (training, sampling):
+        monkeypatch.setattr(module, "evaluate", full)
     with pytest.raises(ValueError, match="memory is too small: set batch_size=8"):
         training.fit(y, x, **TINY, steps=2)
     with pytest.raises(ValueError, match="memory is too small: predict fewer spots at a time"):
