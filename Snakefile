@@ -341,7 +341,7 @@ PAGES = {
         COUNTS | CEILINGS | CONTROLS | {"predictions": EVERY_FIT},
         tables(cross_space="cross_space.csv", truth_table="cross_space_truth.csv"),
     ),
-    "29_inference": Page(
+    "30_inference": Page(
         TARGETS_FOLDER
         | PANEL
         | ASSOCIATIONS
@@ -358,21 +358,21 @@ PAGES = {
         ),
         mem_mb=4000,
     ),
-    "30_patients": Page(
+    "31_patients": Page(
         TARGETS_FOLDER | PANEL | CONTROLS,
         tables(patients_table="patients.csv", one_table="patients_one_section.csv"),
     ),
-    "31_frontier": Page(
+    "32_frontier": Page(
         PANEL
         | tables(factorial="factorial.csv")
         | {"section_files": sections_as("encoded"), "published": "data/peers.csv"},
         tables(frontier="frontier.csv", peers="peers.csv"),
     ),
-    "32_genes": Page(
+    "33_genes": Page(
         COUNTS | PREDICTABILITY | CONTROLS | {"predictions": EVERY_FIT},
         tables(gene_table="genes.csv"),
     ),
-    "33_audit": Page(
+    "35_audit": Page(
         {
             "sections": images(f"{BUILD}/encoded/{{section}}.h5ad"),
             "predictions": images(PREDICTIONS, split=SPLIT, fit=EXAMPLE_FIT),
