@@ -162,28 +162,36 @@ def test_what_is_left_is_summed_up_over_the_best_genes_and_over_all(section):
 def test_a_prediction_of_depth_alone_has_library_skill_and_no_composition(section):
     depth = section.obs["total_counts"].to_numpy()
     predicted = np.log2(1 + np.outer(depth, judge.levels(section, GENES)[0]))
-    assert judge.library_skill(predicted, "log2", section, GENES) == pytest.approx(1, abs=1e-3)
-    composition = judge.composition_skill(predicted, "log2", section, GENES, judge.basis(section), 50, 19)
-    assert np.isnan(composition["pcc"])
+    found = judge.skills(predicted, "log2", section, GENES, judge.basis(section), 50, 199)
+    assert found["library"] == pytest.approx(1, abs=1e-3) and found["library_chance_95"] < 0.9
+    assert np.isnan(found["composition"]) and 0.9 < found["library_ceiling"] < 1
 
 
 def test_a_prediction_of_composition_alone_has_no_library(section):
     values = judge.measured(section, "log1p_cp10k", GENES)
-    known = values, "log1p_cp10k", section, GENES
-    assert np.isnan(judge.library_skill(*known))
-    assert judge.composition_skill(*known, judge.basis(section), 10, 19)["pcc"] > 0.9
+    found = judge.skills(values, "log1p_cp10k", section, GENES, judge.basis(section), 10, 199)
+    assert np.isnan(found["library"]) and np.isnan(found["library_chance_95"]) and found["library_ceiling"] > 0.9
+    assert found["composition"] > 0.9 > found["composition_ceiling"] > found["composition_chance_95"]
 
 
 def test_both_skills_do_not_depend_on_what_a_log_prediction_says_of_levels(section):
     values = judge.measured(section, "log2", GENES).astype(float)
     shifted = np.log2(1 + (2**values - 1) * np.linspace(0.5, 3, N))
-    one, other = (judge.library_skill(v, "log2", section, GENES) for v in (values, shifted))
-    assert one == pytest.approx(other, abs=1e-9)
-    one, other = (
-        judge.composition_skill(v, "log2", section, GENES, judge.basis(section), 10, 19)["pcc"]
-        for v in (values, shifted)
-    )
-    assert one == pytest.approx(other, abs=1e-3)
+    spots = judge.basis(section)
+    one, other = (judge.skills(v, "log2", section, GENES, spots, 10, 19) for v in (values, shifted))
+    assert one["library"] == pytest.approx(other["library"], abs=1e-9)
+    assert one["composition"] == pytest.approx(other["composition"], abs=1e-3)
+
+
+@pytest.mark.parametrize("dropped", [[], [3, 8]])
+def test_the_null_of_a_score_is_the_score_of_every_draw(section, dropped):
+    rng, spots = np.random.default_rng(0), judge.basis(section)
+    values, predicted = rng.normal(size=(2, len(XY), N))
+    predicted[:, dropped] = 1
+    _, drawn = spatial.null_correlations(values, predicted, spots, n_draws=39)
+    null = [judge.pcc_at_k(draw, 7) for draw in drawn.T]
+    found = judge.pcc(values, predicted, spots, 7, 39)
+    assert found["chance"] == pytest.approx(np.median(null)) and found["n_undefined"] == len(dropped)
 
 
 def test_levels_are_shares_of_all_genes_and_the_median_count():

@@ -137,11 +137,8 @@ def partial_scores(one: Audited, space: str) -> pd.DataFrame:
 def skills(one: Audited, n_draws: int) -> pd.DataFrame:
     """What the predictions know of the library, and of the composition once their own library is divided out."""
     k = judge.best_ks((50,), len(one.genes))[0]
-    known = one.predicted, one.space, one.section, one.genes
-    composition = judge.composition_skill(*known, one.spots, k, n_draws)
-    row = {"library": judge.library_skill(*known), "composition": composition["pcc"]}
-    row["composition_chance_95"] = composition["chance_95"]
-    return pd.DataFrame([{"section": one.section.uns["section"], "k": k} | row])
+    known = one.predicted, one.space, one.section, one.genes, one.spots
+    return pd.DataFrame([{"section": one.section.uns["section"], "k": k} | judge.skills(*known, k, n_draws)])
 
 
 def score_floors(audited: Mapping[str, Audited], space: str, floor: str) -> pd.DataFrame:

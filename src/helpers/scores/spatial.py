@@ -1,5 +1,7 @@
 """Spatial nulls: what the correlation of two unrelated maps of this smoothness would be."""
 
+from functools import lru_cache
+
 import numpy as np
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
@@ -162,8 +164,12 @@ def _component_products(X: np.ndarray, Y: np.ndarray, basis: np.ndarray) -> np.n
     return (basis.T @ X) * (basis.T @ Y)
 
 
+@lru_cache(maxsize=2)
 def _signs(n: int, n_draws: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).choice([-1.0, 1.0], size=(n, n_draws))
+    """Random signs, components x draws; the same for all that is scored on a section, so drawn once."""
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(n, n_draws))
+    signs.flags.writeable = False
+    return signs
 
 
 def _check_basis(values: np.ndarray, basis: np.ndarray) -> None:
