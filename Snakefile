@@ -334,8 +334,10 @@ PAGES = {
         tables(floors_table="floors.csv", excess_table="floors_excess.csv"),
     ),
     "27_partial": Page(
-        COUNTS | CONTROLS | {"predictions": EVERY_FIT},
-        tables(gene_table="partial_genes.csv.gz", partial_table="partial.csv"),
+        {"section_files": images(f"{BUILD}/segmented/{{section}}.h5ad")} | CONTROLS | {"predictions": EVERY_FIT},
+        tables(
+            gene_table="partial_genes.csv.gz", partial_table="partial.csv", depth_only_table="partial_depth_only.csv"
+        ),
     ),
     "28_cross_space": Page(
         COUNTS | CEILINGS | CONTROLS | {"predictions": EVERY_FIT},

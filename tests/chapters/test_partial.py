@@ -8,8 +8,9 @@ from scipy.sparse import csr_matrix
 
 from helpers import schema
 from helpers.chapters import partial
-from helpers.cohort import simulate
+from helpers.cohort import sections, simulate
 from helpers.scores import judge
+from helpers.targets import genes as gene_panels
 
 GENES = ["a", "b", "c", "d"]
 
@@ -41,18 +42,13 @@ def section():
     return make_section()
 
 
-def test_no_gene_is_part_of_the_depth_that_it_is_adjusted_for():
-    given = judge.held_fixed(np.array([[3, 0], [1, 5]]), np.array([9, 6]), np.array([2, 0]))
-    np.testing.assert_allclose(np.expm1(given["depth"][0]), [[6, 9], [5, 1]])
-    np.testing.assert_allclose(given["nuclei"], [[2, 0], [np.log(3), 0]])
-    assert [len(given[name]) for name in partial.COVARIATES] == [2, 1, 3]
-
-
 def test_covariates_are_those_of_the_predictions_spots_and_genes(section):
     prediction = make_prediction(section)
-    depth = partial.covariates_of(prediction, section)["depth"][0]
-    counts = section.layers[schema.COUNTS].toarray()[10:, 3::-1]
-    np.testing.assert_allclose(np.expm1(depth), section.obs["total_counts"].to_numpy()[10:, None] - counts)
+    held = partial.covariates_of(prediction, section)
+    total = section.obs["total_counts"].to_numpy()[10:]
+    share = np.asarray(section.layers[schema.COUNTS].sum(axis=0)).ravel() / section.obs["total_counts"].sum()
+    np.testing.assert_allclose(held["depth"][0], np.log2(1 + np.outer(total, share[3::-1])))
+    assert [len(held[name]) for name in partial.COVARIATES] == [2, 2, 4]
 
 
 def test_scores_carry_the_metadata_of_their_prediction(section):
@@ -63,28 +59,37 @@ def test_scores_carry_the_metadata_of_their_prediction(section):
     assert (found.loc[found["given"] == "both", "partial"] < r["both"].min()).all()
 
 
-def test_measured_depth_is_no_prediction_to_adjust(tmp_path):
-    names = ("section.A1.linear", "section.A2.linear", "section.A1.stem.log2")
-    for name in names:
-        (tmp_path / name).mkdir()
-        for file in ("ridge.log2.0.h5ad", "depth.log2.0.h5ad", "notes.txt"):
-            (tmp_path / name / file).touch()
-    files = partial.prediction_files([tmp_path / name for name in names])
-    assert [(path.parent.name, path.name) for path in files] == [(name, "ridge.log2.0.h5ad") for name in names]
-    assert partial.find_prediction(files, "section", "A2", "ridge") == files[1]
+def test_a_prediction_is_found_by_split_section_and_backbone(tmp_path):
+    names = [f"section.{name}.linear/{file}.log2.0.h5ad" for name in ("A1", "A2") for file in ("depth", "ridge")]
+    files = [tmp_path / name for name in names]
+    assert partial.find_prediction(files, "section", "A2", "ridge") == files[3]
     with pytest.raises(ValueError, match="section B1 by stem"):
         partial.find_prediction(files, "section", "B1", "stem")
 
 
+def test_what_knows_depth_alone_has_no_row_that_depth_leaves_anything_of(section):
+    """A control with a known answer, on real counts in test_real_partial, on every page beside the models."""
+    section.obsm[schema.SPATIAL] = np.random.default_rng(0).uniform(size=(section.n_obs, 2))
+    section.uns["section"] = "A1"
+    found = partial.controls_of({"A1": section}, ["log2", "pearson_residual"], {"A1": GENES}, 2)
+    assert len(found) == 2 * len(partial.LIBRARY_ERRORS) * 2 and set(found["given"]) == {"depth", "both"}
+    assert found.loc[found["error"] == 0, "partial"].isna().all()
+    erring = found[found["error"] > 0]
+    assert (erring["median_partial"] < erring["median_partial_chance_95"] + 0.1).all()
+    assert (erring.loc[erring["target"] == "log2", "r"] > 0.3).all()
+
+
 def test_seeds_are_averaged_and_nothing_is_left_of_nuclei_given_nuclei(section):
     seeds = [make_prediction(section, seed=seed) for seed in (0, 1)]
-    found = partial.score_genes([make_prediction(section, "nuclei"), *seeds], {"A1": section}, ["log2"])
-    assert list(dict.fromkeys(found["backbone"])) == ["ridge", "nuclei"] and len(found) == 2 * 3 * len(GENES)
+    floors = [make_prediction(section, name) for name in ("nuclei", "depth")]
+    found = partial.score_genes([*floors, *seeds], {"A1": section}, ["log2"])
+    assert list(dict.fromkeys(found["backbone"])) == ["ridge", "nuclei", "depth"] and len(found) == 3 * 3 * len(GENES)
     each = [partial.score_prediction(prediction, section)["partial"] for prediction in seeds]
     np.testing.assert_allclose(found.loc[found["backbone"] == "ridge", "partial"], np.mean(each, axis=0))
     floor = found[found["backbone"] == "nuclei"].set_index("given")
     assert floor.loc[["nuclei", "both"], ["partial", "semi_partial"]].isna().all(axis=None)
     assert floor.loc["depth", "partial"].notna().all() and floor["unique"].notna().all()
+    assert found.loc[(found["backbone"] == "depth") & (found["given"] == "depth"), "partial"].isna().all()
 
 
 def test_coefficients_are_pingouins(section):
@@ -109,7 +114,7 @@ def by_gene():
         for gene, r in {"a": 0.6, "b": 0.1, "c": 0.4}.items():
             left = np.nan if none else r / 2 if given == "both" else r
             shares = (0.1, 0.3, 0.2) if backbone == "stem" else (0.2, 0.2, 0.0)
-            rows.append((section, "section", "log2", backbone, given, gene, r, left, left, *shares))
+            rows.append((section, "section", "log2", backbone, given, gene, r, left, left, left, *shares))
     return pd.DataFrame(rows, columns=[*partial.KEYS, "gene", *partial.VALUES])
 
 
@@ -117,25 +122,39 @@ def test_a_summary_scores_the_best_genes_by_plain_correlation(by_gene):
     found = partial.summarize(by_gene, 2).set_index(partial.KEYS)
     row = found.loc[("A", "section", "log2", "ridge", "both")]
     assert row[["r", "partial", "median_r", "median_partial"]].tolist() == pytest.approx([0.5, 0.25, 0.4, 0.2])
-    assert row[partial.SHARES].tolist() == pytest.approx([0.2, 0.2, 0.0])
+    assert row[judge.GIVEN_SHARES].tolist() == pytest.approx([0.2, 0.2, 0.0])
     assert len(found) == 2 * 3 * 3
 
 
-def test_medians_stand_beside_the_plain_score_and_what_is_left_is_said_of_models(by_gene):
+def test_medians_stand_beside_the_plain_score(by_gene):
     found = partial.medians(partial.beside_plain(partial.summarize(by_gene, 2)))
     assert list(found.columns) == ["plain", "given nuclei", "given depth", "given both"]
     assert found.loc[("ridge", "log2")].tolist() == pytest.approx([0.5, 0.5, 0.5, 0.25])
     assert found.loc[("nuclei", "log2")].isna().tolist() == [False, True, False, True]
-    text = partial.left_sentence(found)
-    line = "log2(x + 1): 0.50, given nuclei 0.50, given depth 0.50, given both 0.25, 50% of the plain score."
-    assert text == f"- `stem`, {line}\n- `ridge`, {line}"
 
 
-def test_no_share_of_a_plain_score_below_zero_is_given():
-    row = {"plain": -0.1, "given nuclei": 0.1, "given depth": 0.1, "given both": 0.1}
-    table = pd.DataFrame([row], index=pd.MultiIndex.from_tuples([("stem", "log2")]))
-    assert partial.left_sentence(table).endswith("given both 0.10.")
-    assert partial.left_sentence(table[:0]) == ""
+def test_what_is_left_is_said_of_models_beside_its_chance(by_gene):
+    summary = partial.summarize(by_gene, 2).assign(partial_chance_95=0.3)
+    summary.loc[summary["section"] == "B", "partial_chance_95"] = 0.2
+    line = "log2(x + 1): 0.50 plain; given nuclei 0.50 (chance 0.25, above it in 2 of 2 sections); given depth 0.50 "
+    line += "(chance 0.25, above it in 2 of 2 sections); given both 0.25 (chance 0.25, above it in 1 of 2 sections)."
+    assert partial.left_sentence(summary) == f"- `stem`, {line}\n- `ridge`, {line}"
+    nothing = summary.assign(partial=np.nan)
+    assert "given both nothing." in partial.left_sentence(nothing)
+    assert partial.left_sentence(summary[:0]) == ""
+
+
+def test_the_control_names_the_sections_in_which_depth_alone_reads_as_more():
+    row = {"section": "A", "target": "log2", "given": "depth", "error": 0.5}
+    row |= {"partial": 0.01, "median_partial": 0.0, "median_partial_rank": 0.03}
+    row |= dict.fromkeys(partial.CHANCES, 0.02)
+    table = pd.DataFrame(
+        [row, row | {"section": "B", "median_partial_rank": 0.01}, row | {"error": 0, "partial": np.nan}]
+    )
+    text = partial.control_sentence(table, 50)
+    assert text.startswith("2 sections, 1 target, relative errors of 50%: ")
+    assert "the same of ranks is above its chance in 1 of 2 (A), at most 0.030." in text
+    assert "50 best genes is above its chance in 0 of 2, at most 0.010" in text
 
 
 def test_the_own_part_is_a_share_of_what_the_prediction_explains(by_gene):
@@ -178,3 +197,15 @@ def test_over_adjustment_is_the_gap_of_medians_without_a_minus_before_zero():
     perfect = pd.DataFrame(rows, columns=["coupling", "section", "given", "partial"]).assign(target="log2")
     text = partial.over_adjustment_sentence(perfect)
     assert "log2(x + 1) 0.30 where depth follows the cells and 0.00 where it does not." in text
+
+
+@pytest.mark.parametrize("name", ["D1", "E1", "F1", "G1", "H1"])
+def test_on_real_counts_depth_alone_is_not_above_its_chance(her2st_root, name):
+    """Sections without an image, of five patients; with 1 count a spot the shallow ones alone would carry a line."""
+    section = sections.drop_spots(sections.read("her2st", her2st_root, name), min_counts=100)
+    panel = gene_panels.panel({name: gene_panels.statistics(section)}, 60)
+    found = partial.controls_of({name: section}, ["log2", "pearson_residual", "log1p_cp10k"], {name: panel}, 20)
+    erring = found[found["error"] > 0]
+    assert len(erring) == 6
+    for score in ("partial", "median_partial"):
+        assert (erring[score] <= erring[f"{score}_chance_95"]).all()

@@ -130,30 +130,68 @@ def test_a_floor_is_the_backbone_of_that_name(target):
 # --- given nuclei and depth ---
 
 
-def test_nuclei_are_held_fixed_as_a_count_and_as_a_log_and_depth_without_the_gene(section):
-    known = judge.covariates(section, ["G3", "G7"])
+def test_depth_is_held_fixed_as_what_it_says_of_each_gene_in_the_target(section):
+    known = judge.covariates(section, "log2", ["G3", "G7"])
     n, counts = section.obs["n_nuclei"].to_numpy(), section.layers[schema.COUNTS].toarray()
     np.testing.assert_array_equal(known["nuclei"], [n, np.log1p(n)])
-    np.testing.assert_allclose(known["depth"][0], np.log1p(counts.sum(1)[:, None] - counts[:, [3, 7]]))
-    assert len(known["both"]) == 3
-    assert set(judge.covariates(made(0, nuclei=False), GENES)) == {"depth"}
+    share = counts.sum(axis=0)[[3, 7]] / counts.sum()
+    np.testing.assert_allclose(known["depth"][0], np.log2(1 + np.outer(counts.sum(axis=1), share)))
+    np.testing.assert_allclose(known["depth"][1], np.log(counts.sum(axis=1)))
+    assert len(known["both"]) == 4
+    assert set(judge.covariates(made(0, nuclei=False), "log2", GENES)) == {"depth"}
+    for scaled in ("pearson_residual", "log1p_cp10k"):  # depth alone says the same of every spot
+        assert np.ptp(judge.covariates(section, scaled, GENES)["depth"][0], axis=0).max() < 1e-9
 
 
 def test_a_log_of_nuclei_changes_no_rank_correlation(section):
     values, n = judge.measured(section, "log2", GENES), section.obs["n_nuclei"].to_numpy()
-    twice = partial.left_over(values, judge.covariates(section, GENES)["nuclei"], rank=True)
+    twice = partial.left_over(values, judge.covariates(section, "log2", GENES)["nuclei"], rank=True)
     np.testing.assert_allclose(twice, partial.left_over(values, [n], rank=True), atol=1e-12)
 
 
 def test_what_is_left_is_summed_up_over_the_best_genes_and_over_all(section):
-    values = judge.measured(section, "log2", GENES)
-    by_gene = judge.given(values, values + np.random.default_rng(0).normal(0, 3, values.shape), section, GENES)
+    values, held = judge.measured(section, "log2", GENES), judge.covariates(section, "log2", GENES)
+    by_gene = judge.given(values, values + np.random.default_rng(0).normal(0, 3, values.shape), GENES, held)
     table = by_gene[by_gene["given"] == "both"]
     row = judge.summarize_given(table, 9)
     best = table.nlargest(9, "r")
-    assert row["r"] == pytest.approx(best["r"].mean()) and row["partial"] == pytest.approx(best["partial"].mean())
-    assert row["median_partial"] == pytest.approx(table["partial"].median())
+    for name in judge.GIVEN_SCORES:
+        assert row[name] == pytest.approx(best[name].mean())
+        assert row[f"median_{name}"] == pytest.approx(table[name].median())
     assert row["unique"] == pytest.approx(table["unique"].mean())
+
+
+def of_depth(section, error, rng):
+    known = section.obs["total_counts"].to_numpy() * np.exp(rng.normal(0, error, section.n_obs))
+    return np.log2(1 + np.outer(known, judge.levels(section, GENES)[0]))
+
+
+def test_what_knows_depth_alone_keeps_no_more_than_chance_and_composition_does(section):
+    """Of twenty guesses of depth one in twenty may pass; a wave in composition that is half noise does."""
+    rng, spots = np.random.default_rng(0), judge.basis(section)
+    values, held = judge.measured(section, "log2", GENES), judge.covariates(section, "log2", GENES)["depth"]
+    passed = {"median_partial": 0, "partial": 0}
+    for _ in range(20):
+        predicted = of_depth(section, 0.4, rng)
+        row = judge.summarize_given(judge.given(values, predicted, GENES, {"depth": held}), 20)
+        chance = judge.given_chance(values, predicted, held, spots, 20, 199)
+        for name in passed:
+            passed[name] += row[name] > chance[f"{name}_chance_95"]
+    assert max(passed.values()) <= 3
+    wave = np.where(np.arange(N) < N // 2, 1, -1) * np.cos(XY[:, 1] / 2)[:, None]
+    knows = of_depth(section, 0.4, rng) + wave + rng.normal(0, 1, values.shape)
+    row = judge.summarize_given(judge.given(values, knows, GENES, {"depth": held}), 20)
+    chance = judge.given_chance(values, knows, held, spots, 20, 199)
+    for name in ("partial", "median_partial", "median_partial_rank"):
+        assert row[name] > max(chance[f"{name}_chance_95"], 0.3)
+
+
+def test_where_depth_says_all_there_is_no_chance_to_tell(section):
+    values, held = judge.measured(section, "log2", GENES), judge.covariates(section, "log2", GENES)["depth"]
+    found = judge.given_chance(
+        values, of_depth(section, 0, np.random.default_rng(0)), held, judge.basis(section), 20, 9
+    )
+    assert len(found) == 3 and np.isnan(list(found.values())).all()
 
 
 # --- two numbers instead of one ---

@@ -128,9 +128,10 @@ def at_ks(
 
 
 def partial_scores(one: Audited, space: str) -> pd.DataFrame:
-    """`judge.given` of every gene: plain, and given nuclei, depth without that gene, and both."""
+    """`judge.given` of every gene: plain, and given nuclei, depth, and both."""
     predicted = judge.in_space(one.predicted, one.space, space, one.section, one.genes)
-    table = judge.given(judge.measured(one.section, space, one.genes), predicted, one.section, one.genes)
+    held = judge.covariates(one.section, space, one.genes)
+    table = judge.given(judge.measured(one.section, space, one.genes), predicted, one.genes, held)
     return table.assign(section=one.section.uns["section"], space=space)
 
 

@@ -88,11 +88,10 @@ def evidence(
     """Of each test of GIVEN: the rank correlation of every gene, and its random draws.
 
     `held` is a prediction with the nuclei of its spots, `measured` what it is compared with (spots x genes), `section`
-    holds the counts of these spots, all genes: depth is taken without the gene in question.
+    holds the counts of these spots, all genes.
     """
-    nuclei = held.obs["n_nuclei"].to_numpy()
-    counts = normalization.counts_of(section, held.var_names)
-    fixed = {"plain": []} | judge.held_fixed(counts, normalization.library_size(section), nuclei)
+    total, share = normalization.library_size(section), judge.levels(section, held.var_names)[0]
+    fixed = {"plain": []} | judge.held_fixed(held.uns["target"], total, share, held.obs["n_nuclei"].to_numpy())
     found = {}
     for given, covariates in ((given, fixed[given]) for given in GIVEN):
         left = (partial.left_over(side, covariates, rank=True) for side in (measured, held.layers[PREDICTED]))

@@ -16,66 +16,131 @@ from helpers import labels, schema
 from helpers.chapters.floors import ORACLE, models_first
 from helpers.cohort import simulate
 from helpers.models.backbones import MODELS
-from helpers.scores import judge, top_genes
+from helpers.scores import judge
 from helpers.scores import partial as partial_correlation
 from helpers.targets import genes, normalization
 
 KEYS = ["section", "split", "target", "backbone", "given"]
 CORRELATIONS = ["r", "partial", "semi_partial"]
-SHARES = ["unique", "shared", "capture_only"]  # of the variance of the measured gene
-VALUES = [*CORRELATIONS, *SHARES]
+VALUES = [*judge.GIVEN_SCORES, *judge.GIVEN_SHARES]
 COVARIATES = ("nuclei", "depth", "both")
 PLAIN = "plain"
 TRUE_CAPTURE = "true capture"
 
+CHANCES = ["partial_chance_95", "median_partial_chance_95", "median_partial_rank_chance_95"]
+LIBRARY_ERRORS = (0.0, 0.2, 0.5)  # relative, of predictions that know nothing but the depth of a spot
+N_ERRORS = 4  # draws of such an error, whose scores are averaged
+
 Covariates = dict[str, list[np.ndarray]]
+Sections = Mapping[str, AnnData]
 
 # Predictions ----------------------------------------------------------------------------------------------------
 
 
 def covariates_of(prediction: AnnData, section: AnnData) -> Covariates:
-    """`judge.held_fixed` of a prediction's spots and genes, with the raw counts of its section."""
-    counts = section[prediction.obs_names, prediction.var_names].layers[schema.COUNTS].toarray()
-    return judge.held_fixed(counts, prediction.obs["total_counts"].to_numpy(), prediction.obs["n_nuclei"].to_numpy())
+    """`judge.covariates` of a prediction's spots and genes, its nuclei as it keeps them, from its section's counts."""
+    spots = section[prediction.obs_names]
+    share, _ = judge.levels(section, prediction.var_names)
+    total, nuclei = normalization.library_size(spots), prediction.obs["n_nuclei"].to_numpy()
+    return judge.held_fixed(prediction.uns["target"], total, share, nuclei)
 
 
 def score_prediction(prediction: AnnData, section: AnnData) -> pd.DataFrame:
     """Partial scores of a prediction, gene by gene, given each of COVARIATES, with its metadata and seed."""
     metadata = {name: prediction.uns[name] for name in (*KEYS[:4], "seed")}
-    measured, predicted = prediction.layers[schema.MEASURED], prediction.layers[schema.PREDICTED]
-    given = covariates_of(prediction, section)
-    return partial_correlation.partial_scores(measured, predicted, prediction.var_names, given).assign(**metadata)
+    sides = prediction.layers[schema.MEASURED], prediction.layers[schema.PREDICTED]
+    return judge.given(*sides, prediction.var_names, covariates_of(prediction, section)).assign(**metadata)
 
 
-def prediction_files(folders: Sequence[str | Path]) -> list[Path]:
-    """The predictions kept in folders, in order, without those of measured depth.
-
-    Depth contains the gene itself, and depth without that gene would lay it bare.
-    """
-    files = [path for folder in folders for path in sorted(Path(folder).glob("*.h5ad"))]
-    return [path for path in files if not path.name.startswith(f"{ORACLE}.")]
+def chance_of(prediction: AnnData, section: AnnData, spots: np.ndarray, k: int) -> pd.DataFrame:
+    """CHANCES of a prediction given each of COVARIATES, with its metadata; `spots` is the `judge.basis` of them."""
+    metadata = {name: prediction.uns[name] for name in (*KEYS[:4], "seed")}
+    sides = prediction.layers[schema.MEASURED], prediction.layers[schema.PREDICTED]
+    held = covariates_of(prediction, section)
+    return pd.DataFrame(
+        [metadata | {"given": name} | judge.given_chance(*sides, held[name], spots, k) for name in held]
+    )
 
 
 def find_prediction(files: Sequence[Path], split: str, section: str, backbone: str) -> Path:
-    """The first file of `prediction_files` that holds a backbone's prediction of a section; ValueError without one."""
+    """The first prediction of a section by a backbone among files; ValueError without one."""
     for path in files:
         if path.parent.name.startswith(f"{split}.{section}.") and path.name.startswith(f"{backbone}."):
             return path
     raise ValueError(f"no prediction of section {section} by {backbone}, one {split} held out: train it first")
 
 
-def score_genes(
-    predictions: Iterable[AnnData], sections: Mapping[str, AnnData], targets: Sequence[str]
-) -> pd.DataFrame:
+def score_genes(predictions: Iterable[AnnData], sections: Sections, targets: Sequence[str]) -> pd.DataFrame:
     """Partial scores of every gene in every prediction: means over seeds, models before floors.
 
-    What is left of nuclei once nuclei are held fixed is how their predictions were rounded: NaN.
+    What is left of nuclei once nuclei are held fixed, and of depth once depth is, is how they were rounded: NaN.
     """
     tables = [score_prediction(each, sections[each.uns["section"]]) for each in predictions]
     table = pd.concat(tables, ignore_index=True).groupby([*KEYS, "gene"], sort=False)[VALUES].mean().reset_index()
-    nothing = (table["backbone"] == "nuclei") & (table["given"] != "depth")
-    table.loc[nothing, CORRELATIONS[1:]] = np.nan
+    nothing = table["given"].isin(["both"]) | (table["given"] == table["backbone"])
+    nothing &= table["backbone"].isin(["nuclei", ORACLE])
+    table.loc[nothing, ["partial", "semi_partial", "partial_rank"]] = np.nan
     return models_first(table, targets)
+
+
+def chances(predictions: Iterable[AnnData], sections: Sections, k: int) -> pd.DataFrame:
+    """`chance_of` of every prediction, means over seeds: KEYS and CHANCES."""
+    bases = {name: judge.basis(section) for name, section in sections.items()}
+    named = ((each, each.uns["section"]) for each in predictions)
+    tables = [chance_of(each, sections[name], bases[name], k) for each, name in named]
+    return pd.concat(tables, ignore_index=True).groupby(KEYS, sort=False)[CHANCES].mean().reset_index()
+
+
+# Predictions of depth alone -------------------------------------------------------------------------------------
+
+
+def of_depth_alone(section: AnnData, target: str, genes: Sequence[str], error: float, seed: int) -> np.ndarray:
+    """What is predicted by who knows a spot's depth up to a relative error, and nothing else: spots x genes.
+
+    A target that holds depth: the target of the expected counts. One that does not is expected to be the same
+    everywhere; there each gene's own straight line on log depth stands, the most that depth can say.
+    """
+    rng, total = np.random.default_rng(seed), normalization.library_size(section)
+    known = total * np.exp(rng.normal(0, np.log1p(error), len(total)))
+    if normalization.TARGETS[target].holds_depth:
+        share, _ = judge.levels(section, genes)
+        return normalization.TARGETS[target].values(np.outer(known, share), known, share)
+    # The line is that of the depth itself: one fitted to the erring depth would have seen the errors.
+    slope = np.polyfit(np.log(total), judge.measured(section, target, genes), 1)[0]
+    return np.outer(np.log(known), slope)
+
+
+def control_of(section: AnnData, target: str, genes: Sequence[str], error: float, k: int) -> pd.DataFrame:
+    """`judge.summarize_given` and `judge.given_chance` of predictions `of_depth_alone`, means over N_ERRORS draws.
+
+    A row for depth and, where nuclei are known, for both; columns section, target, error, given, scores and CHANCES.
+    """
+    values, spots = judge.measured(section, target, genes), judge.basis(section)
+    held = judge.covariates(section, target, genes)
+    held.pop("nuclei", None)  # depth is no part of it
+    rows = []
+    for seed in range(N_ERRORS if error else 1):
+        predicted = of_depth_alone(section, target, genes, error, seed).astype(np.float32)
+        table = judge.given(values, predicted, genes, held)
+        for name, part in table.groupby("given", sort=False):
+            chance = judge.given_chance(values, predicted, held[name], spots, k)
+            rows.append({"given": name} | dict(judge.summarize_given(part, k)) | chance)
+    means = pd.DataFrame(rows).groupby("given", sort=False).mean().reset_index()
+    return means.assign(section=section.uns["section"], target=target, error=error)
+
+
+def panels_of(by_gene: pd.DataFrame) -> dict[str, list[str]]:
+    """The genes that were scored in each section."""
+    return {name: list(genes) for name, genes in by_gene.groupby("section", sort=False)["gene"].unique().items()}
+
+
+def controls_of(
+    sections: Sections, targets: Sequence[str], panels: Mapping[str, Sequence[str]], k: int
+) -> pd.DataFrame:
+    """`control_of` every section, target and error of LIBRARY_ERRORS: what a partial score must read as nothing."""
+    asked = product(sections.items(), targets, LIBRARY_ERRORS)
+    tables = [control_of(section, target, panels[name], error, k) for (name, section), target, error in asked]
+    return pd.concat(tables, ignore_index=True)
 
 
 # The same by pingouin -------------------------------------------------------------------------------------------
@@ -112,18 +177,8 @@ def compare_with_pingouin(prediction: AnnData, section: AnnData, step: int = 10)
 
 
 def summarize(by_gene: pd.DataFrame, k: int) -> pd.DataFrame:
-    """Per section, split, target, backbone and covariates: means over the k best genes by plain correlation.
-
-    Columns KEYS, `r`, `partial` and `semi_partial` of these genes, their medians over all genes (`median_`), and the
-    means over all genes of SHARES.
-    """
-
-    def of_fit(part: pd.DataFrame) -> pd.Series:
-        best = part[VALUES].iloc[top_genes.top_k(part["r"].to_numpy(), k)][CORRELATIONS].mean()
-        middle = part[CORRELATIONS].median().add_prefix("median_")
-        return pd.concat([best, middle, part[SHARES].mean()])
-
-    return by_gene.groupby(KEYS, sort=False)[VALUES].apply(of_fit).reset_index()
+    """`judge.summarize_given` per section, split, target, backbone and covariates."""
+    return by_gene.groupby(KEYS, sort=False)[VALUES].apply(judge.summarize_given, k).reset_index()
 
 
 def beside_plain(summary: pd.DataFrame) -> pd.DataFrame:
@@ -174,8 +229,8 @@ def score_perfect(
     Columns given and partial; the first three arguments are what `simulated` returns.
     """
     sides = [normalization.clip(normalization.get(target)(side, panel), target) for side in (section, biology)]
-    counts = section[:, panel].layers[schema.COUNTS].toarray()
-    held = judge.held_fixed(counts, normalization.library_size(section), truth["n_nuclei_true"].to_numpy())
+    share, nuclei = judge.levels(section, panel)[0], truth["n_nuclei_true"].to_numpy()
+    held = judge.held_fixed(target, normalization.library_size(section), share, nuclei)
     given = {PLAIN: [], f"given {TRUE_CAPTURE}": [np.log(truth["capture"].to_numpy())]}
     given |= {f"given {name}": held[name] for name in ("depth", "nuclei")}
     table = partial_correlation.partial_scores(*sides, panel, given)
@@ -216,15 +271,52 @@ def pingouin_sentence(compared: pd.DataFrame, prediction: AnnData) -> str:
     )
 
 
-def left_sentence(medians: pd.DataFrame) -> str:
-    """What is left of each model's score given nuclei, depth and both: a line for each row of `medians`."""
+def left_sentence(summary: pd.DataFrame) -> str:
+    """What is left of each model's score given nuclei, depth and both, and where it is above its chance (Markdown).
+
+    `summary` is what `summarize` returns, of one split, with CHANCES; medians over sections.
+    """
     lines = []
-    for (backbone, target), row in medians.iterrows():
-        if backbone in MODELS:
-            part = f", {row['given both'] / row[PLAIN]:.0%} of the plain score" if row[PLAIN] > 0 else ""
-            given = ", ".join(f"given {name} {row[f'given {name}']:.2f}" for name in COVARIATES)
-            lines.append(f"- `{backbone}`, {labels.label(target)}: {row[PLAIN]:.2f}, {given}{part}.")
+    for (backbone, target), part in summary[summary["backbone"].isin(MODELS)].groupby(KEYS[3:1:-1], sort=False):
+        each = dict(list(part.groupby("given", sort=False)))
+        given = "; ".join(f"given {name} {above_chance(each[name])}" for name in COVARIATES if name in each)
+        lines.append(f"- `{backbone}`, {labels.label(target)}: {each['both']['r'].median():.2f} plain; {given}.")
     return "\n".join(lines)
+
+
+def above_chance(rows: pd.DataFrame) -> str:
+    """The median partial score of sections, its chance, and in how many it is above its own, in words."""
+    known = rows.dropna(subset=["partial", "partial_chance_95"])
+    if known.empty:
+        return "nothing"
+    value, chance = known[["partial", "partial_chance_95"]].median()
+    n_above = (known["partial"] > known["partial_chance_95"]).sum()
+    return f"{value:.2f} (chance {chance:.2f}, above it in {n_above} of {labels.counted(len(known), 'sections')})"
+
+
+def control_sentence(controls: pd.DataFrame, k: int) -> str:
+    """In how many sections, targets and errors depth alone reads as more than nothing given depth (Markdown).
+
+    `controls` is what `controls_of` returns.
+    """
+    known = controls[(controls["given"] == "depth") & (controls["error"] > 0)].dropna(subset="partial")
+    words = {
+        "partial": f"the partial score of the {k} best genes",
+        "median_partial": "the median partial correlation of all genes",
+        "median_partial_rank": "the same of ranks",
+    }
+    parts = []
+    for name, what in words.items():
+        above = known[known[name] > known[f"{name}_chance_95"]]
+        where = f" ({', '.join(dict.fromkeys(above['section']))})" if len(above) else ""
+        largest = known[name].max()
+        parts.append(f"{what} is above its chance in {len(above)} of {len(known)}{where}, at most {largest:.3f}")
+    n_sections, n_targets = (known[column].nunique() for column in ("section", "target"))
+    return (
+        f"{labels.counted(n_sections, 'sections')}, {labels.counted(n_targets, 'targets')}, relative errors of "
+        f"{', '.join(f'{error:.0%}' for error in known['error'].unique())}: {'; '.join(parts)}. "
+        "One in twenty is expected. Without an error nothing is left at all."
+    )
 
 
 def own_part_sentence(shares: pd.DataFrame) -> str:

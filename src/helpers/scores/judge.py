@@ -21,8 +21,10 @@ from helpers.scores import partial, predictability, spatial, top_genes
 from helpers.targets import normalization, spaces, twins
 
 N_DRAWS = 5000  # of a spatial null: two seeds give the same 95 % point to half a hundredth
+N_DRAWS_GIVEN = 1000  # of the null of a partial score, which costs more
 N_SPLITS = 5  # of a noise ceiling
-FEW = 10  # genes, beside the k of the headline
+GIVEN_SCORES = ["r", "partial", "semi_partial", "partial_rank"]
+GIVEN_SHARES = ["unique", "shared", "capture_only"]  # of the variance of the measured gene
 
 
 # What was measured ----------------------------------------------------------------------------------------------
@@ -136,13 +138,19 @@ def floor(features: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray], 
 # Given nuclei and depth -----------------------------------------------------------------------------------------
 
 
-def held_fixed(counts: np.ndarray, total: np.ndarray, nuclei: np.ndarray | None) -> dict[str, list[np.ndarray]]:
-    """What is held fixed in a partial score, by name: depth and, where nuclei are known, nuclei and both.
+def held_fixed(
+    target: str, total: np.ndarray, share: np.ndarray, nuclei: np.ndarray | None
+) -> dict[str, list[np.ndarray]]:
+    """What is held fixed in a partial score of a target, by name: depth and, where nuclei are known, nuclei and both.
 
-    `counts` is spots x genes, raw; `total` and `nuclei` are per spot. Depth is the log of a spot's total without the
-    gene in question. Nuclei enter as a count and as a log, as a target may follow either; ranks see both as one.
+    `total` and `nuclei` are per spot, `share` is each gene's share of the section's counts. Depth enters as what it
+    alone says of each gene in that target (the target of the expected counts, total x share), and as a log, as
+    composition may follow it too. The total holds the gene itself: of all molecules of a spot the gene's are a binomial
+    draw, which owes nothing more to depth. Nuclei enter as a count and as a log; ranks see both as one.
     """
-    depth = [partial.depth_without(counts, total)]
+    total = np.asarray(total, float)
+    expected = normalization.TARGETS[target].values(np.outer(total, share), total, np.asarray(share, float))
+    depth = [expected, np.log(np.maximum(total, 1.0))]
     if nuclei is None:
         return {"depth": depth}
     nuclei = np.asarray(nuclei, float)
@@ -150,26 +158,60 @@ def held_fixed(counts: np.ndarray, total: np.ndarray, nuclei: np.ndarray | None)
     return {"nuclei": of_nuclei, "depth": depth, "both": [*of_nuclei, *depth]}
 
 
-def covariates(section: AnnData, genes: Sequence[str]) -> dict[str, list[np.ndarray]]:
+def covariates(section: AnnData, target: str, genes: Sequence[str]) -> dict[str, list[np.ndarray]]:
     """`held_fixed` of a section, its nuclei where `obs` has them."""
     nuclei = section.obs["n_nuclei"].to_numpy() if has_nuclei(section) else None
-    return held_fixed(normalization.counts_of(section, genes), normalization.library_size(section), nuclei)
+    return held_fixed(target, normalization.library_size(section), levels(section, genes)[0], nuclei)
 
 
-def given(values: np.ndarray, predicted: np.ndarray, section: AnnData, genes: Sequence[str]) -> pd.DataFrame:
-    """`partial.partial_scores` of every gene given nuclei, depth and both, as far as they are known."""
-    return partial.partial_scores(values, predicted, list(genes), covariates(section, genes))
+def given(
+    values: np.ndarray, predicted: np.ndarray, genes: Sequence[str], held: Mapping[str, Sequence[np.ndarray]]
+) -> pd.DataFrame:
+    """`partial.partial_scores` of every gene given each set of covariates, and partial_rank, the same of ranks."""
+    table = partial.partial_scores(values, predicted, list(genes), held)
+    ranked = partial.partial_scores(values, predicted, list(genes), held, rank=True)
+    return table.assign(partial_rank=ranked["partial"])
 
 
 def summarize_given(by_gene: pd.DataFrame, k: int) -> pd.Series:
     """One row of what `given` returns for one set of covariates: means over the k best genes by plain r, and medians.
 
-    r, partial and semi_partial of the k best (all, where the panel has fewer), the same with median_ before them over
-    all genes, and the mean shares unique, shared and capture_only.
+    The scores of the k best (all, where the panel has fewer), the same with median_ before them over all genes, and the
+    mean shares unique, shared and capture_only.
     """
-    scores, shares = ["r", "partial", "semi_partial"], ["unique", "shared", "capture_only"]
-    best = by_gene[[*scores, *shares]].iloc[top_genes.top_k(by_gene["r"].to_numpy(), min(k, len(by_gene)))]
-    return pd.concat([best[scores].mean(), by_gene[scores].median().add_prefix("median_"), by_gene[shares].mean()])
+    best = by_gene[GIVEN_SCORES].iloc[top_genes.top_k(by_gene["r"].to_numpy(), min(k, len(by_gene)))].mean()
+    return pd.concat([best, by_gene[GIVEN_SCORES].median().add_prefix("median_"), by_gene[GIVEN_SHARES].mean()])
+
+
+def given_chance(
+    values: np.ndarray,
+    predicted: np.ndarray,
+    covariates: Sequence[np.ndarray],
+    spots: np.ndarray,
+    k: int,
+    n_draws: int = N_DRAWS_GIVEN,
+) -> dict[str, float]:
+    """95 % points of partial, median_partial and median_partial_rank of `summarize_given`, where nothing is known.
+
+    What the covariates leave of the prediction is randomized in space (`basis` of the section); each draw chooses its
+    own best genes by the plain r that goes with it, as the score did.
+    """
+    left, ranked = (
+        [partial.left_over(side, covariates, rank) for side in (values, predicted)] for rank in (False, True)
+    )
+    r, drawn = spatial.null_correlations(*left, spots, n_draws=n_draws)
+    known = np.isfinite(r)
+    if not known.any():
+        return dict.fromkeys(("partial_chance_95", "median_partial_chance_95", "median_partial_rank_chance_95"), np.nan)
+    length = np.prod([np.sqrt(np.einsum("ij,ij->j", side, side)) for side in left], axis=0)
+    plain = columns.pearson(values, predicted)[:, None] + length[:, None] * (drawn - r[:, None])
+    best = np.argpartition(plain[known], -min(k, known.sum()), axis=0)[-min(k, known.sum()) :]
+    draws = {
+        "partial": np.take_along_axis(drawn[known], best, axis=0).mean(axis=0),
+        "median_partial": np.median(drawn[known], axis=0),
+        "median_partial_rank": np.nanmedian(spatial.null_correlations(*ranked, spots, n_draws=n_draws)[1], axis=0),
+    }
+    return {f"{name}_chance_95": float(np.quantile(null, 0.95)) for name, null in draws.items()}
 
 
 # Two numbers instead of one -------------------------------------------------------------------------------------

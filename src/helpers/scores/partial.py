@@ -1,7 +1,7 @@
 """What a prediction knows of each gene beyond what was captured: partial and semi-partial scores, shares of R2.
 
-Covariates are per spot (nuclei), or per spot and gene (depth without that gene). Adjusting for what the gene itself
-drives, or for what both biology and capture drive, takes biology away too: a partial score is a lower bound.
+Covariates are per spot (nuclei), or per spot and gene (what depth says of that gene). Adjusting for what the gene
+itself drives, or for what both biology and capture drive, takes biology away too: a partial score is a lower bound.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,17 +12,6 @@ import pandas as pd
 from helpers.columns import unit
 
 NOTHING = 1e-5  # a column of length one that shrinks below this was rounding: predictions are stored as float32
-
-
-def depth_without(counts: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """log(depth + 1) of each spot without the gene in question, so that no gene is adjusted for itself.
-
-    `counts` is spots x genes, raw; `total` is per spot, over all genes of the section. Spots x genes.
-    """
-    rest = np.asarray(total, float)[:, None] - counts
-    if (rest < 0).any():
-        raise ValueError("a gene has more counts than its spot in total: give raw counts and totals over all genes")
-    return np.log1p(rest)
 
 
 def partial_scores(
