@@ -172,6 +172,7 @@ CONTROLS = tables(controls_table="controls.csv")
 CEILINGS = {"ceilings": f"{BUILD}/ceilings.csv.gz"}
 COUNTS = {"section_files": images(f"{BUILD}/sections/{{section}}.h5ad")}
 ASSOCIATIONS = tables(associations="associations.csv.gz")
+CHANCES = tables(chances="coupling_chance.csv")
 PREDICTABILITY = tables(predictability="predictability.csv.gz")
 FRACTIONS = tables(fractions="fraction_of_ridge.csv")
 PAPER = {"paper": "data/paper.csv"}
@@ -237,7 +238,7 @@ PAGES = {
         TARGETS_FOLDER
         | PANEL
         | {"section_files": sections_as("segmented"), "section_table": f"{BUILD}/sections.csv"},
-        ASSOCIATIONS | CEILINGS | tables(sections="sections.csv", spots="spots.csv.gz"),
+        ASSOCIATIONS | CHANCES | CEILINGS | tables(sections="sections.csv", spots="spots.csv.gz"),
     ),
     "09_stem_training": Page(
         TARGETS_FOLDER | PANEL,
@@ -280,8 +281,8 @@ PAGES = {
     ),
     "13_calibration": Page({"predictions": EVERY_FIT}, tables(gene_table="calibration.csv.gz", histograms="pit.csv")),
     "14_nuclei_and_depth": Page(tables(spots="spots.csv.gz", sections="sections.csv"), {}),
-    "15_median_coupling": Page(ASSOCIATIONS, {}),
-    "16_share_coupled": Page(ASSOCIATIONS, {}),
+    "15_median_coupling": Page(ASSOCIATIONS | CHANCES, {}),
+    "16_share_coupled": Page(ASSOCIATIONS | CHANCES, {}),
     "17_predictability": Page(PREDICTABILITY | ASSOCIATIONS | FRACTIONS | CONTROLS, {}),
     "18_top_gene_coupling": Page(PREDICTABILITY | ASSOCIATIONS | FRACTIONS, tables(top_genes="top_genes.csv")),
     "19_predictability_and_coupling": Page(
@@ -291,22 +292,19 @@ PAGES = {
     "20_figure1": Page(
         PREDICTABILITY
         | ASSOCIATIONS
+        | CHANCES
         | FRACTIONS
         | CONTROLS
         | tables(spots="spots.csv.gz", couplings="couplings.csv"),
         {"figure": [f"{RESULTS}/figure1.{kind}" for kind in ("png", "svg")]},
     ),
     "21_tables": Page(
-        PREDICTABILITY | ASSOCIATIONS | PAPER | tables(sections="sections.csv"),
+        PREDICTABILITY | ASSOCIATIONS | CHANCES | PAPER | tables(sections="sections.csv"),
         tables(table1="table1.csv", table2="table2.csv", drop_one="drop_one.csv"),
     ),
     "22_counting_and_conclusions": Page(
-        COUNTS
-        | TARGETS_FOLDER
-        | PANEL
-        | PREDICTABILITY
-        | {"readings": images(f"{BUILD}/readings/{{section}}.parquet")},
-        tables(readings_table="readings.csv", delta_table="readings_delta.csv", attenuation_table="attenuation.csv"),
+        TARGETS_FOLDER | PANEL | PREDICTABILITY | {"readings": images(f"{BUILD}/readings/{{section}}.parquet")},
+        tables(readings_table="readings.csv", delta_table="readings_delta.csv"),
         mem_mb=4000,
     ),
     "23_specifications": Page(

@@ -7,7 +7,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from helpers.chapters import dependence
-from helpers.scores import judge
+from helpers.scores import coupling, judge
 
 GENES = ["follows", "opposes", "constant"]
 
@@ -34,24 +34,27 @@ def made():
 
 
 def test_a_gene_follows_or_opposes_nuclei_and_depth_or_has_no_correlation(made):
-    table = dependence.associate_sections(made, ["log2"], 19).set_index(["section", "gene"])
+    table, chances = dependence.associate_sections(made, ["log2"], 64)
+    table = table.set_index(["section", "gene"])
     assert table.loc["A1", "rho_nuclei"].round(9).tolist()[:2] == [1, -1]
     assert table.loc["A1", "rho_depth"].round(9).tolist()[:2] == [1, -1]
-    assert table.loc["A1", "chance_nuclei"].iloc[:2].between(0, 0.9).all()
+    assert table.loc["A1", "chance_mean"].iloc[:2].between(0, 0.9).all()
+    assert set(chances["section"]) == {"A1", coupling.MEDIAN} and chances["chance_95"].between(0, 1).all()
     assert table.loc["B1", "rho_depth"].round(9).tolist()[:2] == [1, -1]
-    assert table.loc["B1", ["rho_nuclei", "chance_nuclei"]].isna().all(axis=None)
+    assert table.loc["B1", ["rho_nuclei", "chance_mean"]].isna().all(axis=None)
     assert table.xs("constant", level="gene")["rho_depth"].isna().all()
 
 
 def test_chance_is_of_ranks_so_that_a_stretched_count_changes_nothing():
     section, stretched = section_of(), section_of()
     stretched.obs["n_nuclei"] = stretched.obs["n_nuclei"] ** 3
-    one, other = (dependence.associate(each, ["log2"], 19) for each in (section, stretched))
+    (one, null), (other, same) = (dependence.associate(each, ["log2"], 16) for each in (section, stretched))
     pd.testing.assert_frame_equal(one, other)
+    np.testing.assert_array_equal(null["log2"], same["log2"])
 
 
 def test_undefined_pairs_are_counted_by_target(made):
-    table = dependence.associate_sections(made, ["log2"], 5)
+    table, _ = dependence.associate_sections(made, ["log2"], 4)
     assert "2 of 6 pairs of gene and section for log2(x + 1). [assoc" in dependence.describe_undefined(table)
     one = table[:1].assign(target="pearson_residual")
     assert "0 of 1 pair of gene and section for Pearson residual." in dependence.describe_undefined(one)

@@ -70,7 +70,7 @@ def test_residuals_are_clipped_as_models_see_them(cohort):
 
 def test_a_summary_by_hand_leaves_a_constant_gene_out():
     rho, drawn = np.array([0.2, -0.4, np.nan]), np.array([[0.1, -0.5, 0.2], [0.1, 0.1, -0.4], [np.nan] * 3])
-    expected = {"median_rho_depth": 0.3, "share_depth": 0.5, "chance_rho_depth": 0.15, "chance_share_depth": 1 / 3}
+    expected = {"median_rho_depth": 0.3, "share_depth": 0.5, "chance_rho_depth": 0.7 / 3, "chance_share_depth": 1 / 3}
     assert factorial.summary(rho, drawn, "depth") == pytest.approx(expected)
 
 

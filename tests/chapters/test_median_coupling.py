@@ -4,28 +4,31 @@ import numpy as np
 import pandas as pd
 
 from helpers.chapters import median_coupling
+from helpers.scores import coupling
 
-VALUE, CHANCE = "median_abs_rho_nuclei", "chance_abs_rho_nuclei"
+VALUE = "median_abs_rho_nuclei"
+NULL = pd.DataFrame({"section": coupling.MEDIAN, "metric": VALUE, "target": ["log2", "pearson_residual"]})
+NULL = NULL.assign(chance=[0.05, 0.04], chance_95=[0.1, 0.07])
 
 
 def summary(*values):
     """Sections A1, A2, ... with the given value in residuals and half of it in log."""
     names = [f"A{i}" for i in range(1, len(values) + 1)]
-    residual = pd.DataFrame({"section": names, "target": "pearson_residual", VALUE: values, CHANCE: 0.05})
+    residual = pd.DataFrame({"section": names, "target": "pearson_residual", VALUE: values})
     return pd.concat([residual, residual.assign(target="log2", **{VALUE: residual[VALUE] / 2})])
 
 
 def test_targets_stand_in_their_order_with_medians_over_sections():
-    sentence = median_coupling.remark(summary(0.2, 0.4, 0.9), "The median", VALUE, CHANCE)
+    sentence = median_coupling.remark(summary(0.2, 0.4, 0.9), NULL, "The median", VALUE)
     assert sentence == (
-        "The median, as a median over 3 sections: **0.40** for Pearson residual (chance 0.05); "
-        "**0.20** for log2(x + 1) (chance 0.05)."
+        "The median, as a median over 3 sections: **0.40** for Pearson residual (null: mean 0.04, 95 % point 0.07); "
+        "**0.20** for log2(x + 1) (null: mean 0.05, 95 % point 0.10)."
     )
 
 
 def test_a_section_without_the_value_is_left_out_and_none_is_said_so():
-    assert "over 1 section: **0.20**" in median_coupling.remark(summary(0.2, np.nan), "The share", VALUE, CHANCE)
-    nothing = median_coupling.remark(summary(np.nan), "The share", VALUE, CHANCE)
+    assert "over 1 section: **0.20**" in median_coupling.remark(summary(0.2, np.nan), NULL, "The share", VALUE)
+    nothing = median_coupling.remark(summary(np.nan), NULL, "The share", VALUE)
     assert nothing == "The share, as a median over 0 sections: none is known."
 
 

@@ -8,7 +8,6 @@ from scipy import sparse
 
 from helpers import columns, schema
 from helpers.chapters import specifications
-from helpers.scores import judge
 from helpers.scores.coupling import LOG, RESIDUAL
 from helpers.targets import normalization
 
@@ -179,17 +178,10 @@ def test_a_share_of_twice_the_same_section_is_that_of_one(section):
     np.testing.assert_allclose(own, cohort)
 
 
-def test_random_maps_of_the_nuclei_stand_behind_each_reading(section, nuclei):
-    maps = specifications.nuclei_maps(nuclei.to_numpy(), judge.basis(section), 3).reshape(16, 2, 4)
-    np.testing.assert_allclose(maps[:, :, 0], columns.ranks(nuclei.to_numpy()))
-    np.testing.assert_allclose(maps.mean(axis=0), 8.5)
-    np.testing.assert_allclose(maps[:, :, 1:].var(axis=0), np.repeat(maps[:, :, :1].var(axis=0), 3, axis=1))
-
-
 def test_genes_are_summarized_by_median_mean_and_share_beside_their_chance():
     """A gene without a rho is no gene; of the others' |rho| 0.1, 0.4, 0.7 two are coupled."""
-    rho = np.array([[-0.1, 0.1, 0.3], [0.4, -0.2, 0.2], [0.7, 0.0, 0.4], [np.nan, np.nan, np.nan]])
-    median, mean, share = specifications.summaries_over_genes(rho)
+    drawn = np.array([[0.1, 0.3], [-0.2, 0.2], [0.0, 0.4], [np.nan, np.nan]])
+    median, mean, share = specifications.summaries_over_genes(np.array([-0.1, 0.4, 0.7, np.nan]), drawn)
     assert (median["genes"], mean["genes"], share["genes"]) == ("median", "mean", None)
     np.testing.assert_allclose([median["value"], mean["value"], share["value"]], [0.4, 0.4, 2 / 3])
     np.testing.assert_allclose([median["chance"], mean["chance"], share["chance"]], [0.2, 0.2, 1 / 6])
@@ -198,7 +190,7 @@ def test_genes_are_summarized_by_median_mean_and_share_beside_their_chance():
 def test_couplings_of_a_section_know_its_panels_and_readings(section, nuclei):
     panels = {"all sections": ["B", "D"], "without the section": ["A", "B"]}
     totals = {"section": [totals_of(section)]}
-    rows = specifications.target_couplings(section, panels, nuclei, totals, {"100": 100.0}, 5)
+    rows = specifications.target_couplings(section, panels, nuclei, totals, {"100": 100.0})
     table = pd.DataFrame(rows)
     assert len(table) == 2 * (1 + 2 * 2) * 2 * 3  # panels, targets, readings, metrics
     of_log = table[(table["target"] == LOG) & (table["panel"] == "all sections") & (table["nuclei"] == "crop")]
@@ -221,7 +213,7 @@ def test_depth_counts_all_genes_once_and_those_of_each_panel(section, nuclei):
 def test_every_number_of_table_1_is_there_for_every_section_with_nuclei():
     sections = {name: make_section(name, seed=seed) for seed, name in enumerate(("A1", "B1", "C1"))}
     nuclei = {name: pd.DataFrame({"disc": np.arange(16.0)}, index=sections[name].obs_names) for name in ("A1", "B1")}
-    table = specifications.every_coupling(sections, nuclei, 2, {"100": 100.0}, 2)
+    table = specifications.every_coupling(sections, nuclei, 2, {"100": 100.0})
     assert set(table["section"]) == {"A1", "B1"} and set(table["panel"].dropna()) == {
         "all sections",
         "without the section",

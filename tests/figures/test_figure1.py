@@ -18,7 +18,7 @@ def tables():
     summary = every(section=SECTIONS, target=TARGETS)
     for name in ("nuclei", "depth"):
         summary = summary.assign(**{f"median_abs_rho_{name}": wave, f"share_coupled_{name}": wave})
-    summary = summary.assign(chance_abs_rho_nuclei=0.05, chance_share_nuclei=0.01)
+    summary = summary.assign(chance_median_abs_rho_nuclei=0.05, chance_share_coupled_nuclei=0.01)
     top = every(backbone=["ridge", "nuclei"], split=["section"], ranking=["same", "nested"], target=TARGETS,
                 k=[10, 20], section=SECTIONS).assign(pcc=wave, abs_rho=wave, ceiling=0.93, chance=0.1)  # fmt: skip
     ranked = every(backbone=["ridge", "nuclei"], split=["section"], target=TARGETS, rank=range(1, 21))
@@ -99,7 +99,7 @@ def test_chance_is_named_only_where_it_is_known(ax, tables):
 
 
 def test_sections_without_nuclei_leave_an_empty_panel_not_an_error(ax, tables):
-    empty = tables["summary"].assign(median_abs_rho_nuclei=np.nan, chance_abs_rho_nuclei=np.nan)
+    empty = tables["summary"].assign(median_abs_rho_nuclei=np.nan, chance_median_abs_rho_nuclei=np.nan)
     figure1.median_coupling(ax, empty)
     assert "0 sections" in ax.get_title(loc="left")
 

@@ -13,7 +13,7 @@ from helpers.figures import look, targets
 def tables():
     summary = every(section=SECTIONS, target=TARGETS).assign(median_abs_rho_depth=wave, median_abs_rho_nuclei=wave)
     readings = every(reading=["disc", "crop", "hovernet"], section=SECTIONS, target=TARGETS)
-    readings = readings.assign(median_abs_rho_nuclei=wave, chance_abs_rho_nuclei=0.05)
+    readings = readings.assign(median_abs_rho_nuclei=wave, chance_median_abs_rho_nuclei=0.05)
     depth = pd.DataFrame({"section": SECTIONS, "median_total_counts": np.arange(N) * 1000 + 600})
     arms = every(size_factor=["total"], transform=["log", "pearson_residual"], section=SECTIONS).merge(depth)
     arms = arms.assign(median_rho_depth=wave, chance_rho_depth=0.07)

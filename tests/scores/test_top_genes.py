@@ -51,7 +51,7 @@ def tidy(rng, sections=("s1", "s2", "s3"), n_genes=12, seeds=(0,)):
         for target, size in (("log2", 0.6), ("pearson_residual", 0.2)):
             rho = size * rng.uniform(0, 1, n_genes)
             table = pd.DataFrame({"section": section, "target": target, "gene": genes, "rho_nuclei": rho})
-            links.append(table.assign(rho_depth=-rho, chance_nuclei=0.05, chance_mean=0.06, chance_share=0.01))
+            links.append(table.assign(rho_depth=-rho, chance_mean=0.06))
             for seed in seeds:
                 fit = pd.DataFrame({"section": section, "target": target, "gene": genes, "pcc": rho + 0.1 * seed})
                 fits.append(fit.assign(backbone="ridge", split="section", seed=seed, ceiling=0.8))

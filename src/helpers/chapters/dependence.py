@@ -26,24 +26,30 @@ SPOT_COLUMNS = ["section", "patient", "n_nuclei", "nuclei_area_um2", "haematoxyl
 # Associations ---------------------------------------------------------------------------------------------------
 
 
-def associate(section: AnnData, targets: Sequence[str], n_maps: int) -> pd.DataFrame:
+def associate(section: AnnData, targets: Sequence[str], n_maps: int) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """`coupling.associations` of a section's targets with its depth, and with its nuclei where they are known.
 
-    The chance of the latter is that of `n_maps` maps of nuclei randomized in space.
+    Also, by target, what `coupling.metrics_of` says of `n_maps` maps of nuclei randomized in space.
     """
-    nuclei, random = None, None
-    if schema.has_nuclei(section):
-        nuclei = section.obs["n_nuclei"].to_numpy()
-        # Of ranks, as rho is: a skewed count that is ranked only afterwards makes chance look too small.
-        random = spatial.moran_randomize(columns.ranks(nuclei.astype(float)), judge.basis(section), n_maps)
     layers = {target: section.layers[target] for target in targets}
-    return coupling.associations(layers, section.var_names, section.obs["total_counts"].to_numpy(), nuclei, random)
+    depth = section.obs["total_counts"].to_numpy()
+    if not schema.has_nuclei(section):
+        return coupling.associations(layers, section.var_names, depth), {}
+    nuclei, spots = section.obs["n_nuclei"].to_numpy(float), judge.basis(section)
+    drawn = {t: spatial.null_correlations(X, nuclei, spots, rank=True, n_draws=n_maps)[1] for t, X in layers.items()}
+    table = coupling.associations(layers, section.var_names, depth, nuclei, drawn)
+    return table, {target: coupling.metrics_of(null) for target, null in drawn.items()}
 
 
-def associate_sections(made: Sections, targets: Sequence[str], n_maps: int) -> pd.DataFrame:
-    """`associate` of every section, in one table with a column section."""
-    tables = {name: associate(section, targets, n_maps) for name, section in made.items()}
-    return pd.concat(tables, names=["section"]).reset_index("section").reset_index(drop=True)
+def associate_sections(made: Sections, targets: Sequence[str], n_maps: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`associate` of every section, in one table with a column section, and the `coupling.chance_table` of them all."""
+    tables, nulls = {}, {}
+    for name, section in made.items():
+        tables[name], null = associate(section, targets, n_maps)
+        nulls |= {(name, target): draws for target, draws in null.items()}
+    patients = {name: section.obs["patient"].iloc[0] for name, section in made.items()}
+    table = pd.concat(tables, names=["section"]).reset_index("section").reset_index(drop=True)
+    return table, coupling.chance_table(nulls, patients)
 
 
 def describe_undefined(associations: pd.DataFrame) -> str:

@@ -16,7 +16,7 @@ from helpers import labels, schema
 from helpers.columns import pearson, spearman
 from helpers.models import backbones
 from helpers.scores import judge, predictability, spatial, top_genes
-from helpers.scores.coupling import COUPLED
+from helpers.scores.coupling import metrics_of
 from helpers.targets import arms as formulas
 from helpers.targets import normalization, twins
 
@@ -73,17 +73,13 @@ def clip_arm(values: np.ndarray, transform: str) -> np.ndarray:
 
 
 def summary(rho: np.ndarray, drawn: np.ndarray, what: str) -> dict[str, float]:
-    """Median |rho| over genes and share of genes above 0.3, as measured and by chance; `what` ends their names.
+    """Median |rho| over genes and share of genes above 0.3, and the means of their nulls; `what` ends their names.
 
     `rho` is per gene, `drawn` genes x random maps. A gene that is constant in the section has no rho and is left out.
     """
-    rho, drawn = np.abs(rho), np.abs(drawn[np.isfinite(rho)])
-    return {
-        f"median_rho_{what}": np.nanmedian(rho),
-        f"share_{what}": (rho[np.isfinite(rho)] > COUPLED).mean(),
-        f"chance_rho_{what}": np.median(np.median(drawn, axis=1)),
-        f"chance_share_{what}": (drawn > COUPLED).mean(),
-    }
+    (median, share), null = metrics_of(rho), metrics_of(drawn).mean(axis=1)
+    names = f"median_rho_{what}", f"share_{what}", f"chance_rho_{what}", f"chance_share_{what}"
+    return dict(zip(names, (median, share, *null), strict=True))
 
 
 def rank_correlations(
@@ -103,7 +99,7 @@ def rank_correlations(
 
 
 def dependence(
-    groups: Groups, panels: Mapping[str, Sequence[str]], n_draws: int
+    groups: Groups, panels: Mapping[str, Sequence[str]], n_draws: int = spatial.N_DRAWS_OF_MEAN
 ) -> tuple[pd.DataFrame, dict[Arm, np.ndarray]]:
     """Coupling of every arm in every section, and of every arm its rho with depth over all genes of all sections.
 

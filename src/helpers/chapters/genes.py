@@ -22,7 +22,6 @@ UNDEFINED = "undefined"
 GIVEN = {"plain": "plain", "nuclei": "given nuclei", "both": "given both"}  # the tests, in order
 TARGETS = (LOG, RESIDUAL)
 BACKBONES = backbones.MODELS
-N_DRAWS = 999  # random maps of each test
 LEVEL = 0.05
 SHOWN = {  # columns of the table that is searched
     "verdict": "verdict",
@@ -83,7 +82,12 @@ def bases_of(sections: Sections) -> dict[str, np.ndarray]:
 
 
 def evidence(
-    measured: np.ndarray, held: AnnData, section: AnnData, basis: np.ndarray, n_draws: int = N_DRAWS, seed: int = 0
+    measured: np.ndarray,
+    held: AnnData,
+    section: AnnData,
+    basis: np.ndarray,
+    n_draws: int = judge.N_DRAWS,
+    seed: int = 0,
 ) -> dict[str, Pair]:
     """Of each test of GIVEN: the rank correlation of every gene, and its random draws.
 
@@ -164,7 +168,7 @@ def over_patients(pairs: Mapping[str, Pair], patients: Mapping[str, str]) -> dic
 
 
 def gene_tests(
-    held_out: Sections, sections: Sections, bases: Bases, genes: Sequence[str], n_draws: int = N_DRAWS
+    held_out: Sections, sections: Sections, bases: Bases, genes: Sequence[str], n_draws: int = judge.N_DRAWS
 ) -> pd.DataFrame:
     """Every test of every gene of one model and target, and the verdict. Rows are genes.
 
@@ -187,7 +191,7 @@ def gene_tests(
 
 
 def tests_of_fits(
-    fitted: Fitted, sections: Sections, bases: Bases, genes: Sequence[str], n_draws: int = N_DRAWS
+    fitted: Fitted, sections: Sections, bases: Bases, genes: Sequence[str], n_draws: int = judge.N_DRAWS
 ) -> pd.DataFrame:
     """`gene_tests` of every backbone and target, indexed by backbone, target and gene."""
     tables = {key: gene_tests(held_out, sections, bases, genes, n_draws) for key, held_out in fitted.items()}
@@ -198,7 +202,7 @@ def tests_of_fits(
 
 
 def found_in(
-    held: AnnData, section: AnnData, basis: np.ndarray, n_draws: int = N_DRAWS, seed: int = 0
+    held: AnnData, section: AnnData, basis: np.ndarray, n_draws: int = judge.N_DRAWS, seed: int = 0
 ) -> Iterator[dict]:
     """Share of genes with p at most LEVEL in a section (real) and in its depth-only twin, in each of GIVEN: rows.
 
@@ -213,7 +217,7 @@ def found_in(
             yield {"kind": kind, "given": given, "found": (p[np.isfinite(p)] <= LEVEL).mean()}
 
 
-def shares_found(fitted: Fitted, sections: Sections, bases: Bases, n_draws: int = N_DRAWS) -> pd.DataFrame:
+def shares_found(fitted: Fitted, sections: Sections, bases: Bases, n_draws: int = judge.N_DRAWS) -> pd.DataFrame:
     """`found_in`, mean over sections: backbone and target in the rows, kind and given in the columns."""
     rows = [
         {"backbone": backbone, "target": target} | row
@@ -323,7 +327,7 @@ def verdicts_sentence(own: pd.DataFrame, model: str) -> str:
     )
 
 
-def limits_sentences(n_patients: int, n_sections: int, split: str, n_draws: int = N_DRAWS) -> str:
+def limits_sentences(n_patients: int, n_sections: int, split: str, n_draws: int = judge.N_DRAWS) -> str:
     """What the number of patients, sections and random maps leaves open (Markdown list)."""
     limits = [f"No p of a patient can be below {1 / (1 + n_draws):.3g}, the reach of {n_draws} random maps."]
     if n_patients < paired.MIN_PATIENTS:

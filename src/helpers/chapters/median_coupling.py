@@ -3,18 +3,22 @@
 import pandas as pd
 
 from helpers.labels import counted, label
+from helpers.scores import coupling
 
 
-def remark(summary: pd.DataFrame, what: str, value: str, chance: str) -> str:
-    """`what` with its chance level per target, as medians over sections (Markdown, one sentence).
+def remark(summary: pd.DataFrame, chances: pd.DataFrame, what: str, metric: str) -> str:
+    """`what` with its null per target, as medians over sections (Markdown, one sentence).
 
-    `summary` is that of `coupling.section_summary`; `value` and `chance` are its columns. A section without the value
-    is left out.
+    `summary` is that of `coupling.section_summary` and `chances` its `coupling.chance_table`; `metric` is one of
+    `coupling.METRICS`. A section without the value is left out.
     """
-    summary = summary.dropna(subset=value)
-    medians = summary.groupby("target", sort=False)[[value, chance]].median()
+    summary = summary.dropna(subset=metric)
+    medians = summary.groupby("target", sort=False)[metric].median()
+    null = chances[(chances["section"] == coupling.MEDIAN) & (chances["metric"] == metric)].set_index("target")
     targets = (
-        f"**{row[value]:.2f}** for {label(target)} (chance {row[chance]:.2f})" for target, row in medians.iterrows()
+        f"**{value:.2f}** for {label(target)} (null: mean {null.loc[target, 'chance']:.2f}, 95 % point "
+        f"{null.loc[target, 'chance_95']:.2f})"
+        for target, value in medians.items()
     )
     sections = counted(summary["section"].nunique(), "sections")
     return f"{what}, as a median over {sections}: {'; '.join(targets) or 'none is known'}."

@@ -16,8 +16,8 @@ from tqdm.std import tqdm
 
 from helpers import columns, labels, schema
 from helpers.models import backbones
-from helpers.scores import judge, spatial, top_genes
-from helpers.scores.coupling import COUPLED, LOG, RESIDUAL
+from helpers.scores import coupling, judge, spatial, top_genes
+from helpers.scores.coupling import LOG, RESIDUAL
 from helpers.scores.paired import MIN_PATIENTS, sign_flip, wilcoxon
 from helpers.targets import genes, normalization
 
@@ -114,24 +114,16 @@ def every_target(
         yield chosen | {"clip": "clipped"}, normalization.clip(values, RESIDUAL)
 
 
-def nuclei_maps(nuclei: np.ndarray, basis: np.ndarray, n_random_maps: int) -> np.ndarray:
-    """Ranks of each reading of the nuclei, then random maps as smooth: spots x (readings x (1 + maps))."""
-    ranked = columns.ranks(nuclei).T
-    return np.column_stack([np.column_stack([x, spatial.moran_randomize(x, basis, n_random_maps)]) for x in ranked])
+def summaries_over_genes(rho: np.ndarray, drawn: np.ndarray) -> list[dict]:
+    """Metrics of the genes of one section, each with the mean of its null; a gene that is constant is left out.
 
-
-def summaries_over_genes(rho: np.ndarray) -> list[dict]:
-    """Metrics of the genes of one section, with their chance level; a gene that is constant is left out.
-
-    `rho` is genes x (1 + maps): with the nuclei, then with each random map. Keys metric, genes (how they are
-    summarized), value and chance.
+    `rho` is per gene, `drawn` genes x random maps. Keys metric, genes (how they are summarized), value and chance.
     """
-    rho = np.abs(rho[np.isfinite(rho[:, 0])])
-    own, drawn = rho[:, 0], rho[:, 1:]
+    (median, share), null = coupling.metrics_of(rho), coupling.metrics_of(drawn).mean(axis=1)
     found = [
-        ("median_abs_rho_nuclei", "median", np.median(own), np.median(np.median(drawn, axis=1))),
-        ("median_abs_rho_nuclei", "mean", own.mean(), drawn.mean()),
-        ("share_coupled_nuclei", None, (own > COUPLED).mean(), (drawn > COUPLED).mean()),
+        ("median_abs_rho_nuclei", "median", median, null[0]),
+        ("median_abs_rho_nuclei", "mean", np.nanmean(np.abs(rho)), np.nanmean(np.abs(drawn))),
+        ("share_coupled_nuclei", None, share, null[1]),
     ]
     return [dict(zip(("metric", "genes", "value", "chance"), row, strict=True)) for row in found]
 
@@ -142,20 +134,20 @@ def target_couplings(
     nuclei: pd.DataFrame,
     totals: Mapping[str, Sequence[pd.Series]],
     thetas: Mapping[str, float],
-    n_random_maps: int,
 ) -> list[dict]:
     """Coupling of every reading of both targets to every reading of the nuclei in one section, a row each.
 
     `nuclei` are spots x readings; `panels` and `totals` are those of `possible_panels` and `every_target`.
     """
-    maps = nuclei_maps(nuclei.to_numpy(), judge.basis(section), n_random_maps)
-    rows = []
+    spots, rows = judge.basis(section), []
+    ranked = {reading: columns.unit(nuclei[reading].to_numpy(), rank=True) for reading in nuclei}
     for kind, panel in panels.items():
-        chosen, values = zip(*every_target(section, panel, totals, thetas), strict=True)
-        rho = columns.spearman(np.hstack(values), maps).reshape(len(values), len(panel), nuclei.shape[1], -1)
-        for (i, choice), (j, reading) in product(enumerate(chosen), enumerate(nuclei)):
-            row = {"section": section.uns["section"], "panel": kind, "nuclei": reading, **choice}
-            rows += [row | found for found in summaries_over_genes(rho[i, :, j])]
+        for choice, values in every_target(section, panel, totals, thetas):
+            X = columns.unit(values, rank=True)  # ranks once, for all readings of the nuclei
+            for reading, y in ranked.items():
+                rho, drawn = spatial.null_correlations(X, y, spots, n_draws=spatial.N_DRAWS_OF_MEAN)
+                row = {"section": section.uns["section"], "panel": kind, "nuclei": reading, **choice}
+                rows += [row | found for found in summaries_over_genes(rho, drawn)]
     return rows
 
 
@@ -176,7 +168,6 @@ def every_coupling(
     nuclei: Mapping[str, pd.DataFrame],
     size: int,
     thetas: Mapping[str, float],
-    n_random_maps: int,
 ) -> pd.DataFrame:
     """Every number of Table 1 in every section that has nuclei, under every reading.
 
@@ -189,7 +180,7 @@ def every_coupling(
     for name in tqdm(nuclei, "sections"):
         shared = pooled(list(sections), list(nuclei), name)
         totals = {whose: [statistics[other]["total"] for other in names] for whose, names in shared.items()}
-        rows += target_couplings(sections[name], panels[name], nuclei[name], totals, thetas, n_random_maps)
+        rows += target_couplings(sections[name], panels[name], nuclei[name], totals, thetas)
     for name in nuclei:
         rows += depth_couplings(sections[name], panels[name], nuclei[name])
     table = pd.DataFrame(rows)

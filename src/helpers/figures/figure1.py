@@ -113,7 +113,7 @@ def _name(ax: Axes, values: pd.Series) -> None:
 
 def median_coupling(ax: Axes, summary: pd.DataFrame, what: str = "nuclei") -> Axes:
     """Panel B: median over genes of |rho| with nuclei (or `depth`), per section; takes `coupling.section_summary`."""
-    chance = f"chance_abs_rho_{what}"
+    chance = f"chance_median_abs_rho_{what}"
     n = _per_section(ax, _with(summary, chance), f"median_abs_rho_{what}", chance)
     ax.set_ylabel(f"median |ρ(target, {what})|")
     ax.set_title(f"Coupling to {what}\nmedian over genes, {counted(n, 'sections')}")
@@ -123,7 +123,7 @@ def median_coupling(ax: Axes, summary: pd.DataFrame, what: str = "nuclei") -> Ax
 
 def share_coupled(ax: Axes, summary: pd.DataFrame, what: str = "nuclei", threshold: float = 0.3) -> Axes:
     """Panel C: share of genes with |rho| above `threshold`, per section; takes `coupling.section_summary`."""
-    chance = f"chance_share_{what}"
+    chance = f"chance_share_coupled_{what}"
     n = _per_section(ax, _with(summary, chance), f"share_coupled_{what}", chance)
     ax.set_ylim(-0.03, max(1.03, ax.get_ylim()[1]))
     ax.yaxis.set_major_formatter(PercentFormatter(1))

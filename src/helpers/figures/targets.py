@@ -49,7 +49,7 @@ def coupling_by_reading(ax: Axes, summary: pd.DataFrame) -> Axes:
     `summary` is `coupling.section_summary` of each reading, with a column reading; the first one is drawn on top.
     """
     title = "Coupling under each reading of the nuclei\nmedian over genes"
-    in_rows(ax, summary, "median_abs_rho_nuclei", "reading", title, "chance_abs_rho_nuclei")
+    in_rows(ax, summary, "median_abs_rho_nuclei", "reading", title, "chance_median_abs_rho_nuclei")
     ax.set(xlabel="median |ρ(target, nuclei)|", ylabel="reading of the nuclei")
     ax.set_xlim(left=0)
     return ax

@@ -5,30 +5,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from helpers.columns import as_columns, spearman
+from helpers.columns import spearman
 
 LOG, RESIDUAL = "log2", "pearson_residual"
 COUPLED = 0.3  # |rho| above which the paper calls a gene coupled to nuclei
-LEAST_RELIABLE = 0.05  # below, a correlation is divided by next to nothing
-
-
-def disattenuate(
-    rho: np.ndarray, reliability_x: np.ndarray | float, reliability_y: np.ndarray | float = 1.0
-) -> np.ndarray:
-    """The correlation without measurement error: rho / sqrt(reliability_x * reliability_y); arrays broadcast.
-
-    A reliability is the share of a variable's variance that is not error. NaN where one is unknown or below
-    `LEAST_RELIABLE`; what sampling takes beyond 1 is set to 1; ValueError for a reliability outside 0 to 1. Holds
-    where errors depend neither on each other nor on what is measured, and for ranks as an approximation.
-    Spearman 1904, doi 10.2307/1412159.
-    """
-    reliabilities = [np.asarray(value, float) for value in (reliability_x, reliability_y)]
-    for values in reliabilities:
-        if ((values < 0) | (values > 1 + 1e-9)).any():
-            raise ValueError(f"reliabilities span {np.nanmin(values):.3g} to {np.nanmax(values):.3g}: give 0 to 1")
-    x, y = (np.where(values >= LEAST_RELIABLE, values, np.nan) for values in reliabilities)
-    return np.clip(np.asarray(rho, float) / np.sqrt(x * y), -1, 1)
-
+METRICS = ("median_abs_rho_nuclei", "share_coupled_nuclei")  # over genes, of Table 1 and panels B and C
+MEDIAN = "median over sections"
 
 # One section ----------------------------------------------------------------------------------------------------
 
@@ -38,17 +20,13 @@ def associations(
     genes: Sequence[str],
     depth: np.ndarray,
     nuclei: np.ndarray | None = None,
-    nuclei_draws: np.ndarray | None = None,
-    reliability_nuclei: float = 1.0,
-    reliability_genes: Mapping[str, np.ndarray] | None = None,
+    drawn: Mapping[str, np.ndarray] | None = None,
 ) -> pd.DataFrame:
     """How each gene of each target follows nuclei and depth within one section.
 
-    `targets` maps names to spots x genes; `depth` and `nuclei` are per spot (no nuclei: NaN); `nuclei_draws` is
-    spots x draws of spatially randomized nuclei. Returns target, gene, rho_nuclei, rho_depth, chance_nuclei (median
-    |rho| over draws), chance_mean (the mean, for panels that average over genes) and chance_share (share of draws with
-    |rho| above 0.3); NaN, like rho, for a constant gene. Given reliabilities (those of the genes by target), rho with
-    nuclei and its chance are corrected by `disattenuate`.
+    `targets` maps names to spots x genes; `depth` and `nuclei` are per spot (no nuclei: NaN); `drawn` maps names to
+    genes x draws, the rho of random maps as smooth as the nuclei (`spatial.null_correlations`). Returns target, gene,
+    rho_nuclei, rho_depth and chance_mean, the mean of |rho| over the draws; NaN, like rho, for a constant gene.
     """
     tables = []
     for target, X in targets.items():
@@ -56,17 +34,54 @@ def associations(
             raise ValueError(f"target {target} has {X.shape[1]} columns for {len(genes)} genes")
         undefined = np.full(len(genes), np.nan)
         table = pd.DataFrame({"target": target, "gene": list(genes)})
-        reliability = reliability_nuclei, 1.0 if reliability_genes is None else as_columns(reliability_genes[target])
-        rho = undefined if nuclei is None else spearman(X, nuclei)
-        table["rho_nuclei"] = disattenuate(as_columns(rho), *reliability)[:, 0]
+        table["rho_nuclei"] = undefined if nuclei is None else spearman(X, nuclei)
         table["rho_depth"] = spearman(X, depth)
-        chance = undefined[:, None] if nuclei_draws is None else np.abs(spearman(X, nuclei_draws))
-        chance = disattenuate(chance, *reliability)
-        table["chance_nuclei"] = np.median(chance, axis=1)
-        table["chance_mean"] = chance.mean(axis=1)
-        table["chance_share"] = np.where(np.isnan(chance), np.nan, chance > COUPLED).mean(axis=1)
+        table["chance_mean"] = undefined if drawn is None else np.abs(drawn[target]).mean(axis=1)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
+
+
+def metrics_of(rho: np.ndarray) -> np.ndarray:
+    """METRICS of the rho of genes (first axis), for each of the draws where there are several: 2, or 2 x draws.
+
+    Genes without a rho are left out; NaN where none has one.
+
+    >>> metrics_of(np.array([-0.5, 0.1, 0.2, np.nan])).round(3)
+    array([0.2  , 0.333])
+    """
+    rho = np.abs(rho[np.isfinite(rho).reshape(len(rho), -1).all(axis=1)])
+    if not len(rho):
+        return np.full((2, *rho.shape[1:]), np.nan)
+    return np.stack([np.median(rho, axis=0), (rho > COUPLED).mean(axis=0)])
+
+
+def chance_table(
+    nulls: Mapping[tuple[str, str], np.ndarray], patients: Mapping[str, str], seed: int = 0
+) -> pd.DataFrame:
+    """The null of each of METRICS in each section, and of its median over sections: mean and 95 % point.
+
+    `nulls` maps (section, target) to METRICS x draws, what `metrics_of` says of random maps. Sections of one patient
+    repeat each other, so that their draws are taken to go the same way (sorted), and those of patients to be
+    independent. Columns section (MEDIAN in the last rows), target, metric, chance, chance_95.
+    """
+    rng, by_target = np.random.default_rng(seed), {}
+    for (section, target), draws in nulls.items():
+        by_target.setdefault(target, {})[section] = draws
+    order = dict.fromkeys(patients.values())
+    for target, sections in by_target.items():
+        n_draws = next(iter(sections.values())).shape[1]
+        order = {patient: rng.permutation(n_draws) for patient in order}
+        alike = [np.sort(draws, axis=1)[:, order[patients[name]]] for name, draws in sections.items()]
+        sections[MEDIAN] = np.nanmedian(alike, axis=0) if np.isfinite(alike).any() else alike[0]
+        by_target[target] = sections
+    rows = [
+        (section, target, metric, null.mean(), np.quantile(null, 0.95))
+        for target, sections in by_target.items()
+        for section, draws in sections.items()
+        for metric, null in zip(METRICS, draws, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=["section", "target", "metric", "chance", "chance_95"])
+    return table.sort_values("section", key=lambda names: names == MEDIAN, kind="stable", ignore_index=True)
 
 
 # Tidy tables: `associations` with a section column; `predictability` with section, split, backbone, seed, target ------
@@ -78,48 +93,48 @@ def _median(values: pd.Series) -> float:
     return float(known.median()) if len(known) else np.nan
 
 
-def section_summary(associations: pd.DataFrame) -> pd.DataFrame:
+def section_summary(associations: pd.DataFrame, chances: pd.DataFrame | None = None) -> pd.DataFrame:
     """Per section and target, over genes: what panels B and C draw.
 
     Columns section, target, n_genes, n_undefined (constant genes), and for nuclei and depth the median |rho| and the
-    share of |rho| above 0.3, with `chance_abs_rho_nuclei` and `chance_share_nuclei` beside the nuclei's.
+    share of |rho| above 0.3; with `chances` (`chance_table`) each of METRICS has its chance_ and chance_95_ beside it.
     """
     rows = []
     for (section, target), part in associations.groupby(["section", "target"], sort=False):
         row = {"section": section, "target": target, "n_genes": part["rho_depth"].notna().sum()}
         row["n_undefined"] = len(part) - row["n_genes"]
         for what in ("nuclei", "depth"):
-            rho = part[f"rho_{what}"].abs().dropna()
-            row[f"median_abs_rho_{what}"] = _median(rho)
-            row[f"share_coupled_{what}"] = (rho > COUPLED).mean() if len(rho) else np.nan
-        row["chance_abs_rho_nuclei"] = _median(part["chance_nuclei"])
-        row["chance_share_nuclei"] = part["chance_share"].mean()
+            rho = part[f"rho_{what}"].to_numpy()
+            row[f"median_abs_rho_{what}"], row[f"share_coupled_{what}"] = metrics_of(rho)
         rows.append(row)
-    return pd.DataFrame(rows)
+    summary = pd.DataFrame(rows)
+    if chances is None:
+        return summary
+    wide = chances.pivot(index=["section", "target"], columns="metric", values=["chance", "chance_95"])
+    wide.columns = [f"{chance}_{metric}" for chance, metric in wide.columns]
+    return summary.merge(wide.reset_index(), how="left", on=["section", "target"])
 
 
-def table1(associations: pd.DataFrame, sections: pd.DataFrame, cohort: str) -> pd.DataFrame:
-    """Table 1 of the paper: medians over the sections kept, each with its chance level and its number of sections.
+def table1(associations: pd.DataFrame, chances: pd.DataFrame, sections: pd.DataFrame, cohort: str) -> pd.DataFrame:
+    """Table 1 of the paper: medians over the sections kept, each with its null and its number of sections.
 
-    `sections` has section, kept and rho_nuclei_depth. Metrics: median_abs_rho_nuclei, share_coupled_nuclei, the same
-    for depth, and rho_nuclei_depth, whose target is empty and whose chance is 0 because it keeps its sign.
+    `chances` is the `chance_table` of these sections, `sections` has section, kept and rho_nuclei_depth. Metrics:
+    METRICS, the same for depth, and rho_nuclei_depth, whose target is empty and whose chance is 0 because it keeps its
+    sign; NaN where there is no null.
     """
     kept = sections[sections["kept"].astype(bool)]
     summary = section_summary(associations[associations["section"].isin(kept["section"])])
-    chances = {
-        "median_abs_rho_nuclei": "chance_abs_rho_nuclei",
-        "share_coupled_nuclei": "chance_share_nuclei",
-        "median_abs_rho_depth": None,
-        "share_coupled_depth": None,
-    }
+    null = chances[chances["section"] == MEDIAN].set_index(["metric", "target"])[["chance", "chance_95"]]
     rows = []
-    for metric, chance in chances.items():
+    for metric in (*METRICS, "median_abs_rho_depth", "share_coupled_depth"):
         for target, part in summary.groupby("target", sort=False):
-            level = _median(part[chance]) if chance else np.nan
-            rows.append((metric, target, _median(part[metric]), level, part[metric].notna().sum()))
+            known = part[metric].dropna()
+            value = known.median() if len(known) else np.nan
+            level = null.loc[(metric, target)] if (metric, target) in null.index else (np.nan, np.nan)
+            rows.append((metric, target, value, *level, len(known)))
     rho = kept["rho_nuclei_depth"]
-    rows.append(("rho_nuclei_depth", "", rho.median(), 0.0, rho.notna().sum()))
-    table = pd.DataFrame(rows, columns=["metric", "target", "value", "chance", "n_sections"])
+    rows.append(("rho_nuclei_depth", "", rho.median(), 0.0, np.nan, rho.notna().sum()))
+    table = pd.DataFrame(rows, columns=["metric", "target", "value", "chance", "chance_95", "n_sections"])
     table.insert(0, "cohort", cohort)
     return table
 

@@ -18,9 +18,9 @@ from helpers import columns
 from helpers.models import backbones
 from helpers.schema import COUNTS, SPATIAL, has_nuclei
 from helpers.scores import partial, predictability, spatial, top_genes
+from helpers.scores.spatial import N_DRAWS
 from helpers.targets import normalization, spaces, twins
 
-N_DRAWS = 5000  # of a spatial null: two seeds give the same 95 % point to half a hundredth
 N_DRAWS_GIVEN = 1000  # of the null of a partial score, which costs more
 N_SPLITS = 5  # of a noise ceiling
 GIVEN_SCORES = ["r", "partial", "semi_partial", "partial_rank"]
