@@ -11,7 +11,7 @@ from helpers import store
 from helpers.chapters import data
 from helpers.cohort import simulate
 
-QC = {"min_spots": 10, "min_median_counts": 1000, "reason": "too few to rank"}
+QC = {"min_spots": 10, "min_median_counts": 1000, "min_spot_counts": 1, "reason": "too few to rank"}
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,7 @@ def table():
             "median_total_counts": [2000.0, 1000.0, 250.0],
             "image": ["a1.jpg", "", ""],
             "warnings": ["", "section A2: look", ""],
+            "n_shallow": [10, 20, 0],
         }
     )
 
@@ -91,6 +92,7 @@ def test_warnings_are_listed_and_their_absence_said(table):
 
 def test_the_rule_stands_with_its_reason(table):
     assert data.describe_rule(table, QC) == (
+        "A spot needs at least 1 counts, which leaves out 30 spots of 2 sections. "
         "A section needs at least 10 spots and a median of 1000 counts per spot: too few to rank. "
         "2 of 3 sections are kept."
     )

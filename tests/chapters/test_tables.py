@@ -117,6 +117,6 @@ def test_the_median_of_all_lies_between_the_ends():
 
 def test_sections_left_out_are_named_with_their_reason():
     sections = pd.DataFrame({"section": ["A1", "A2"], "kept": [True, False], "reason": ["", "11 spots"]})
-    qc = {"min_spots": 50, "min_median_counts": 300}
-    assert tables.left_out_remark(sections, qc).endswith("300 counts) leaves out A2 (11 spots).")
+    qc = {"min_spots": 50, "min_median_counts": 300, "min_spot_counts": 100}
+    assert tables.left_out_remark(sections, qc).endswith("a median of 300) leaves out A2 (11 spots).")
     assert tables.left_out_remark(sections[:1], qc).endswith("leaves out no section.")

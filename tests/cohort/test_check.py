@@ -11,7 +11,7 @@ from helpers import __main__ as program
 from helpers.cohort import check, images, sections, simulate
 
 CONFIG = Path(__file__).parents[2] / "config"
-QC = {"min_spots": 10, "min_median_counts": 1000}
+QC = {"min_spots": 10, "min_median_counts": 1000, "min_spot_counts": 1}
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,14 @@ def test_a_row_counts_what_is_there_and_what_is_lost(good):
     assert row["mpp_lattice"] == row["mpp"] and np.isnan(row["mpp_user"])
     assert (row["kept"], row["problem"], row["warnings"]) == (False, "", "")
     assert "counts per spot, fewer than 1000" in row["reason"]
+
+
+def test_spots_of_few_molecules_are_left_out_and_counted_and_section_and_row_agree(good):
+    depth = sections.read("her2st", good, "B1").obs["total_counts"]
+    section, row = check.read("B1", readers(good), QC | {"min_spot_counts": int(depth.median())})
+    assert section.obs["total_counts"].min() >= int(depth.median())
+    assert row["n_shallow"] == (depth < int(depth.median())).sum() - row["n_empty"] > 0
+    assert row["n_spots"] + row["n_shallow"] + row["n_empty"] + row["n_outside"] == len(depth)
 
 
 def test_swapped_coordinates_are_named(root):

@@ -1,8 +1,10 @@
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from helpers import schema
 from helpers.cohort import config, sections, simulate
@@ -106,11 +108,18 @@ def test_spots_without_counts_or_outside_the_image_are_dropped_and_counted(cohor
     before = section.uns["n_spots_dropped"]
     section.obs.iloc[0, section.obs.columns.get_loc("total_counts")] = 0
     section.obsm[schema.SPATIAL][1] = (-5, 10)
-    kept = sections.drop_spots(section, image_size=(100_000, 100_000))
+    kept = sections.drop_spots(section, (100_000, 100_000), min_counts=1)
     assert kept.n_obs == section.n_obs - 2
     assert kept.uns["n_spots_dropped"] == before + 2
     with pytest.raises(ValueError, match="spots lie outside the image .* of 10 x 10 px"):
-        sections.drop_spots(section, image_size=(10, 10))
+        sections.drop_spots(section, (10, 10), min_counts=1)
+
+
+def test_the_rule_of_spots_is_one_number_for_book_and_audit(cohort):
+    schema_of_config = yaml.safe_load((Path(__file__).parents[2] / "config/schema.yaml").read_text())
+    rule = schema_of_config["properties"]["qc"]
+    assert rule["default"]["min_spot_counts"] == sections.MIN_SPOT_COUNTS
+    assert rule["properties"]["min_spot_counts"]["default"] == sections.MIN_SPOT_COUNTS
 
 
 def test_the_rule_gives_its_reason(cohort):

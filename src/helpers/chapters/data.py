@@ -76,7 +76,10 @@ def list_warnings(table: pd.DataFrame) -> str:
 def describe_rule(table: pd.DataFrame, qc: Mapping) -> str:
     """The rule by which a section is kept, its reason, and how many are."""
     kept = int(table["kept"].sum())
+    n_shallow, n_sections = int(table["n_shallow"].sum()), int((table["n_shallow"] > 0).sum())
     return (
+        f"A spot needs at least {qc['min_spot_counts']} counts, which leaves out {counted(n_shallow, 'spots')} of "
+        f"{counted(n_sections, 'sections')}. "
         f"A section needs at least {qc['min_spots']} spots and a median of {qc['min_median_counts']} counts per spot: "
         f"{qc['reason']}. {kept} of {counted(len(table), 'sections')} {'is' if kept == 1 else 'are'} kept."
     )

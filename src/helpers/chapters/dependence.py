@@ -17,7 +17,7 @@ from helpers.scores import coupling, judge, spatial
 Sections = Mapping[str, AnnData]
 
 SECTION_COLUMNS = [
-    *("patient", "kept", "reason", "n_spots", "n_spots_dropped", "mpp", "mpp_source"),
+    *("patient", "kept", "reason", "n_spots", "n_spots_dropped", "n_shallow", "mpp", "mpp_source"),
     *("median_n_nuclei", "median_total_counts", "rho_nuclei_depth"),
 ]
 SPOT_COLUMNS = ["section", "patient", "n_nuclei", "nuclei_area_um2", "haematoxylin", "total_counts"]

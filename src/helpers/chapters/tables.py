@@ -129,9 +129,11 @@ def least_and_most(dropped: pd.DataFrame) -> pd.DataFrame:
 def left_out_remark(sections: pd.DataFrame, qc: Mapping) -> str:
     """Which sections the rule for keeping one leaves out, and why (Markdown).
 
-    `sections` has section, kept and reason; `qc` has min_spots and min_median_counts.
+    `sections` has section, kept and reason; `qc` has min_spots, min_median_counts and min_spot_counts.
     """
     out = sections[~sections["kept"].astype(bool)]
     named = ", ".join(f"{row.section} ({row.reason})" for row in out.itertuples())
-    rule = f"at least {qc['min_spots']} spots and a median of {qc['min_median_counts']} counts"
+    rule = (
+        f"at least {qc['min_spots']} spots of {qc['min_spot_counts']} counts, and a median of {qc['min_median_counts']}"
+    )
     return f"The rule ({rule}) leaves out {named or 'no section'}."

@@ -32,14 +32,14 @@ def read(name: str, readers: Mapping, qc: Mapping) -> tuple[AnnData, dict]:
         image = whole.uns["image"]
         size = images.size(image) if image else None
         placed = _placed(whole, images.thumbnail(image, THUMBNAIL_PX), size) if image else None
-        section = sections.drop_spots(whole, size)
+        section = sections.drop_spots(whole, size, qc["min_spot_counts"])
     kept, reason = sections.quality(section, qc["min_spots"], qc["min_median_counts"])
     return section, {
         "section": name,
         "patient": section.obs["patient"].iloc[0],
         "kept": kept,
         "reason": reason,
-        **_spots_lost(whole, section, placed),
+        **_spots_lost(whole, section, placed, qc["min_spot_counts"]),
         **dict(zip(("width", "height"), size or (np.nan, np.nan), strict=True)),
         "mpp": section.uns["mpp"],
         "mpp_source": section.uns["mpp_source"],
@@ -51,19 +51,21 @@ def read(name: str, readers: Mapping, qc: Mapping) -> tuple[AnnData, dict]:
     }
 
 
-def _spots_lost(whole: AnnData, section: AnnData, placed: pd.Series | None) -> dict[str, float]:
+def _spots_lost(whole: AnnData, section: AnnData, placed: pd.Series | None, min_counts: int) -> dict[str, float]:
     """Spots of a section, those dropped of the `whole` by reason, and those beside the tissue; NaN without an image.
 
     `placed` says of each spot of the whole whether it lies on tissue, None where there is no image.
     """
-    n_empty = int((whole.obs["total_counts"] == 0).sum())
+    total = whole.obs["total_counts"]
+    n_empty, n_few = int((total == 0).sum()), int((total < min_counts).sum())
     known = placed is not None
     return {
         "n_spots": section.n_obs,
         "n_spots_dropped": section.uns["n_spots_dropped"],
         "n_unpaired": whole.uns["n_spots_dropped"],
         "n_empty": n_empty,
-        "n_outside": whole.n_obs - section.n_obs - n_empty if known else np.nan,
+        "n_shallow": n_few - n_empty,
+        "n_outside": whole.n_obs - section.n_obs - n_few if known else np.nan,
         "n_off_tissue": int((~placed[section.obs_names]).sum()) if known else np.nan,
     }
 

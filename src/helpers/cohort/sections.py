@@ -18,6 +18,8 @@ from helpers.schema import COUNTS, LATTICE, SPATIAL
 MPP_TOLERANCE = 0.05
 # A spot further than this from its place on the lattice is nearer to another one's.
 ON_LATTICE = 0.5
+# A spot of fewer molecules has a library known to 10 % at best, and pulls every line on log depth towards itself.
+MIN_SPOT_COUNTS = 100
 
 
 @dataclass(frozen=True)
@@ -123,14 +125,19 @@ def choose_mpp(known: Mapping[str, float], name: str) -> tuple[float, str]:
     return known[chosen], chosen
 
 
-def drop_spots(section: AnnData, image_size: tuple[int, int] | None = None, min_counts: int = 1) -> AnnData:
-    """Return the section without spots that have too few counts or a centre outside the image (width, height).
+def drop_spots(
+    section: AnnData, image_size: tuple[int, int] | None = None, min_counts: int = MIN_SPOT_COUNTS
+) -> AnnData:
+    """Return the section without spots of fewer than `min_counts`, or with a centre outside the image (width, height).
 
     `uns["n_spots_dropped"]` counts them too. Most spots outside means a wrong image or pixel unit: refused.
     """
     keep = section.obs["total_counts"].to_numpy() >= min_counts
     if not keep.any():
-        raise ValueError(f"section {section.uns['section']}: no spot has {min_counts} counts; leave the section out")
+        raise ValueError(
+            f"section {section.uns['section']}: no spot has {min_counts} counts; leave the section out, or lower "
+            "qc.min_spot_counts"
+        )
     if image_size is not None:
         xy = section.obsm[SPATIAL]
         inside = ((xy >= 0) & (xy < np.array(image_size))).all(1)
