@@ -339,7 +339,7 @@ PAGES = {
     ),
     "28_cross_space": Page(
         COUNTS | CEILINGS | CONTROLS | {"predictions": EVERY_FIT},
-        tables(cross_space="cross_space.csv", truth_table="cross_space_truth.csv"),
+        tables(cross_space="cross_space.csv", truth_table="cross_space_truth.csv", skills_table="skills.csv"),
     ),
     "30_inference": Page(
         TARGETS_FOLDER

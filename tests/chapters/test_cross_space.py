@@ -24,7 +24,7 @@ def section(name, seed=0):
     obs = pd.DataFrame(index=[f"{name}{i}" for i in range(30)])
     made = AnnData(obs=obs, var=pd.DataFrame(index=GENES), uns={"section": name})
     made.layers[COUNTS] = csr_matrix(rng.poisson(depth[:, None] * share).astype(float))
-    made.obs["total_counts"] = made.layers[COUNTS].toarray().sum(axis=1)
+    made.obs["total_counts"], made.obs["patient"] = made.layers[COUNTS].toarray().sum(axis=1), name[0]
     made.obsm[SPATIAL] = made.obsm[LATTICE] = GRID
     return made
 
@@ -56,6 +56,35 @@ def known(sections, targets, genes=GENES[:4]):
 @pytest.fixture(scope="module")
 def scored(fits, sections):
     return cross_space.score_fits(fits, sections, known(sections, [*TARGETS, "counts"]), k=2, n_draws=19)
+
+
+# --- two numbers ---
+
+
+def test_composition_skill_is_the_score_as_residuals_and_library_skill_the_judge_s(fits, sections, scored):
+    found = cross_space.skills_of(fits, sections, scored[0], 2, n_draws=16)
+    assert len(found) == 2 * len(TARGETS) and list(found.columns[:5]) == cross_space.SKILL_KEYS
+    own = scored[0][scored[0]["scored_in"] == RESIDUAL].set_index(["section", "trained_in"])
+    for row in found.itertuples():
+        assert row.composition == own.loc[(row.section, row.target), "pcc_2"]
+    log, residual = (found[found["target"] == target] for target in TARGETS)
+    assert (log["library"] > 0.9).all() and residual["library"].isna().all()
+
+
+def test_skills_are_said_with_chance_ceiling_sections_and_patients():
+    rows = [("A1", "A", 0.8, 0.3, 0.99, 0.5, 0.6, 0.9), ("B1", "B", 0.6, 0.3, 0.99, 0.7, 0.2, 0.9)]
+    names = [f"{name}{what}" for name in ("library", "composition") for what in ("", "_chance_95", "_ceiling")]
+    table = pd.DataFrame(rows, columns=["section", "patient", *names]).assign(backbone="ridge", target=LOG)
+    text = cross_space.skills_sentences(table, ["ridge"])
+    assert text == (
+        "- `ridge`, log2(x + 1) (2 sections, 2 patients): library skill **0.70** (chance 0.30, ceiling 0.99, above "
+        "chance in 2 of 2); composition skill **0.60** (chance 0.40, ceiling 0.90, above chance in 1 of 2)."
+    )
+    nothing = table.assign(library=np.nan, composition=np.nan)
+    assert "none: the target holds no library; composition skill none: nothing is left." in (
+        cross_space.skills_sentences(nothing, ["ridge"])
+    )
+    assert cross_space.skills_sentences(table, ["stem"]) == ""
 
 
 # --- predictions ---

@@ -13,7 +13,7 @@ from anndata import AnnData
 
 from helpers.cohort import simulate
 from helpers.columns import pearson
-from helpers.labels import counted
+from helpers.labels import counted, label
 from helpers.schema import PREDICTED
 from helpers.scores import judge, top_genes
 from helpers.scores.coupling import LOG, RESIDUAL
@@ -21,6 +21,7 @@ from helpers.targets import normalization, spaces
 
 FIT = ("section", "split", "backbone", "seed")
 KEYS = ["section", "split", "backbone", "trained_in", "scored_in"]
+SKILL_KEYS = ["section", "patient", "split", "backbone", "target"]
 COMBINED = ("library", "residual_library", "residual_oracle")  # predictions that are put together of two models
 FEW = 10  # the other k
 SIMULATED = ("A1", "B1", "C1")  # of the toy cohort: deep, middling, shallow
@@ -109,6 +110,31 @@ def score_fits(
     scores = pd.DataFrame(rows).groupby(KEYS, sort=False).mean().reset_index()
     genes_scored = pd.concat(of_genes).groupby([*KEYS, "gene"], sort=False)["pcc"].mean().reset_index()
     return scores, genes_scored
+
+
+def skills_of(
+    fits: Fits, sections: Mapping[str, AnnData], scores: pd.DataFrame, k: int, n_draws: int = judge.N_DRAWS
+) -> pd.DataFrame:
+    """Library skill and composition skill of every prediction, means over seeds: two numbers (`judge.skills`).
+
+    `scores` is what `score_fits` returns: composition skill is the score as residuals. Columns section, patient, split,
+    backbone, target, and library and composition, each with _chance_95 and _ceiling; NaN where the target holds no
+    library, and where dividing by it leaves nothing.
+    """
+    rows = []
+    for (name, split, backbone, _, genes), fitted in fits.items():
+        section, spots = sections[name], judge.basis(sections[name])
+        patient = str(section.obs["patient"].iloc[0])
+        for target, values in fitted.items():
+            predicted = values.loc[section.obs_names].to_numpy()
+            found = judge.library_skill(predicted, target, section, genes, spots, n_draws)
+            keys = {"section": name, "patient": patient, "split": split, "backbone": backbone, "target": target}
+            rows.append(keys | found)
+    library = pd.DataFrame(rows).groupby(SKILL_KEYS, sort=False).mean().reset_index()
+    names = {f"pcc_{k}": "composition", "chance_95": "composition_chance_95", f"ceiling_{k}": "composition_ceiling"}
+    composition = scores[scores["scored_in"] == RESIDUAL].rename(columns=names | {"trained_in": "target"})
+    keys = ["section", "split", "backbone", "target"]
+    return library.merge(composition[[*keys, *names.values()]], how="left", on=keys)
 
 
 def ceilings_of(ceilings: pd.DataFrame, section: str, genes: Sequence[str]) -> dict[str, np.ndarray]:
@@ -225,6 +251,30 @@ def perfect_by_depth(perfect: pd.DataFrame, targets: Sequence[str], k: int) -> p
 
 
 # Sentences ------------------------------------------------------------------------------------------------------
+
+
+def skills_sentences(skills: pd.DataFrame, backbones: Sequence[str]) -> str:
+    """Both skills beside chance and ceiling, medians over sections: a line (Markdown) a backbone and target.
+
+    `skills` is what `skills_of` returns, of one split.
+    """
+    lines = []
+    for (backbone, target), part in skills.groupby(["backbone", "target"], sort=False):
+        if backbone in backbones:
+            words = [f"{name} skill {_skill(part, name)}" for name in ("library", "composition")]
+            sizes = f"{counted(len(part), 'sections')}, {counted(part['patient'].nunique(), 'patients')}"
+            lines.append(f"- `{backbone}`, {label(target)} ({sizes}): {'; '.join(words)}.")
+    return "\n".join(lines)
+
+
+def _skill(part: pd.DataFrame, name: str) -> str:
+    """One skill of one prediction in words: median over sections, chance, ceiling, sections above chance."""
+    known = part.dropna(subset=name)
+    if known.empty:
+        return "none: the target holds no library" if name == "library" else "none: nothing is left"
+    value, chance, ceiling = known[[name, f"{name}_chance_95", f"{name}_ceiling"]].median()
+    n_above = (known[name] > known[f"{name}_chance_95"]).sum()
+    return f"**{value:.2f}** (chance {chance:.2f}, ceiling {ceiling:.2f}, above chance in {n_above} of {len(known)})"
 
 
 def steps_sentences(scores: pd.DataFrame, backbones: Sequence[str], k: int) -> str:
