@@ -286,7 +286,7 @@ PAGES = {
     "17_predictability": Page(PREDICTABILITY | ASSOCIATIONS | FRACTIONS | CONTROLS, {}),
     "18_top_gene_coupling": Page(PREDICTABILITY | ASSOCIATIONS | FRACTIONS, tables(top_genes="top_genes.csv")),
     "19_predictability_and_coupling": Page(
-        PREDICTABILITY | ASSOCIATIONS | FRACTIONS | CONTROLS | tables(moments="mean_variance.csv.gz"),
+        TARGETS_FOLDER | PREDICTABILITY | ASSOCIATIONS | FRACTIONS | CONTROLS | tables(moments="mean_variance.csv.gz"),
         tables(couplings="couplings.csv"),
     ),
     "20_figure1": Page(

@@ -1,9 +1,16 @@
-"""Abundance: one number a gene and section, whatever the targets."""
+"""Abundance: one number a gene and section, whatever the targets. The null of panel F, beside nuclei alone."""
 
 import numpy as np
 import pandas as pd
+import pytest
+from anndata import AnnData
 
-from helpers.chapters.predictability_and_coupling import log_abundance
+from helpers.chapters.predictability_and_coupling import coupling_sentences, log_abundance, with_null
+from helpers.schema import SPATIAL
+from helpers.scores import top_genes
+
+GENES = [f"g{i}" for i in range(40)]
+XY = np.argwhere(np.ones((12, 11))).astype(float)
 
 
 def test_a_gene_counts_once_a_section_and_one_without_counts_has_no_logarithm():
@@ -19,3 +26,37 @@ def test_the_moments_stay_as_they_were():
     before = moments.copy()
     log_abundance(moments)
     pd.testing.assert_frame_equal(moments, before)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """Genes that are more or less of one smooth map and noise; the nuclei follow another one. Two ways to predict."""
+    rng, share = np.random.default_rng(0), np.linspace(0, 1, len(GENES))
+    smooth, other = np.sin(XY[:, 0] / 3), np.cos(XY[:, 1] / 2)
+    values = np.outer(smooth, share) + rng.normal(size=(len(XY), len(GENES)))
+    made = AnnData(var=pd.DataFrame(index=GENES), layers={"log2": values}, obsm={SPATIAL: XY})
+    made.obs["n_nuclei"] = other + 0.3 * rng.normal(size=len(XY))
+    alone = np.abs(np.corrcoef(values.T, made.obs["n_nuclei"])[-1, :-1])
+    tables = [
+        pd.DataFrame({"gene": GENES, "pcc": pcc, "backbone": backbone})
+        for backbone, pcc in (("ridge", share + 0.1 * rng.normal(size=len(GENES))), ("nuclei", alone))
+    ]
+    predicted = pd.concat(tables).assign(split="section", target="log2", section="A1", seed=0, ceiling=0.9)
+    rho = pd.DataFrame({"section": "A1", "target": "log2", "gene": GENES, "rho_nuclei": alone})
+    abundance = pd.DataFrame({"section": "A1", "gene": GENES, "log_mean_count": rng.normal(size=len(GENES))})
+    return predicted, made, top_genes.couplings(rho, predicted, abundance)
+
+
+def test_smooth_genes_that_are_predictable_follow_any_smooth_map_and_only_nuclei_alone_exceed_that(fitted):
+    predicted, made, coupled = fitted
+    found = with_null(coupled, predicted, {"A1": made}, 1024).set_index("backbone")
+    assert found.loc["ridge", "chance"] > 0.1  # zero is not what chance gives
+    assert found.loc["ridge", "coupling"] < found.loc["ridge", "chance_95"] < 1
+    assert found.loc["nuclei", "coupling"] > max(0.95, found.loc["nuclei", "chance_95"])
+
+
+def test_the_coupling_is_said_beside_its_null_and_nuclei_alone(fitted):
+    predicted, made, coupled = fitted
+    text = coupling_sentences(with_null(coupled, predicted, {"A1": made}, 256), ["ridge"])
+    assert text.startswith("- `ridge`, log2(x + 1): **") and "above it in 0 of 1 section); a prediction by" in text
+    assert text.endswith("by nuclei alone 1.00.")

@@ -272,9 +272,11 @@ def top_gene_coupling(
 def predictability_and_coupling(ax: Axes, couplings: pd.DataFrame, backbone: str, split: str = "section") -> Axes:
     """Panel F: per section, Spearman over genes of PCC and |rho| with nuclei, plain and given abundance.
 
-    Takes `top_genes.couplings`; a line joins the two values of a section.
+    Takes `top_genes.couplings`, with chance_95 where the null is known; a line joins the two values of a section.
+    Nuclei alone, where they are among the backbones, stand beside: the coupling of a prediction that knows no more.
     """
-    own = _fitted(couplings, backbone, split)
+    own, floor = _fitted(couplings, backbone, split), couplings.query("backbone == 'nuclei' and split == @split")
+    own = _with(own, "chance_95")
     look = looks(own["target"])
     for i, (target, (_, colour, marker)) in enumerate(look.items()):
         part = own[own["target"] == target]
@@ -284,13 +286,17 @@ def predictability_and_coupling(ax: Axes, couplings: pd.DataFrame, backbone: str
             at = np.full(len(values), x)
             ax.scatter(at, values, s=30, facecolor=face, edgecolor=colour, marker=marker, alpha=0.85, zorder=2)
             ax.hlines(values.median(), x - 0.11, x + 0.11, color=colour, lw=3, zorder=3)
-    ax.axhline(0, color="black", lw=1.2, ls=DASHES, zorder=0)
+        ax.hlines(part["chance_95"].median(), i - 0.32, i - 0.04, color="black", lw=1.5, ls=DASHES, zorder=3)
+        alone = floor.loc[floor["target"] == target, "coupling"]
+        ax.hlines(alone.median(), i - 0.32, i - 0.04, color="black", lw=1.2, ls=":", zorder=3)
+    ax.axhline(0, color=GREY, lw=0.8, zorder=0)
     targets_on_x(ax, look)
     ax.set_ylabel("ρ over genes (PCC, |ρ nuclei|)")
     n = counted(own["section"].nunique(), "sections")
     ax.set_title(f"Are predictable genes the coupled ones?\n{backbone}, {n}, {counted(own['n_genes'].max(), 'genes')}")
     hollow = Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="", label="given abundance")
-    legend(ax, [handle("plain", GREY, "o"), hollow, handle("none expected", "black", line=DASHES)])
+    lines = [handle("95 % of random maps", "black", line=DASHES), handle("nuclei alone", "black", line=":")]
+    legend(ax, [handle("plain", GREY, "o"), hollow, *lines])
     return ax
 
 
