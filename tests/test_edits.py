@@ -67,7 +67,7 @@ ROOMS += ["chapters/partial", "figures/maps", "audit/flags", "columns"]
 
 
 def snakemake(house: Path, *options: str) -> str:
-    """What `snakemake book` of the toy prints, in a process that is forked with its imports: they take the most time."""
+    """What `snakemake book` of the toy prints, in a process that is forked with its imports: they take most time."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(IMPORTS)
     process = context.Process(target=tasks.snakemake, args=(house, list(options), house / "said.txt"))
