@@ -69,7 +69,7 @@ def test_measured_depth_is_no_prediction_to_adjust(tmp_path):
         (tmp_path / name).mkdir()
         for file in ("ridge.log2.0.h5ad", "depth.log2.0.h5ad", "notes.txt"):
             (tmp_path / name / file).touch()
-    files = partial.prediction_files([tmp_path / name for name in names])
+    files = partial.files_without_oracle([tmp_path / name for name in names])
     assert [(path.parent.name, path.name) for path in files] == [(name, "ridge.log2.0.h5ad") for name in names]
     assert partial.find_prediction(files, "section", "A2", "ridge") == files[1]
     with pytest.raises(ValueError, match="section B1 by stem"):

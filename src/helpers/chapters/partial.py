@@ -12,7 +12,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy.sparse import csr_matrix
 
-from helpers import labels, schema
+from helpers import labels, schema, store
 from helpers.chapters.floors import ORACLE, models_first
 from helpers.cohort import simulate
 from helpers.models.backbones import MODELS
@@ -47,17 +47,16 @@ def score_prediction(prediction: AnnData, section: AnnData) -> pd.DataFrame:
     return partial_correlation.partial_scores(measured, predicted, prediction.var_names, given).assign(**metadata)
 
 
-def prediction_files(folders: Sequence[str | Path]) -> list[Path]:
+def files_without_oracle(folders: Sequence[str | Path]) -> list[Path]:
     """The predictions kept in folders, in order, without those of measured depth.
 
     Depth contains the gene itself, and depth without that gene would lay it bare.
     """
-    files = [path for folder in folders for path in sorted(Path(folder).glob("*.h5ad"))]
-    return [path for path in files if not path.name.startswith(f"{ORACLE}.")]
+    return [path for path in store.prediction_files(folders) if not path.name.startswith(f"{ORACLE}.")]
 
 
 def find_prediction(files: Sequence[Path], split: str, section: str, backbone: str) -> Path:
-    """The first file of `prediction_files` that holds a backbone's prediction of a section; ValueError without one."""
+    """The first of the files that holds a backbone's prediction of a section; ValueError without one."""
     for path in files:
         if path.parent.name.startswith(f"{split}.{section}.") and path.name.startswith(f"{backbone}."):
             return path

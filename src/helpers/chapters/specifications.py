@@ -14,7 +14,7 @@ import pandas as pd
 from anndata import AnnData
 from tqdm.std import tqdm
 
-from helpers import columns, labels, schema
+from helpers import columns, labels, schema, store
 from helpers.models import backbones
 from helpers.scores import judge, spatial, top_genes
 from helpers.scores.coupling import COUPLED, LOG, RESIDUAL
@@ -201,7 +201,7 @@ def every_coupling(
 
 def trained_files(folders: Sequence[str | Path]) -> list[Path]:
     """Files of predictions by the book's own models, STEM and ridge, on both targets: backbone.target.*.h5ad."""
-    paths = [path for folder in folders for path in sorted(Path(folder).glob("*.h5ad"))]
+    paths = store.prediction_files(folders)
     wanted = [path for path in paths if tuple(path.name.split(".")[:2]) in set(product(MODELS["backbone"], BOTH))]
     if not wanted:
         raise ValueError(f"no prediction by {' or '.join(MODELS['backbone'])}: train one, or leave this page out")
