@@ -421,11 +421,6 @@ def at_most(table: pd.DataFrame, quantities: Sequence[str], level: float = 0.05)
 # In words -------------------------------------------------------------------------------------------------------
 
 
-def quantity_label(quantity: str) -> str:
-    """How a quantity is called: its metric, and what it is of."""
-    return ", ".join(map(labels.label, quantity.split(", ")))
-
-
 def p_label(quantity: str) -> str:
     """How a test's quantity is called."""
     return quantity.replace("_p, ", " p, ")
@@ -466,7 +461,7 @@ def strongest_choices(table: pd.DataFrame, moved: pd.DataFrame, ks: Sequence[int
         choice = moved.loc[quantity].idxmax()
         medians = table[table["quantity"] == quantity].groupby(choice)["value"].median()
         low, high = (f"{labels.label(end)} ({medians[end]:.3f})" for end in (medians.idxmin(), medians.idxmax()))
-        lines.append(f"- {quantity_label(quantity)}: **{labels.CHOICES[choice]}**, from {low} to {high}.")
+        lines.append(f"- {labels.quantity_label(quantity)}: **{labels.CHOICES[choice]}**, from {low} to {high}.")
     return "\n".join(lines)
 
 
