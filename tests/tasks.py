@@ -1,6 +1,11 @@
 """Tasks of several processes: each process imports them by this name."""
 
+import os
+from pathlib import Path
+
 import torch
+
+from helpers import workflow
 
 
 def rank_and_sum(fabric, value):
@@ -11,3 +16,15 @@ def rank_and_sum(fabric, value):
 
 def fail(fabric):
     raise ValueError("lower learning_rate")
+
+
+def snakemake(house: Path, options: list[str], said: Path):
+    """Snakemake on the toy book of a copy of the repository; what it prints goes to the file `said`."""
+    from snakemake import cli  # seconds, which the other tasks do not need
+
+    os.chdir(house)
+    workflow.SOURCES = house / "src/helpers"
+    with said.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        cli.main(["book", "--configfile", "config/toy.yaml", "--cores", "1", *options])

@@ -13,6 +13,18 @@ def test_what_is_known_has_a_label_and_what_is_new_keeps_its_name(name, called):
     assert labels.label(name) == called and labels.label("a_new_target") == "a_new_target"
 
 
+@pytest.mark.parametrize(
+    ("quantity", "called"),
+    [
+        ("rho_nuclei_depth", "ρ(nuclei, depth)"),
+        ("median_abs_rho_nuclei, log2", "median over genes of |ρ(target, nuclei)|, log2(x + 1)"),
+        ("median_delta, k = 10, ridge", "Δ of the top k genes, k = 10, ridge"),
+    ],
+)
+def test_a_quantity_is_called_by_its_metric_and_what_it_is_of(quantity, called):
+    assert labels.quantity_label(quantity) == called
+
+
 def test_one_name_has_one_label():
     """Two dictionaries that call one name differently would depend on their order."""
     known = [labels.TARGETS, labels.METRICS, labels.READINGS, labels.ROWS, labels.TRAINED]

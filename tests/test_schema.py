@@ -91,3 +91,13 @@ def test_a_bad_section_is_refused_by_name(section, spoil, says):
 def test_a_name_is_not_a_path(name):
     with pytest.raises(ValueError, match="is not a section's name"):
         schema.check_name(name)
+
+
+def test_a_section_s_patient_is_that_of_its_spots_else_its_own_else_unknown(section):
+    whole, unknown = section.copy(), section.copy()
+    for made in (whole, unknown):
+        del made.obs["patient"]
+    whole.uns["patient"] = "Q"
+    assert schema.patients_of({"S1": section, "S2": whole, "S3": unknown}) == {"S1": "P", "S2": "Q", "S3": ""}
+    section.obs["patient"] = section.obs["patient"].astype("category")
+    assert schema.patient_of(section) == "P" and schema.patient_of(section[:0]) == ""

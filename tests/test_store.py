@@ -11,6 +11,16 @@ def test_a_table_comes_back_as_it_was(tmp_path):
         pd.testing.assert_frame_equal(store.read_table(tmp_path / name), table)
 
 
+def test_predictions_are_listed_by_folder_then_by_name(tmp_path):
+    for name in ("b/stem.log2.0.h5ad", "b/ridge.log2.0.h5ad", "b/stem.log2.0.pt", "a/stem.log2.0.h5ad"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    folders = [tmp_path / "b", str(tmp_path / "a"), tmp_path / "not there"]
+    found = [f"{path.parent.name}/{path.name}" for path in store.prediction_files(folders)]
+    assert found == ["b/ridge.log2.0.h5ad", "b/stem.log2.0.h5ad", "a/stem.log2.0.h5ad"]
+    assert len(store.prediction_files(folders, "stem")) == 2 and store.prediction_files([]) == []
+
+
 def test_the_same_table_gives_the_same_bytes(tmp_path):
     table = pd.DataFrame({"a": range(5)})
     for name in ("one", "two"):

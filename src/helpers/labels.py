@@ -83,6 +83,11 @@ def label(name: str) -> str:
     return (TARGETS | METRICS | READINGS | ROWS | TRAINED).get(name, name)
 
 
+def quantity_label(quantity: str) -> str:
+    """How a quantity of a table is called, metric and what it is of: "rho_nuclei_depth, log2"."""
+    return ", ".join(map(label, quantity.split(", ")))
+
+
 def counted(n: int, what: str) -> str:
     """A number with its noun, given in the plural: "1 section", "1,200 spots"."""
     return f"{n:,} {what}" if n != 1 else f"1 {what.removesuffix('s')}"

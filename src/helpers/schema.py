@@ -7,6 +7,7 @@ targets of the panel (07_normalization), predictions (09_stem_training). Everyth
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -96,3 +97,14 @@ def check_mpp(mpp: float, where: str) -> None:
 def has_nuclei(section: AnnData) -> bool:
     """Whether the section has been through 02_segmentation, that is, has an H&E image."""
     return "n_nuclei" in section.obs
+
+
+def patient_of(section: AnnData) -> str:
+    """The patient of a section, by its spots or as a whole; "" where it is not known."""
+    of_spots = section.obs.get("patient", [])
+    return str(of_spots.iloc[0] if len(of_spots) else section.uns.get("patient", ""))
+
+
+def patients_of(sections: Mapping[str, AnnData]) -> dict[str, str]:
+    """The patient of each section."""
+    return {name: patient_of(section) for name, section in sections.items()}

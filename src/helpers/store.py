@@ -40,6 +40,11 @@ def read_section(path: str | Path) -> AnnData:
         raise ValueError(f"{path}: not a readable h5ad file ({error}); remove it and run the notebook again") from error
 
 
+def prediction_files(folders: Iterable[str | Path], backbone: str = "*") -> list[Path]:
+    """Files of predictions, <backbone>.<target>.<seed>.h5ad: by folder in the order given, by name within one."""
+    return [path for folder in folders for path in sorted(Path(folder).glob(f"{backbone}.*.h5ad"))]
+
+
 def write_table(table: pd.DataFrame, path: str | Path) -> None:
     """Write a table as CSV (`.csv`, `.csv.gz`) or parquet, by the name's ending."""
     with atomic(path) as partial:

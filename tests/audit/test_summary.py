@@ -51,9 +51,6 @@ def test_medians_are_over_sections_at_the_k_of_the_headline(report):
 
 def test_patients_that_are_not_known_are_not_counted(report):
     assert summary.summarize(report, {"S1": section(3), "S2": section(4)}, "log2")["n_patients"] is None
-    known = section(2)
-    known.obs["patient"] = "P"
-    assert summary.patient_of(known) == "P" and summary.patient_of(section(1)) == ""
 
 
 def test_the_headline_is_at_the_k_nearest_to_fifty(report):

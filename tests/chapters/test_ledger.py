@@ -100,11 +100,6 @@ def test_the_ledger_counts_patients_with_nuclei(table1, table2, sections):
 # --- what is shown ---
 
 
-def test_a_quantity_is_shown_by_its_labels():
-    assert ledger.quantity_label("rho_nuclei_depth") == "ρ(nuclei, depth)"
-    assert ledger.quantity_label("median_delta, k = 10, ridge") == "Δ of the top k genes, k = 10, ridge"
-
-
 def test_the_shown_difference_is_ours_less_the_papers_in_one_cohort():
     rows = pd.DataFrame({"quantity": ["rho_nuclei_depth"] * 2, "paper": 0.5, "value": [0.4, 0.9]})
     rows = rows.assign(cohort=["toy", "real"], n=5, note="")

@@ -382,10 +382,7 @@ def test_the_share_of_small_p_is_taken_of_the_readings_of_each_test():
 # In words -------------------------------------------------------------------------------------------------------
 
 
-def test_quantities_are_called_as_everywhere():
-    found = specifications.quantity_label("median_abs_rho_nuclei, log2")
-    assert found == "median over genes of |ρ(target, nuclei)|, log2(x + 1)"
-    assert specifications.quantity_label("median_delta, k = 50") == "Δ of the top k genes, k = 50"
+def test_a_test_s_quantity_is_named_as_a_p():
     assert specifications.p_label("wilcoxon_p, k = 50") == "wilcoxon p, k = 50"
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import pandas as pd
 from anndata import AnnData
 
+from helpers.schema import patients_of
+
 K = 50  # of the flags
 FLOORS = ("nuclei", "haematoxylin", "depth")
 
@@ -13,7 +15,7 @@ def summarize(report: Mapping, sections: Mapping[str, AnnData], space: str) -> d
     """The numbers of the headline: medians over sections in the model's own space; None where nothing is known."""
     own = headline(report["scores"], space)
     k = int(own["k"].iloc[0])
-    patients = {patient_of(section) for section in sections.values()}
+    patients = set(patients_of(sections).values())
     row = {
         "space": space,
         "n_sections": len(sections),
@@ -38,11 +40,6 @@ def summarize(report: Mapping, sections: Mapping[str, AnnData], space: str) -> d
     row["residual_pcc"] = headline(report["scores"], "pearson_residual")["pcc"].dropna().median()
     row["twin"] = headline(report["twin"], space)["pcc"].median()
     return row
-
-
-def patient_of(section: AnnData) -> str:
-    """The patient of a section; "" where it is not known."""
-    return str(section.obs["patient"].iloc[0] if "patient" in section.obs else section.uns.get("patient", ""))
 
 
 def headline(table: pd.DataFrame, space: str) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from helpers.chapters.factorial import GROUP, KEYS, WALK, arm_name
 from helpers.chapters.kept_biology import ALONE, MEASURES, SINGLE_NUMBERS, is_of, of_target
 from helpers.chapters.published_methods import RHO
 from helpers.labels import counted
+from helpers.schema import patients_of
 from helpers.scores import paired
 
 STEPS = dict(zip(("log", "log ÷ all counts", "Pearson residual"), WALK, strict=True))
@@ -88,7 +89,7 @@ def step_change(kept: pd.DataFrame, measure: str, before: str, after: str, patie
 
 def step_changes(kept: pd.DataFrame, measures: Sequence[str], sections: Mapping[str, AnnData]) -> pd.DataFrame:
     """`step_change` of each measure and step; it may have no rows."""
-    patients = {name: section.obs["patient"].iloc[0] for name, section in sections.items()}
+    patients = patients_of(sections)
     walk = list(zip(list(STEPS)[:-1], list(STEPS)[1:], strict=True))
     rows = [step_change(kept, measure, *step, patients) for measure in measures for step in walk]
     return pd.DataFrame(rows, columns=["measure", "step", "median change", "more / less", "over patients"])

@@ -8,11 +8,10 @@ from anndata import AnnData
 from scipy.stats import combine_pvalues
 
 from helpers.chapters.controls import twin_of
-from helpers.chapters.patients import patient_of
 from helpers.columns import spearman
 from helpers.labels import counted, label
 from helpers.models import backbones
-from helpers.schema import COUNTS, MEASURED, PREDICTED
+from helpers.schema import COUNTS, MEASURED, PREDICTED, patients_of
 from helpers.scores import judge, paired, partial, spatial
 from helpers.scores.coupling import LOG, RESIDUAL
 from helpers.targets import normalization
@@ -179,7 +178,7 @@ def gene_tests(
         name: evidence(held.layers[MEASURED], held, sections[name], bases[name], n_draws, seed)
         for seed, (name, held) in enumerate(held_out.items())
     }
-    patients, rows = patient_of(sections), pd.DataFrame(index=pd.Index(genes, name="gene"))
+    patients, rows = patients_of(sections), pd.DataFrame(index=pd.Index(genes, name="gene"))
     for given in GIVEN:
         pairs = {n: tuple(aligned(part, held_out[n].var_names, genes) for part in found[n][given]) for n in found}
         test = over_patients(pairs, patients)

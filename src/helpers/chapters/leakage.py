@@ -19,10 +19,9 @@ from helpers.chapters.patients import (
     WITHOUT_IMAGE,
     columns_of,
     median_depth,
-    patient_of,
 )
 from helpers.labels import counted, label
-from helpers.schema import has_nuclei
+from helpers.schema import has_nuclei, patients_of
 from helpers.scores import paired
 
 KEYS = ["section", "backbone", "target"]
@@ -30,7 +29,7 @@ KEYS = ["section", "backbone", "target"]
 
 def opening(cohort: str, sections: Mapping[str, AnnData]) -> str:
     """Which cohort the page shows, in Markdown."""
-    patient = patient_of(sections)
+    patient = patients_of(sections)
     with_image = [name for name, section in sections.items() if has_nuclei(section)]
     return (
         f"This page shows: **{cohort}**, {len(sections)} sections, {len(with_image)} of them with an image; patients: "

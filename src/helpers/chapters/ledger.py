@@ -10,7 +10,7 @@ import pandas as pd
 
 from helpers.chapters import specifications
 from helpers.chapters.tables import MODELS, as_published
-from helpers.labels import counted, label
+from helpers.labels import counted, label, quantity_label
 from helpers.scores import paired
 from helpers.scores.coupling import LOG, RESIDUAL
 
@@ -88,11 +88,6 @@ def ledger_rows(table1: pd.DataFrame, table2: pd.DataFrame, sections: pd.DataFra
 
 
 # What is shown --------------------------------------------------------------------------------------------------
-
-
-def quantity_label(quantity: str) -> str:
-    """A quantity as it is called on the page: its metric and target by their labels."""
-    return ", ".join(map(label, quantity.split(", ")))
 
 
 def against_paper(rows: pd.DataFrame, cohort: str) -> pd.DataFrame:

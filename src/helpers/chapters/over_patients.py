@@ -13,9 +13,9 @@ import pandas as pd
 from anndata import AnnData
 
 from helpers.chapters.inference import COVARIATES
-from helpers.chapters.patients import patient_of
 from helpers.columns import spearman
 from helpers.labels import label
+from helpers.schema import patients_of
 from helpers.scores import coupling, paired
 from helpers.scores.coupling import LOG, RESIDUAL
 
@@ -80,7 +80,7 @@ def simulated_tests(cohorts: Mapping[float, Mapping[str, AnnData]], others: Sequ
     for depth_follows, other in product(QUANTITIES, others):
         difference = simulated_difference(cohorts[depth_follows], other)
         keys = {"cohort": "simulated", "quantity": QUANTITIES[depth_follows], "less": other}
-        rows.append(keys | tested(difference, pd.Series(patient_of(cohorts[depth_follows]))))
+        rows.append(keys | tested(difference, pd.Series(patients_of(cohorts[depth_follows]))))
     return pd.DataFrame(rows)
 
 

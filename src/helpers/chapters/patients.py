@@ -14,7 +14,7 @@ from tqdm.std import tqdm
 
 from helpers.columns import pearson
 from helpers.models import backbones
-from helpers.schema import COUNTS, MEASURED, PREDICTED
+from helpers.schema import COUNTS, MEASURED, PREDICTED, patients_of
 from helpers.scores import top_genes
 from helpers.targets import normalization
 
@@ -37,17 +37,12 @@ def clip_targets(sections: Sections, targets: Sequence[str]) -> None:
         section.layers[target] = normalization.clip(section.layers[target], target)
 
 
-def patient_of(sections: Sections) -> dict[str, str]:
-    """The patient of each section."""
-    return {name: section.obs["patient"].iloc[0] for name, section in sections.items()}
-
-
 # What is trained on ---------------------------------------------------------------------------------------------
 
 
 def split_by_patient(held_out: str, sections: Sections) -> tuple[list[str], list[str]]:
     """The other sections of the held-out one's patient, and those of other patients."""
-    patient = patient_of(sections)
+    patient = patients_of(sections)
     own = [name for name in sections if patient[name] == patient[held_out] and name != held_out]
     return own, [name for name in sections if patient[name] != patient[held_out]]
 
@@ -158,7 +153,7 @@ def fit_rows(
     n_own counts the sections trained on of the held-out one's patient.
     """
     kind, draw, parts = training
-    patient = patient_of(sections)
+    patient = patients_of(sections)
     row = {"section": held_out, "patient": patient[held_out], "training": kind, "draw": draw}
     row["trained_on"] = " ".join(parts)
     row["n_own"] = sum(patient[name] == patient[held_out] for name in parts)

@@ -14,7 +14,7 @@ import pandas as pd
 from anndata import AnnData
 from tqdm.std import tqdm
 
-from helpers import columns, labels, schema
+from helpers import columns, labels, schema, store
 from helpers.models import backbones
 from helpers.scores import coupling, judge, spatial, top_genes
 from helpers.scores.coupling import LOG, RESIDUAL
@@ -192,7 +192,7 @@ def every_coupling(
 
 def trained_files(folders: Sequence[str | Path]) -> list[Path]:
     """Files of predictions by the book's own models, STEM and ridge, on both targets: backbone.target.*.h5ad."""
-    paths = [path for folder in folders for path in sorted(Path(folder).glob("*.h5ad"))]
+    paths = store.prediction_files(folders)
     wanted = [path for path in paths if tuple(path.name.split(".")[:2]) in set(product(MODELS["backbone"], BOTH))]
     if not wanted:
         raise ValueError(f"no prediction by {' or '.join(MODELS['backbone'])}: train one, or leave this page out")
@@ -412,11 +412,6 @@ def at_most(table: pd.DataFrame, quantities: Sequence[str], level: float = 0.05)
 # In words -------------------------------------------------------------------------------------------------------
 
 
-def quantity_label(quantity: str) -> str:
-    """How a quantity is called: its metric, and what it is of."""
-    return ", ".join(map(labels.label, quantity.split(", ")))
-
-
 def p_label(quantity: str) -> str:
     """How a test's quantity is called."""
     return quantity.replace("_p, ", " p, ")
@@ -457,7 +452,7 @@ def strongest_choices(table: pd.DataFrame, moved: pd.DataFrame, ks: Sequence[int
         choice = moved.loc[quantity].idxmax()
         medians = table[table["quantity"] == quantity].groupby(choice)["value"].median()
         low, high = (f"{labels.label(end)} ({medians[end]:.3f})" for end in (medians.idxmin(), medians.idxmax()))
-        lines.append(f"- {quantity_label(quantity)}: **{labels.CHOICES[choice]}**, from {low} to {high}.")
+        lines.append(f"- {labels.quantity_label(quantity)}: **{labels.CHOICES[choice]}**, from {low} to {high}.")
     return "\n".join(lines)
 
 

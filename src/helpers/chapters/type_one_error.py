@@ -12,9 +12,8 @@ from anndata import AnnData
 from scipy.spatial.distance import cdist
 
 from helpers.chapters.inference import BRIEF, LEVEL, NULLS, gene_tests, shares_called
-from helpers.chapters.patients import patient_of
 from helpers.labels import label
-from helpers.schema import LATTICE
+from helpers.schema import LATTICE, patients_of
 from helpers.scores import judge, spatial
 from helpers.scores.coupling import LOG
 
@@ -106,7 +105,7 @@ def unrelated(
     `MIRRORS`. A row for each pair, target and null: target, null, rate (share called by p), rate_after_fdr (by q), rho
     (mean over genes).
     """
-    patient = patient_of(cohort)
+    patient = patients_of(cohort)
     pairs = [pair for pair in permutations(cohort, 2) if patient[pair[0]] != patient[pair[1]]]
     rows = []
     for i in np.random.default_rng(0).permutation(len(pairs))[:n_pairs]:

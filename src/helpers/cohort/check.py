@@ -13,7 +13,7 @@ import pandas as pd
 from anndata import AnnData
 
 from helpers.cohort import images, sections
-from helpers.schema import SPATIAL
+from helpers.schema import SPATIAL, patient_of
 
 THUMBNAIL_PX = 1500  # longer side; a spot of a 7 mm section is about twenty pixels wide
 ON_TISSUE = 0.1  # a spot is on glass where less of its disc is tissue: fat is mostly holes
@@ -36,7 +36,7 @@ def read(name: str, readers: Mapping, qc: Mapping) -> tuple[AnnData, dict]:
     kept, reason = sections.quality(section, qc["min_spots"], qc["min_median_counts"])
     return section, {
         "section": name,
-        "patient": section.obs["patient"].iloc[0],
+        "patient": patient_of(section),
         "kept": kept,
         "reason": reason,
         **_spots_lost(whole, section, placed, qc["min_spot_counts"]),

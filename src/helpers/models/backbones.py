@@ -16,7 +16,7 @@ import numpy as np
 
 from helpers.columns import pearson
 from helpers.models.stem.recipes import PAPER
-from helpers.schema import LATTICE, MEASURED, PATCH, PATCH_AUGMENTED, PREDICTED
+from helpers.schema import LATTICE, MEASURED, PATCH, PATCH_AUGMENTED, PREDICTED, patients_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -78,8 +78,8 @@ def training_sections(sections: Mapping[str, AnnData], held_out: str, split: str
         raise ValueError(f"section {held_out} is not among {', '.join(sections)}: hold out one of these")
     names = [name for name in sections if name != held_out]
     if split == "patient":
-        patients = {name: set(sections[name].obs["patient"]) for name in sections}
-        names = [name for name in names if not patients[name] & patients[held_out]]
+        patients = patients_of(sections)
+        names = [name for name in names if patients[name] != patients[held_out]]
     if not sum(sections[name].n_obs for name in names):
         raise ValueError(f"section {held_out}: no spot of another {split} to train on; add sections")
     return names
