@@ -61,7 +61,7 @@ def test_a_gene_at_the_level_is_called_by_p_and_not_by_q():
 
 def test_a_section_sums_up_its_genes():
     made = section()
-    table, row = inference.section_tests(made, "log2", "total_counts", spatial.moran_basis(GRID), n_draws=99)
+    table, row = inference.section_tests(made, "log2", "total_counts", inference.bases_of(made), n_draws=99)
     assert list(table["gene"]) == GENES and row["n_spots"] == len(GRID)
     assert table["n_effective"][0] < 30 < table["n_effective"][1]  # gradients repeat themselves, noise does not
     assert row["p_iid"] == (table["p_iid"].dropna() <= 0.05).mean()
@@ -81,13 +81,14 @@ def test_a_section_without_an_image_is_tested_against_depth_only():
 def of_section():
     rows = [("A", 100, 20, 0.8, 0.2, 0.7, 0.1, 0.05, 0.15), ("B", 300, 30, 0.6, 0.4, 0.5, 0.3, 0.07, 0.25)]
     columns = ["section", "n_spots", "n_effective", "p_iid", "p_spatial", "q_iid", "q_spatial"]
+    place = {"p_place": [0.1, 0.2], "q_place": 0.05, "chance_place": 0.1}
     table = pd.DataFrame(rows, columns=[*columns, "chance_iid", "chance_spatial"])
-    return table.assign(covariate="depth", target="log2")
+    return table.assign(covariate="depth", target="log2", **place)
 
 
 def test_each_share_has_a_row_under_its_name(of_section):
     long = inference.called_in_rows(of_section)
-    assert len(long) == 2 * 4 and set(long["called"]) == set(inference.CALLED.values())
+    assert len(long) == 2 * 6 and set(long["called"]) == set(inference.CALLED.values())
     smooth = long[(long["called"] == "maps as smooth, q < 0.05") & (long["section"] == "B")]
     assert smooth["share"].item() == 0.3
 
@@ -95,13 +96,14 @@ def test_each_share_has_a_row_under_its_name(of_section):
 def test_medians_are_over_sections(of_section):
     medians = inference.called_medians(of_section)
     assert medians.index.tolist() == [("depth", "log2(x + 1)")]
-    assert medians.iloc[0].tolist() == pytest.approx([0.7, 0.3, 0.6, 0.2, 0.06, 0.2])
-    assert list(medians.columns[[1, 5]]) == ["p, smooth", "chance |ρ|, smooth"]
+    assert medians.iloc[0].tolist() == pytest.approx([0.7, 0.3, 0.15, 0.6, 0.2, 0.05, 0.06, 0.2, 0.1])
+    assert list(medians.columns[[1, 7]]) == ["p, smooth", "chance |ρ|, smooth"]
 
 
 def test_what_is_lost_is_said_of_medians(of_section):
     text = inference.called_sentences(of_section)
-    assert "- log2(x + 1) and depth: 70% of genes are called by shuffling, 30% by maps as smooth (57% fewer)" in text
+    assert "- log2(x + 1) and depth: 70% of genes are called by shuffling, 30% by maps as smooth (57% fewer), " in text
+    assert "15% with place held fixed, 5% of these after the false discovery rate." in text
     nothing = of_section.assign(p_iid=0.0, p_spatial=0.0)
     assert "0% by maps as smooth (0% fewer)" in inference.called_sentences(nothing)
 

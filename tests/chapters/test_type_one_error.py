@@ -31,21 +31,43 @@ def test_the_correlation_of_a_field_falls_to_1_over_e_at_its_length():
     np.testing.assert_allclose(np.cov(noise), np.eye(3), atol=0.03)
 
 
-def test_shuffling_errs_on_smooth_fields_and_not_on_noise():
-    rates = type_one_error.rates_of_fields((0, 3), n_maps=12, lattice=(8, 8))
+def test_shuffling_errs_on_smooth_fields_and_not_on_noise(on_families):
+    rates = on_families.dropna(subset="length")
     by_length = rates.pivot(index="length", columns="null", values="rate")
-    assert by_length.loc[0, "iid"] < 0.12 and by_length.loc[3, "iid"] > 0.2
-    assert by_length.loc[3, "spatial"] < by_length.loc[3, "iid"] / 2
-    assert (rates["n_pairs"] == 144).all()
+    assert by_length.loc[0].max() < 0.1 and by_length.loc[4, "iid"] > 0.2
+    assert by_length.loc[4, ["spatial", "place"]].max() < 0.08
+    assert (rates["n_pairs"] == 1600).all()
 
 
-def test_lengths_outside_the_band_are_named():
-    rates = pd.DataFrame({"length": [0, 0, 4, 4], "null": ["iid", "spatial"] * 2, "rate": [0.05, 0.05, 0.5, 0.06]})
-    text = type_one_error.fields_sentence(rates)
-    assert "in 5% of cases on noise and in up to **50%**" in text
-    assert text.endswith("in **5.0% to 6.0%**, at every length between 3 and 7 %.")
-    rates.loc[3, "rate"] = 0.08
-    assert type_one_error.fields_sentence(rates).endswith("outside 3 to 7 % at length 4.")
+@pytest.fixture(scope="module")
+def on_families():
+    return type_one_error.rates_of_fields((0, 4), n_maps=40)
+
+
+@pytest.mark.parametrize("family", [name for name in type_one_error.FAMILIES if "half" not in name])
+def test_with_place_held_fixed_a_test_holds_its_level_on_maps_that_follow_the_outline(on_families, family):
+    rate = on_families[on_families["maps"] == family].set_index("null")["rate"]
+    assert rate["place"] < 0.08 and rate["iid"] > 0.1
+
+
+def test_maps_as_smooth_alone_err_on_what_rises_to_the_middle_and_all_on_maps_half_rough(on_families):
+    rate = on_families[on_families["length"].isna()].set_index(["maps", "null"])["rate"]
+    assert rate["rising to the middle", "spatial"] > 0.15
+    assert rate["smooth in one half, noise in the other", "place"] > 0.07  # not mended, and said
+
+
+def test_sentences_name_the_worst_maps_and_every_one_outside_the_band():
+    rows = [("random fields", 2, 0.05), ("regions", np.nan, 0.06), ("radial", np.nan, 0.3)]
+    table = pd.concat(
+        pd.DataFrame(rows, columns=["maps", "length", "rate"]).assign(null=null, rate=lambda t, f=f: t["rate"] * f)
+        for null, f in (("iid", 2), ("spatial", 1), ("place", 0.2))
+    ).reset_index(drop=True)
+    text = type_one_error.fields_sentence(table)
+    assert "- radial: shuffling 60%, maps as smooth 30.0%, with place held fixed **6.0%**." in text
+    means = pd.DataFrame({"maps": ["as it lies"], "null": ["place"], "rate": [0.09], "length": [np.nan]})
+    worst = type_one_error.worst_sentence(table, means)
+    assert "**maps as smooth** at most 30% (radial; above 7%: radial)" in worst
+    assert "place held fixed** at most 9% (as it lies; above 7%: as it lies)." in worst
 
 
 # Places ---------------------------------------------------------------------------------------------------------
@@ -75,7 +97,7 @@ def test_two_spots_in_one_place_are_refused():
 def test_only_sections_of_different_patients_are_paired():
     cohort = {"A1": section("A", seed=1), "A2": section("A", seed=2), "B1": section("B", seed=3)}
     table = type_one_error.unrelated(cohort, "total_counts", ["log2"], n_draws=19)
-    assert len(table) == 4 * 2  # two sections of A against B1, both ways, under both nulls
+    assert len(table) == 4 * 3  # two sections of A against B1, both ways, under three nulls
     alone = type_one_error.unrelated({name: cohort[name] for name in ("A1", "A2")}, "total_counts", ["log2"])
     assert alone.empty and "rate" in alone
 
@@ -88,6 +110,8 @@ def test_what_sections_share_by_their_place_goes_when_mirrored():
     lies, mirrored = (
         type_one_error.unrelated(cohort, "total_counts", ["log2"], mirrored, n_draws=19) for mirrored in (False, True)
     )
+    assert lies.loc[lies["null"] == "place", "rho"].isna().all()  # place is all that there is
+    lies, mirrored = (table[table["null"] != "place"] for table in (lies, mirrored))
     assert (lies["rho"] > 0.9).all() and (mirrored["rho"].abs() > 0.9).all() and (mirrored["rho"] < 0).any()
 
 
@@ -105,9 +129,9 @@ def trial(rates, rho=(0.1, 0.3)):
 @pytest.fixture
 def trials():
     return {
-        type_one_error.SIMULATED: trial({"iid": [0.4, 0.6], "spatial": [0.04, 0.06]}),
-        type_one_error.MIRRORED: trial({"iid": [0.4, 0.6], "spatial": [0.04, np.nan]}),
-        type_one_error.LYING: trial({"iid": [0.4, 0.6], "spatial": [0.2, 0.3]}, (0.19, 0.21)),
+        type_one_error.SIMULATED: trial({"iid": [0.4, 0.6], "spatial": [0.04, 0.06], "place": [0.04, 0.06]}),
+        type_one_error.MIRRORED: trial({"iid": [0.4, 0.6], "spatial": [0.04, np.nan], "place": [0.04, np.nan]}),
+        type_one_error.LYING: trial({"iid": [0.4, 0.6], "spatial": [0.2, 0.3], "place": [0.2, 0.3]}, (0.19, 0.21)),
     }
 
 
@@ -123,7 +147,9 @@ def test_rates_are_means_over_pairs_with_their_standard_error(trials):
 
 def test_rates_are_shown_with_their_error(trials):
     table = type_one_error.shown(type_one_error.mean_rates(trials))
-    assert list(table.columns) == ["shuffled, p ≤ 0.05", "smooth, p ≤ 0.05", "shuffled, q < 0.05", "smooth, q < 0.05"]
+    assert list(table.columns) == [
+        f"{name}, {p}" for p in ("p ≤ 0.05", "q < 0.05") for name in ("shuffled", "smooth", "given place")
+    ]
     assert table.loc[(type_one_error.SIMULATED, "log2(x + 1)")].tolist()[:2] == ["50.0% ± 10.0%", "5.0% ± 1.0%"]
     assert list(table.index.unique(0)) == list(trials)
 
@@ -134,7 +160,7 @@ def test_each_kind_of_maps_has_its_line(trials):
     )
     first = type_one_error.rates_sentences(means).splitlines()[0]
     assert first.startswith("- simulated tissue (2 pairs): shuffling calls 50% to 70% of the genes, maps as smooth ")
-    assert first.endswith("5.0% to 70.0%, by target.")
+    assert first.endswith("5.0% to 70.0%, with place held fixed **5.0% to 70.0%**, by target.")
 
 
 def test_places_are_shared_where_more_is_called_and_rho_is_sure(trials):
@@ -145,9 +171,18 @@ def test_places_are_shared_where_more_is_called_and_rho_is_sure(trials):
 @pytest.mark.parametrize(
     ("lies", "answer"),
     [
-        (trial({"iid": [0.4, 0.6], "spatial": [0.2, 0.3]}, (-0.1, 0.3)), "share nothing to speak of"),  # rho unsure
-        (trial({"iid": [0.4, 0.6], "spatial": [0.01, 0.02]}, (0.19, 0.21)), "share nothing to speak of"),  # no more
-        (trial({"iid": [0.4], "spatial": [0.3]}, (0.2,)), "share nothing to speak of"),  # one pair has no error
+        (
+            trial({"iid": [0.4, 0.6], "spatial": [0.2, 0.3], "place": [0.2, 0.3]}, (-0.1, 0.3)),
+            "share nothing to speak of",
+        ),  # rho unsure
+        (
+            trial({"iid": [0.4, 0.6], "spatial": [0.01, 0.02], "place": [0.01, 0.02]}, (0.19, 0.21)),
+            "share nothing to speak of",
+        ),  # no more
+        (
+            trial({"iid": [0.4], "spatial": [0.3], "place": [0.3]}, (0.2,)),
+            "share nothing to speak of",
+        ),  # one pair has no error
         (trial({"iid": [0.4, 0.6]}), "No two patients have enough places in common"),
     ],
 )

@@ -15,8 +15,8 @@ from helpers.models import backbones
 from helpers.schema import MEASURED, PREDICTED, has_nuclei
 from helpers.scores import judge, paired, spatial
 
-NULLS = {"iid": "shuffled spots", "spatial": "maps as smooth"}
-BRIEF = {"iid": "shuffled", "spatial": "smooth"}
+NULLS = {"iid": "shuffled spots", "spatial": "maps as smooth", "place": "maps as smooth, place held fixed"}
+BRIEF = {"iid": "shuffled", "spatial": "smooth", "place": "given place"}
 LEVEL = 0.05
 N_SHUFFLES = 499
 COVARIATES = {"n_nuclei": "nuclei", "total_counts": "depth"}
@@ -25,6 +25,7 @@ CALLED = {
     for by, text in (("p", "p ≤ 0.05"), ("q", "q < 0.05"))
     for null, name in NULLS.items()
 }
+Bases = Mapping[str, np.ndarray | None]  # of NULLS
 BACKBONES = (*backbones.MODELS, "nuclei", "depth")  # in the order in which they are shown
 
 
@@ -35,6 +36,11 @@ def opening(cohort: str, sections: Mapping[str, AnnData], n_patients: int) -> st
 
 
 # Genes against nuclei and depth ---------------------------------------------------------------------------------
+
+
+def bases_of(section: AnnData) -> Bases:
+    """The basis of each of NULLS on a section; None where spots are shuffled."""
+    return {"iid": None, "spatial": judge.basis(section), "place": judge.basis(section, place=True)}
 
 
 def gene_tests(
@@ -59,21 +65,22 @@ def shares_called(tests: pd.DataFrame, level: float = LEVEL) -> tuple[float, flo
 
 
 def section_tests(
-    section: AnnData, target: str, covariate: str, basis: np.ndarray, n_draws: int = judge.N_DRAWS
+    section: AnnData, target: str, covariate: str, bases: Bases, n_draws: int = judge.N_DRAWS
 ) -> tuple[pd.DataFrame, dict]:
-    """Every gene of a section against one covariate under both kinds of chance, and the row that sums them up.
+    """Every gene of a section against one covariate under each of NULLS, and the row that sums them up.
 
-    The table has gene, n_effective, rho, and p and q of each null; the row n_spots, n_effective (median over genes),
+    The table has gene, n_effective, rho, and p and q of each null (given place it is the partial rho that is tested);
+    the row n_spots, n_effective (median over genes),
     and for each null the shares called by p and by q, and the median |rho| of chance.
     """
     X, y = section.layers[target], section.obs[covariate].to_numpy(float)
     table = pd.DataFrame({"gene": list(section.var_names)})
-    table["n_effective"] = spatial.effective_n(X, y, basis, rank=True)
+    table["n_effective"] = spatial.effective_n(X, y, bases["spatial"], rank=True)
     row = {"n_spots": len(y), "n_effective": table["n_effective"].median()}
-    for null, maps in (("iid", None), ("spatial", basis)):
+    for null, maps in bases.items():
         tests, row[f"chance_{null}"] = gene_tests(X, y, maps, n_draws)
         row[f"p_{null}"], row[f"q_{null}"] = shares_called(tests)
-        table[["rho", f"p_{null}", f"q_{null}"]] = tests
+        table[["rho_given_place" if null == "place" else "rho", f"p_{null}", f"q_{null}"]] = tests
     return table, row
 
 
@@ -84,7 +91,7 @@ def cohort_tests(
 
     A section without an image is tested against depth only.
     """
-    bases = {name: judge.basis(section) for name, section in cohort.items()}
+    bases = {name: bases_of(section) for name, section in cohort.items()}
     tables, rows = [], []
     for (covariate, word), (name, section), target in product(COVARIATES.items(), cohort.items(), targets):
         if covariate in section.obs:
@@ -92,8 +99,8 @@ def cohort_tests(
             keys = {"section": name, "covariate": word, "target": target}
             tables.append(table.assign(**keys))
             rows.append(keys | row)
-    columns = ["section", "covariate", "target", "gene", "rho", "n_effective"]
-    columns += ["p_iid", "p_spatial", "q_iid", "q_spatial"]
+    columns = ["section", "covariate", "target", "gene", "rho", "rho_given_place", "n_effective"]
+    columns += [f"{by}_{null}" for by in ("p", "q") for null in NULLS]
     return pd.concat(tables, ignore_index=True)[columns], pd.DataFrame(rows)
 
 
@@ -116,12 +123,12 @@ def called_sentences(of_section: pd.DataFrame) -> str:
     """How many genes each kind of chance leaves called, medians over sections: a line each, in Markdown."""
     by_target = of_section.groupby(["covariate", "target"], sort=False)
     lines = []
-    for (covariate, target), row in by_target[["p_iid", "p_spatial", "q_spatial"]].median().iterrows():
+    for (covariate, target), row in by_target[["p_iid", "p_spatial", "p_place", "q_place"]].median().iterrows():
         lost = 1 - row["p_spatial"] / row["p_iid"] if row["p_iid"] else 0
         lines.append(
             f"- {label(target)} and {covariate}: {row['p_iid']:.0%} of genes are called by shuffling, "
-            f"{row['p_spatial']:.0%} by maps as smooth ({lost:.0%} fewer), {row['q_spatial']:.0%} after the false "
-            "discovery rate."
+            f"{row['p_spatial']:.0%} by maps as smooth ({lost:.0%} fewer), {row['p_place']:.0%} with place held fixed, "
+            f"{row['q_place']:.0%} of these after the false discovery rate."
         )
     return (
         "Medians over sections:\n\n"
@@ -178,10 +185,11 @@ def score_medians(scores: pd.DataFrame) -> pd.DataFrame:
     """Medians over folds of PCC-k and its chance, and how many folds are beyond it, as shown."""
     by_score = scores.groupby(["backbone", "target"], sort=False)
     medians, size = by_score[["pcc", "chance_iid", "chance_spatial"]].median(), by_score.size()
-    for null, name in BRIEF.items():
+    brief = {null: BRIEF[null] for null in ("iid", "spatial")}  # a score is that of whole maps: place is part of them
+    for null, name in brief.items():
         beyond = (scores[f"p_{null}"] <= LEVEL).groupby([scores["backbone"], scores["target"]], sort=False).sum()
         medians[f"beyond, {name}"] = [f"{n} of {of}" for n, of in zip(beyond, size, strict=True)]
-    names = {"pcc": f"PCC-{scores['k'].max()}"} | {f"chance_{null}": f"chance, {name}" for null, name in BRIEF.items()}
+    names = {"pcc": f"PCC-{scores['k'].max()}"} | {f"chance_{null}": f"chance, {name}" for null, name in brief.items()}
     return medians.rename(index=label, columns=names)
 
 

@@ -60,9 +60,10 @@ def ceilings(section: AnnData, target: str, genes: Sequence[str], n_splits: int 
 # Scores ---------------------------------------------------------------------------------------------------------
 
 
-def basis(section: AnnData) -> np.ndarray:
-    """The `moran_basis` of a section's spots, for every null on it."""
-    return spatial.moran_basis(section.obsm[SPATIAL])
+def basis(section: AnnData, place: bool = False) -> np.ndarray:
+    """The `moran_basis` of a section's spots, for every null on it; with `place` that of what place leaves."""
+    xy = np.asarray(section.obsm[SPATIAL], float)
+    return spatial.moran_basis(xy, fixed=spatial.place(xy) if place else None)
 
 
 def pcc(

@@ -38,13 +38,32 @@ def neighbours(xy: np.ndarray, radius: float = 1.7) -> np.ndarray:
     return adjacency
 
 
-def moran_basis(xy: np.ndarray, radius: float = 1.7, weights: str = "distance") -> np.ndarray:
+def place(xy: np.ndarray) -> np.ndarray:
+    """What place alone says of a spot, for `moran_basis` to hold fixed: x, y and distance to the border, n x 3.
+
+    The border lies where no spot is within one step, the median distance to the nearest spot; holes have one too.
+    """
+    xy = np.asarray(xy, float)
+    step = np.median(cKDTree(xy).query(xy, 2)[0][:, 1])
+    axes = [
+        np.arange(low - 2 * step, high + 2 * step, step / 2) for low, high in zip(xy.min(0), xy.max(0), strict=True)
+    ]
+    grid = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
+    empty = grid[cKDTree(xy).query(grid)[0] > step]
+    return np.column_stack([xy, cKDTree(empty).query(xy)[0]])
+
+
+def moran_basis(
+    xy: np.ndarray, radius: float = 1.7, weights: str = "distance", fixed: np.ndarray | None = None
+) -> np.ndarray:
     """Moran's eigenvector maps of a section: n x (n - 1), orthonormal, each of mean zero; for every variable on it.
 
     Eigenvectors of doubly centred spatial weights, which fall linearly with `distance` over the whole section (in any
     unit) or are 1 for `neighbours` within `radius` lattice steps and 0 beyond. The maps must carry smooth variables
     with uncorrelated coefficients. Those of neighbours vanish at the border, so a gradient spreads over many of them
     with signs that belong together; those of distance do not (`moran_randomize` has the rates).
+    With covariates `fixed` (n x k) the maps are those of what the covariates leave, n x (n - 1 - k), and every
+    correlation on them is a partial one: what is stationary but for a trend is tested as such.
     Dray, Legendre & Peres-Neto 2006, doi 10.1016/j.ecolmodel.2006.02.015 (distance: their weights f1, all connected).
 
     >>> moran_basis(np.argwhere(np.ones((3, 3)))).shape
@@ -54,10 +73,13 @@ def moran_basis(xy: np.ndarray, radius: float = 1.7, weights: str = "distance") 
         raise ValueError(f"weights {weights!r} are neither distance nor neighbours")
     matrix = -cdist(xy, xy) if weights == "distance" else neighbours(xy, radius)
     n = len(matrix)
-    centred = matrix - matrix.mean(axis=0) - matrix.mean(axis=1)[:, None] + matrix.mean()
-    # The constant map has eigenvalue 0, as others may: lifted above all of them, it can be told apart and dropped.
+    out = np.ones((n, 1)) if fixed is None else np.column_stack([np.ones(n), unit(fixed)])
+    out = np.linalg.qr(out)[0]
+    centred = matrix - out @ (out.T @ matrix)
+    centred -= (centred @ out) @ out.T
+    # What is taken out has eigenvalue 0, as other maps may: lifted above all, it can be told apart and dropped.
     lift = 2 * np.abs(matrix).sum(axis=1).max() + 1
-    return np.linalg.eigh(centred + lift / n)[1][:, :-1]
+    return np.linalg.eigh(centred + lift * out @ out.T)[1][:, : n - out.shape[1]]
 
 
 def moran_randomize(x: np.ndarray, basis: np.ndarray, n_draws: int = N_DRAWS, seed: int = 0) -> np.ndarray:
@@ -100,11 +122,11 @@ def null_correlations(
     (array([0.707]), (1, 99))
     """
     X, Y = unit(X, rank), unit(Y, rank)
-    observed = (X * Y).sum(axis=0)
     if basis is not None:
         # The r of a randomized map is a signed sum over components: no map needs to be drawn. Six digits do.
-        products = _component_products(X, Y, basis).astype(np.float32)
-        return observed, products.T @ _signs(basis.shape[1], n_draws, seed)
+        products = _component_products(X, Y, basis)
+        return products.sum(axis=0), products.astype(np.float32).T @ _signs(basis.shape[1], n_draws, seed)
+    observed = (X * Y).sum(axis=0)
     rng = np.random.default_rng(seed)
     if Y.shape[1] == 1:
         return observed, X.T @ rng.permuted(np.tile(Y, n_draws), axis=0)
@@ -171,9 +193,15 @@ def type_one_error(
 
 
 def _component_products(X: np.ndarray, Y: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """What each map of the basis adds to r of unit columns; components x genes."""
+    """What each map of the basis adds to the r of what the basis holds of two columns; components x genes."""
     _check_basis(X, basis)
-    return (basis.T @ X) * (basis.T @ Y)
+    return _unit_length(basis.T @ X) * _unit_length(basis.T @ Y)
+
+
+def _unit_length(values: np.ndarray) -> np.ndarray:
+    """Columns of length one; NaN for one of which nothing is left."""
+    length = np.sqrt(np.einsum("ij,ij->j", values, values))
+    return values / np.where(length > 1e-6, length, np.nan)
 
 
 @lru_cache(maxsize=2)
