@@ -35,3 +35,8 @@ def test_one_name_has_one_label():
 @pytest.mark.parametrize(("n", "words"), [(1, "1 section"), (0, "0 sections"), (1200, "1,200 sections")])
 def test_a_number_stands_with_its_noun(n, words):
     assert labels.counted(n, "sections") == words
+
+
+def test_one_of_an_irregular_noun():
+    assert labels.counted(1, "nuclei") == "1 nucleus" and labels.counted(2, "nuclei") == "2 nuclei"
+    assert labels.counted(1, "patches") == "1 patch" and labels.counted(1, "patient means") == "1 patient mean"

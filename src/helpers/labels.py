@@ -76,6 +76,7 @@ CHOICES = {  # of a specification: what may be decided another way
     "test": "test",
     "unit": "over",
 }
+SINGULAR = {"nuclei": "nucleus", "patches": "patch"}  # of nouns that do more than drop an s
 
 
 def label(name: str) -> str:
@@ -90,4 +91,4 @@ def quantity_label(quantity: str) -> str:
 
 def counted(n: int, what: str) -> str:
     """A number with its noun, given in the plural: "1 section", "1,200 spots"."""
-    return f"{n:,} {what}" if n != 1 else f"1 {what.removesuffix('s')}"
+    return f"{n:,} {what}" if n != 1 else f"1 {SINGULAR.get(what, what.removesuffix('s'))}"

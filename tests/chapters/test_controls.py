@@ -226,11 +226,3 @@ def test_coupling_on_is_told_beside_coupling_off():
         "where one in twenty is expected."
     )
     assert "above its chance in 1 of 1 score," in controls.coupling_sentence(table.head(3), 50)
-
-
-def test_a_remark_names_the_scores_that_need_no_biology():
-    skill = pd.DataFrame({"backbone": ["ridge", "ridge", "stem"], "target": ["log2", "log1p_cp10k", "log2"]})
-    none = controls.remark(skill.assign(flagged=False))
-    assert none.startswith("No score shows skill") and "{note}" not in none
-    some = controls.remark(skill.assign(flagged=[True, True, False]))
-    assert "`ridge` in log2(x + 1), log1p(CP10k)." in some and "stem" not in some

@@ -196,6 +196,20 @@ def test_only_models_of_both_targets_can_walk_the_two_steps(scores):
     assert cross_space.trained_in_both(scores, ["nuclei", "stem", "ridge"]) == ["ridge"]
 
 
+def test_ridge_is_shown_gene_by_gene_where_it_can_be():
+    assert cross_space.shown_model(["stem", "ridge"]) == "ridge" and cross_space.shown_model(["stem"]) == "stem"
+
+
+def test_without_a_model_of_both_targets_the_page_says_so():
+    none = cross_space.shown_model([])
+    table = pd.DataFrame({"gene": ["a"], "trained_in": LOG, "scored_in": RESIDUAL, "pcc": 0.1})
+    for part in (table, table[:0]):
+        gained = cross_space.gains(part)
+        assert gained.empty and cross_space.ends(gained).empty
+        said = cross_space.gains_sentence(gained, none)
+        assert said == "No gene was scored as a residual by a model trained both on logs and on residuals."
+
+
 def test_genes_are_ranked_by_what_training_on_residuals_gains():
     rows = [("a", LOG, 0.1), ("a", RESIDUAL, 0.4), ("b", LOG, 0.5), ("b", RESIDUAL, 0.3), ("c", LOG, 0.2)]
     table = pd.DataFrame(rows, columns=["gene", "trained_in", "pcc"]).assign(scored_in=RESIDUAL)

@@ -160,6 +160,13 @@ def test_gene_by_gene_says_how_many_lie_above_the_diagonal(ax, tables):
     assert ax.get_xlim() == ax.get_ylim()
 
 
+@pytest.mark.parametrize("rows", [0, 1])
+def test_without_a_gene_in_both_targets_there_is_nothing_to_compare(rows, ax):
+    genes = pd.DataFrame({"gene": ["a"], "target": "log2", "section": "A1", "pcc": 0.5})[:rows]
+    figure1.gene_by_gene(ax, genes)
+    assert [text.get_text() for text in ax.texts] == ["no gene was predicted in both"]
+
+
 def test_the_coupling_of_the_best_genes_stands_beside_chance_of_the_same_genes(ax, tables):
     top = tables["top"]
     top.loc[top["section"] == "A1", "abs_rho"] = np.nan  # no image

@@ -76,6 +76,11 @@ def test_each_section_is_a_point_of_its_transforms_colour_at_its_depth(ax, table
     assert legend(ax) == ["log", "Pearson residual", "chance"]
 
 
+def test_arms_that_no_section_can_have_are_a_word(ax, tables):
+    targets.arms_by_depth(ax, tables["arms"][:0])
+    assert [text.get_text() for text in ax.texts] == ["no section of this cohort\nhas what these arms need"]
+
+
 def test_a_flat_target_lies_flat_and_genes_without_counts_are_left_out(ax, tables):
     moments = tables["moments"]
     moments.loc[moments["gene"] == 0, "mean_count"] = 0

@@ -246,19 +246,3 @@ def coupling_sentence(scores: pd.DataFrame, k: int) -> str:
         + f", above its chance in {off['flagged'].sum()} of {counted(len(off), 'scores')}, "
         + "where one in twenty is expected."
     )
-
-
-def remark(skill: pd.DataFrame) -> str:
-    """The remark (Markdown) that goes wherever scores are shown: which of them need no biology.
-
-    `skill` is what `predictability.twin_skill` returns.
-    """
-    raised = skill[skill["flagged"]]
-    if raised.empty:
-        return "No score shows skill in most sections where only depth varies ([controls](10_controls.ipynb))."
-    by_backbone = raised.assign(name=raised["target"].map(label)).groupby("backbone", sort=False)["name"]
-    listed = "; ".join(f"`{backbone}` in {', '.join(names)}" for backbone, names in by_backbone)
-    return (
-        ":::{note}\n⚑ Scores that show skill also on counts in which only depth varies, in more than half of the "
-        f"sections: {listed}. Such a score alone is no evidence of biology ([controls](10_controls.ipynb)).\n:::"
-    )

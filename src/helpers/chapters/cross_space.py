@@ -161,16 +161,21 @@ def trained_in_both(scores: pd.DataFrame, backbones: Sequence[str]) -> list[str]
     return [backbone for backbone in backbones if {LOG, RESIDUAL} <= trained_in.get(backbone, set())]
 
 
+def shown_model(backbones: Sequence[str]) -> str:
+    """The one of `trained_in_both` that is shown gene by gene: ridge, else the first, else "" for none."""
+    return "ridge" if "ridge" in backbones else next(iter(backbones), "")
+
+
 # Gene by gene ---------------------------------------------------------------------------------------------------
 
 
 def gains(genes_scored: pd.DataFrame) -> pd.DataFrame:
     """PCC of each gene as a residual, trained on logs and on residuals, medians over sections, and what is gained.
 
-    Rows are genes, most gained first; a gene that lacks one of the two is left out.
+    Rows are genes, most gained first; a gene that lacks one of the two is left out. No rows where no model has both.
     """
     part = genes_scored[genes_scored["scored_in"] == RESIDUAL]
-    wide = part.pivot_table("pcc", "gene", "trained_in", "median")[[LOG, RESIDUAL]].dropna()
+    wide = part.pivot_table("pcc", "gene", "trained_in", "median").reindex(columns=[LOG, RESIDUAL]).dropna()
     wide["gained"] = wide[RESIDUAL] - wide[LOG]
     return wide.sort_values("gained", ascending=False).rename_axis(columns=None)
 
@@ -319,7 +324,8 @@ def way_back_sentences(scores: pd.DataFrame, backbones: Sequence[str], k: int) -
 def gains_sentence(gained: pd.DataFrame, model: str) -> str:
     """In how many genes training on residuals gains, and how much (Markdown); takes what `gains` returns."""
     if gained.empty:
-        return f"No gene was scored as a residual by `{model}` trained on logs and on residuals."
+        by = f"`{model}` trained" if model else "a model trained both"
+        return f"No gene was scored as a residual by {by} on logs and on residuals."
     change = gained["gained"]
     return (
         f"PCC as residuals of `{model}`, medians over sections. Training on residuals gains in "

@@ -128,7 +128,8 @@ def describe_counts(section: AnnData, found: pd.DataFrame) -> str:
     per_mm2 = 1 / (np.pi * (float(section.uns["spot_um"]) / 2000) ** 2)
     size = "Their area is not known." if np.isnan(area) else f"Their median area is {area:.0f} µm²."
     return (
-        f"{_nuclei(len(found))} {'was' if len(found) == 1 else 'were'} found around {counted(section.n_obs, 'spots')}: "
+        f"{counted(len(found), 'nuclei')} {'was' if len(found) == 1 else 'were'} found around "
+        f"{counted(section.n_obs, 'spots')}: "
         f"a median of **{n.median():.0f}** per spot (from {n.min()} to {n.max()}), "
         f"or **{n.median() * per_mm2:,.0f} per mm²**. {size}"
     )
@@ -155,7 +156,7 @@ def close_ups(section: AnnData, found: pd.DataFrame, read: Callable, side_um: fl
             outlines = classical.outlines(classical.segment(image, mpp, stain))
         else:
             outlines = outlines_within(found, centre, len(image), mpp)
-        title = f"{section.obs_names[spot]}: {_nuclei(int(section.obs['n_nuclei'].iloc[spot]))}"
+        title = f"{section.obs_names[spot]}: {counted(section.obs['n_nuclei'].iloc[spot], 'nuclei')}"
         shown.append(CloseUp(title, image, outlines))
     return shown
 
@@ -177,7 +178,3 @@ def overview(section: AnnData, read: Callable, mpp: float = OVERVIEW_MPP) -> tup
     extent_um = float(np.ptp(spatial, axis=0).max() * native + OVERVIEW_MARGIN_UM)
     corner = centre - extent_um / native / 2
     return read(tuple(centre), extent_um, mpp), (spatial - corner) * native / mpp
-
-
-def _nuclei(n: int) -> str:
-    return "1 nucleus" if n == 1 else f"{n:,} nuclei"

@@ -23,6 +23,7 @@ from helpers.figures.look import (
     legend,
     logarithmic,
     looks,
+    nothing,
     side_by_side,
     spread,
     targets_on_x,
@@ -237,7 +238,9 @@ def predictability_by_rank(ax: Axes, ranked: pd.DataFrame, backbone: str, split:
 
 def gene_by_gene(ax: Axes, predictability: pd.DataFrame, x: str = "log2", y: str = "pearson_residual") -> Axes:
     """PCC of the same gene in two targets, medians over sections; `predictability` of one backbone and split."""
-    table = predictability.groupby(["gene", "target"])["pcc"].median().unstack()[[x, y]].dropna()
+    table = predictability.groupby(["gene", "target"])["pcc"].median().unstack().reindex(columns=[x, y]).dropna()
+    if table.empty:
+        return nothing(ax, "no gene was predicted in both")
     ends = [min(0, table.min(axis=None)) - 0.03, table.max(axis=None) + 0.03]
     ax.plot(ends, ends, color=GREY, lw=1, ls="--", zorder=0)
     ax.scatter(table[x], table[y], s=16, color=DARK, alpha=0.6, lw=0)

@@ -58,8 +58,11 @@ def coupling_by_reading(ax: Axes, summary: pd.DataFrame) -> Axes:
 def arms_by_depth(ax: Axes, arms: pd.DataFrame) -> Axes:
     """Median |rho| with depth of each section against its median depth, a colour a transform, chance in grey.
 
-    `arms` has size_factor (one), transform, section, median_total_counts, median_rho_depth and chance_rho_depth.
+    `arms` has size_factor (one), transform, section, median_total_counts, median_rho_depth and chance_rho_depth; a word
+    stands where it has no rows, as of nuclei in a cohort without images.
     """
+    if arms.empty:
+        return nothing(ax, "no section of this cohort\nhas what these arms need")
     chance = arms.groupby("section").median(numeric_only=True)
     at = {"s": 14, "color": "0.7", "marker": "_", "zorder": 0}
     ax.scatter(chance["median_total_counts"], chance["chance_rho_depth"], **at)
