@@ -3,7 +3,7 @@
 With unit columns x (measured) and y (predicted) of a gene, r = <x, y>. Let x = sum x_p, orthogonal pieces: what library
 says of x, what nuclei add, what place adds, what the prediction's own composition adds, the rest: r = sum <x_p, y>.
 Noise of counts is orthogonal to any y but for chance: it only lengthens x, so that each part is its noise-free value
-times the ceiling c, and 1 = r + (c - r) + (1 - c): predicted, not predicted, counting noise. Between two targets r = cq:
+times the ceiling c, and 1 = r + (c - r) + (1 - c): predicted, not predicted, counting noise. Between targets r = c q,
 r - r' = (c - c') (q + q') / 2 + (q - q') (c + c') / 2, and q is a sum of parts. Either target has its own k best genes:
 this is the mean over both sets, and what the sets make is a part of its own. Halves as these are Shapley values.
 What comes first takes what it shares with what follows: library the composition that goes with depth, place the one
@@ -316,7 +316,7 @@ def recovered(truth: Known, k: int = 50, n_draws: int = 20, seed: int = 0) -> pd
         pieces = take_apart(drawn, genes, target, predicted)
         sides["found"][target] = of_genes(pieces, predicted, judge.ceilings(drawn, target, genes))
         measured = [judge.measured(other, target, genes) for other in others]
-        ceiling = np.sqrt(np.mean([pearson(*pair) for pair in pairwise(measured)], axis=0))
+        ceiling = np.sqrt(np.maximum(np.mean([pearson(*pair) for pair in pairwise(measured)], axis=0), 0))
         for side, smooth in (("true", True), ("made", False)):
             given = truth.given(target, smooth)
             parts = [of_genes(in_parts(values, given), predicted, ceiling) for values in measured]
@@ -329,9 +329,11 @@ def recovered(truth: Known, k: int = 50, n_draws: int = 20, seed: int = 0) -> pd
 
 
 def recovered_sections(sections: Mapping[str, AnnData], k: int, lengths: Sequence[float] = (1.0, 3.0)) -> pd.DataFrame:
-    """`recovered` on the places, depths and nuclei of real sections; columns section and length (steps) besides."""
+    """`recovered` on places, depths and nuclei of the shallowest and the deepest section; also section and length."""
+    by_depth = sorted(sections, key=lambda name: np.median(normalization.library_size(sections[name])))
     tables = []
-    for (name, section), length in product(sections.items(), lengths):
+    for name, length in product(dict.fromkeys([by_depth[0], by_depth[-1]]), lengths):
+        section = sections[name]
         depth, nuclei = normalization.library_size(section), section.obs["n_nuclei"].to_numpy(float)
         truth = known(section.obsm[LATTICE], depth, nuclei, length)
         tables.append(recovered(truth, k).assign(section=name, length=length))
@@ -343,12 +345,12 @@ def recovered_sections(sections: Mapping[str, AnnData], k: int, lengths: Sequenc
 
 def by_section(scores: pd.DataFrame) -> pd.DataFrame:
     """Parts in columns, with the PCC-k that they sum to: a row each backbone, target and section, and their means."""
-    keys = ["backbone", "target", "section"]
-    wide = scores.pivot_table("value", keys, "part", sort=False)[list(TO_ONE)]
-    mean = wide.groupby(keys[:2], sort=False).mean().assign(section="mean").set_index("section", append=True)
-    wide = pd.concat([pd.concat([wide.loc[[key]], mean.loc[[key]]]) for key in mean.index.droplevel(2)])
+    means = scores.groupby(["backbone", "target", "part"], sort=False)["value"].mean().reset_index()
+    wide = pd.concat([scores, means.assign(section="mean")])
+    wide = wide.pivot_table("value", ["backbone", "target", "section"], "part", sort=False)[list(TO_ONE)]
     wide.insert(0, "PCC", wide[list(PARTS)].sum(axis=1))
-    return wide.rename_axis(columns=None)
+    blocks = [part for _, part in wide.groupby(level=["backbone", "target"], sort=False)]
+    return pd.concat(blocks).rename_axis(columns=None)
 
 
 def over(table: pd.DataFrame) -> str:
@@ -388,8 +390,8 @@ def gap_sentences(gaps: pd.DataFrame, k: int) -> str:
         patients = ", ".join(f"{name} {_two(value)}" for name, value in whole.groupby("patient").mean().items())
         terms = " + ".join(f"{name} {_two(mean[name])}" for name in GAP).replace("+ -", "- ")
         lines.append(
-            f"- `{backbone}`, {over(part)}: a gap in PCC-{k} of **{_two(mean.sum())}** (sections {_two(whole.min())} to "
-            f"{_two(whole.max())}; patients {patients}) = {terms}."
+            f"- `{backbone}`, {over(part)}: a gap in PCC-{k} of **{_two(mean.sum())}** (sections "
+            f"{_two(whole.min())} to {_two(whole.max())}; patients {patients}) = {terms}."
         )
     return "\n".join(lines) or "No model was trained both on logs and on residuals in this run."
 
@@ -406,20 +408,20 @@ def control_sentence(control: pd.DataFrame) -> str:
 
 
 def known_sentence(table: pd.DataFrame) -> str:
-    """How far found parts lie from true ones, and how much of the composition counts as place."""
-    parts = table[~table["part"].isin([NOISE, NOT_PREDICTED])]
-    apart, noise = ((t["found"] - t["true"]).abs().max() for t in (parts, table[table["part"] == NOISE]))
-    smooth = (
-        table[(table["part"] == COMPOSITION) & (table["of"] == RESIDUAL)].groupby("length")[["true", "made"]].mean()
+    """How far found parts lie from true ones, what composition is worth in either target, what place takes of it."""
+    noise = table["part"] == NOISE
+    apart = (table["found"] - table["true"]).abs()
+    of = table[table["part"] == COMPOSITION].groupby(["of", "length"])[["true", "made"]].mean()
+    log, residual = of.loc[LOG], of.loc[RESIDUAL]
+    worth = ", ".join(
+        f"{_two(log['true'][length])} in log and {_two(residual['true'][length])} as a residual where it is smooth "
+        f"over {length:g} steps of the lattice, where place takes {1 - row['true'] / row['made']:.0%} of the latter"
+        for length, row in residual.iterrows()
     )
-    taken = [
-        f"{1 - row['true'] / row['made']:.0%} where it is smooth over {counted(int(length), 'steps')} of the lattice"
-        for length, row in smooth.iterrows()
-    ]
     return (
-        f"In {counted(table['section'].nunique(), 'sections')} with composition of known truth, {len(parts)} parts of "
-        f"scores and of gaps lie at most **{apart:.2f}** from the true ones, and what counting noise takes {noise:.2f}. "
-        f"Of the composition in residuals, place takes {' and '.join(taken)}."
+        f"On {counted(table['section'].nunique(), 'sections')} of known truth, {(~noise).sum()} parts of scores and of "
+        f"gaps lie at most **{apart[~noise].max():.3f}** from the true ones, counting noise {apart[noise].max():.3f}. "
+        f"The composition of one and the same model is worth {worth}."
     )
 
 
