@@ -341,6 +341,11 @@ PAGES = {
         COUNTS | CEILINGS | CONTROLS | {"predictions": EVERY_FIT},
         tables(cross_space="cross_space.csv", truth_table="cross_space_truth.csv", skills_table="skills.csv"),
     ),
+    "29_anatomy": Page(
+        CEILINGS
+        | {"section_files": images(f"{BUILD}/segmented/{{section}}.h5ad"), "predictions": EVERY_FIT},
+        tables(anatomy_table="anatomy.csv", gap_table="anatomy_gap.csv"),
+    ),
     "30_inference": Page(
         TARGETS_FOLDER
         | PANEL

@@ -4,13 +4,15 @@ Covariates are per spot (nuclei), or per spot and gene (what depth says of that 
 itself drives, or for what both biology and capture drive, takes biology away too: a partial score is a lower bound.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 import pandas as pd
 
 from helpers.columns import unit
 
+LEFT = "left"
 NOTHING = 1e-5  # a column of length one that shrinks below this was rounding: predictions are stored as float32
 
 
@@ -78,11 +80,25 @@ def left_over(values: np.ndarray, covariates: Sequence[np.ndarray], rank: bool =
     return np.where(np.sqrt(_dot(left, left)) > NOTHING, left, 0)
 
 
+def pieces(values: np.ndarray, given: Mapping[str, Sequence[np.ndarray]]) -> dict[str, np.ndarray]:
+    """Unit columns as a sum of orthogonal pieces: what each set of covariates says given those before it, and LEFT.
+
+    `values` is spots x genes; `given` as in `partial_scores`, in the order in which it is taken out. The products of a
+    piece with unit columns of a prediction are that piece's part of r; the parts add up to r.
+    """
+    left, found = unit(values), {}
+    directions = iter(_directions([unit(covariate) for covariates in given.values() for covariate in covariates]))
+    for name, covariates in given.items():
+        before, left = left, _left(left, islice(directions, len(covariates)))
+        found[name] = before - left
+    return found | {LEFT: left}
+
+
 def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.einsum("ij,ij->j", a, b)
 
 
-def _left(x: np.ndarray, directions: Sequence[np.ndarray]) -> np.ndarray:
+def _left(x: np.ndarray, directions: Iterable[np.ndarray]) -> np.ndarray:
     for direction in directions:
         x = x - direction * (direction * x).sum(axis=0)
     return x
