@@ -218,12 +218,7 @@ def test_the_share_of_contested_pairs_is_the_same_question_from_both_sides(ranke
 
 
 def test_every_sentence_names_sections_and_patients_and_has_its_numbers(table, ranked):
-    texts = [
-        chapter.answer(ranked, K),
-        chapter.pair_sentences(table, K),
-        chapter.depth_sentence(ranked, K),
-        chapter.shrunk_sentence(ranked, K),
-    ]
+    texts = [chapter.answer(ranked, K), chapter.pair_sentences(table, K), chapter.shrunk_sentence(ranked, K)]
     for text in texts:
         assert "3 sections of 2 patients" in text and "nan" not in text
     taken = ranked[ranked["shrunk"] & (ranked["coupling"] == 0.5) & (ranked["truth"] == "composition")]
@@ -231,11 +226,18 @@ def test_every_sentence_names_sections_and_patients_and_has_its_numbers(table, r
     assert f"**{log.median():.0%}** of them ({log.min():.0%} to {log.max():.0%} over sections" in texts[0]
     one = table[table["shrunk"] & (table["coupling"] == 1) & (table["report"] == "log2")].set_index("model")["value"]
     guess, nuclei = (one[name].median() for name in chapter.NAMED)
-    assert f"PCC-10, log2(x + 1) {guess:.2f} against {nuclei:.2f} (95 % of chance" in texts[1].splitlines()[-1]
+    assert f"PCC-10, log2(x + 1) {guess:.2f} against {nuclei:.2f} (95 % points of chance" in texts[1].splitlines()[-1]
 
 
-def test_one_section_has_no_correlation_over_sections(ranked):
-    assert "no share varies" in chapter.depth_sentence(ranked[ranked["section"] == "A1"], K)
+def test_where_depths_vary_most_is_asked_of_patients_where_there_are_enough(ranked):
+    assert "2 patients cannot say" in chapter.depth_sentence(ranked, K)
+    one = ranked[ranked["section"] == "A1"]
+    cohort = [
+        one.assign(patient=patient, section=f"{patient}1", library_sd=sd, contested=0.1 * sd)
+        for sd, patient in enumerate("ABCDEF")
+    ]
+    text = chapter.depth_sentence(pd.concat(cohort), K)
+    assert "over 6 patients" in text and "PCC-10, log2(x + 1) 1.00 (p = 0)" in text
 
 
 def test_the_opening_says_where_nuclei_were_counted():

@@ -15,7 +15,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy.ndimage import map_coordinates
 from scipy.sparse import csr_matrix
-from scipy.stats import poisson
+from scipy.stats import poisson, spearmanr
 
 from helpers.chapters.patients import patient_of
 from helpers.chapters.type_one_error import fields
@@ -40,6 +40,7 @@ KEYS = ["section", "patient", "coupling", "shrunk", "library_sd"]
 COLUMNS = [*KEYS, "model", "library_skill", "composition_skill", "true_library", "true_composition", "report"]
 COLUMNS += ["value", "chance_95"]
 LEAST = 100  # counts of a spot
+FEW_PATIENTS = 5
 
 
 class Tissue(NamedTuple):
@@ -316,7 +317,7 @@ def answer(ranked: pd.DataFrame, k: int, coupling: float = 0.5) -> str:
         f"- {name_of(report, k)}: puts the model that knows less of the composition first in "
         f"**{taken[report].median():.0%}** of them ({_span(taken[report])} over sections, "
         f"{_span(by_patient[report])} over patients). Rank correlation with the true composition skill "
-        f"{rho[COMPOSITION][report].median():.2f}, with the true library skill {rho[LIBRARY][report].median():.2f}."
+        f"{_signed(rho[COMPOSITION][report])}, with the true library skill {_signed(rho[LIBRARY][report])}."
         for report in REPORTS
     ]
     return (
@@ -339,7 +340,7 @@ def pair_sentences(table: pd.DataFrame, k: int) -> str:
                 " against ".join(f"{middle[v, report, m]:.2f}" for m in NAMED) for v in ("value", "chance_95")
             )
             first = (wide["value", report, GUESS] > wide["value", report, NUCLEI]).sum()
-            words.append(f"{name_of(report, k)} {scores} (95 % of chance {high}), the guess first in {first}")
+            words.append(f"{name_of(report, k)} {scores} (95 % points of chance {high}), the guess first in {first}")
         lines.append(f"- r(log library, log nuclei) = {coupling:g}: {'; '.join(words)} of {_sections_of(part)}.")
     return (
         f"The guess has the log library with r = {GUESSED:g} and one composition everywhere. The other has the true "
@@ -349,17 +350,22 @@ def pair_sentences(table: pd.DataFrame, k: int) -> str:
 
 
 def depth_sentence(ranked: pd.DataFrame, k: int, coupling: float = 0.5) -> str:
-    """Where log ranks by the library: by how much depths vary (Markdown); takes what `ranks` returns."""
+    """Whether scores rank by the library where depths vary most (Markdown); takes what `ranks` returns.
+
+    Over medians of patients, as sections of one repeat each other; fewer than `FEW_PATIENTS` say nothing.
+    """
     chosen = ranked[ranked["shrunk"] & (ranked["coupling"] == coupling) & (ranked["truth"] == COMPOSITION)]
-    rho = {
-        report: spearman(part[["contested"]], part["library_sd"])[0]
-        for report, part in chosen.groupby("report")
-        if part["contested"].nunique() > 1
-    }
-    words = [f"{name_of(report, k)} {rho[report]:.2f}" for report in TARGETS if report in rho]
+    by_patient = chosen.groupby(["report", "patient"])[["contested", "library_sd"]].median()
+    n = chosen["patient"].nunique()
+    if n < FEW_PATIENTS:
+        return f"Whether scores rank by the library where depths vary most, {counted(n, 'patients')} cannot say."
+    words = []
+    for report in ("log2", "log1p_cp10k"):
+        rho, p = spearmanr(*by_patient.loc[report].to_numpy().T)
+        words.append(f"{name_of(report, k)} {rho:.2f} (p = {p:.2g})")
     return (
-        "Does a score rank by the library where depths vary most? Spearman's rho over sections of that share with the "
-        f"sd of log depth, {_sections_of(chosen)}: {', '.join(words) or 'no share varies between them'}."
+        "Do scores rank by the library where depths vary most? Spearman's rho of the share above with the sd of log "
+        f"depth, over {counted(n, 'patients')} (medians of their sections): {', '.join(words)}."
     )
 
 
@@ -378,6 +384,10 @@ def shrunk_sentence(ranked: pd.DataFrame, k: int) -> str:
 def _sections_of(table: pd.DataFrame) -> str:
     sections, patients = (table[column].nunique() for column in ("section", "patient"))
     return f"{counted(sections, 'sections')} of {counted(patients, 'patients')}"
+
+
+def _signed(values: pd.Series) -> str:
+    return f"{round(values.median(), 2) + 0.0:.2f}"  # and no minus before a zero
 
 
 def _span(shares: pd.Series) -> str:
