@@ -377,6 +377,10 @@ PAGES = {
         COUNTS | PREDICTABILITY | CONTROLS | {"predictions": EVERY_FIT},
         tables(gene_table="genes.csv"),
     ),
+    "34_known_truth": Page(
+        PANEL | {"section_files": sections_as("segmented")},
+        tables(known_truth="known_truth.csv", ranks_table="known_truth_ranks.csv"),
+    ),
     "35_audit": Page(
         {
             "sections": images(f"{BUILD}/encoded/{{section}}.h5ad"),
