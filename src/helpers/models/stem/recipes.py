@@ -92,7 +92,7 @@ SHORT = Recipe(
     calls=25,
     antithetic=True,
 )
-PROFILES = {"quick": replace(SHORT, steps=200), "cpu": replace(SHORT, steps=400), "paper": Recipe()}
+PROFILES = {"quick": replace(SHORT, steps=200, n_samples=10), "cpu": replace(SHORT, steps=400), "paper": Recipe()}
 
 
 def recipe(profile: str, **changes) -> Recipe:
