@@ -18,6 +18,18 @@ def test_a_picture_is_a_png_of_its_size():
     assert picture[:8] == b"\x89PNG\r\n\x1a\n" and picture[16:24] == (260).to_bytes(4, "big") + (130).to_bytes(4, "big")
 
 
+@pytest.mark.parametrize("ending", ["svg", "png"])
+def test_the_same_figure_gives_the_same_bytes(ending, tmp_path):
+    for name in ("first", "again"):
+        look.style()
+        figure, ax = plt.subplots()
+        ax.plot([0, 1], "o")
+        look.save(figure, tmp_path / f"{name}.{ending}")
+        plt.close(figure)
+    written = [(tmp_path / f"{name}.{ending}").read_bytes() for name in ("first", "again")]
+    assert written[0] == written[1] and len(written[0]) > 1000 and b"dc:date" not in written[0]
+
+
 def test_a_new_target_gets_a_colour_of_its_own():
     found = look.looks(["tpm", "log2", "sqrt"])
     assert list(found) == ["log2", "tpm", "sqrt"]

@@ -7,6 +7,7 @@ sections, spots or genes it shows; chance levels and floors are grey or black.
 
 import io
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import ScaledTranslation
 
-from helpers import labels
+from helpers import labels, store
 from helpers.labels import counted, label
 
 TARGETS = {  # label, colour (Okabe & Ito 2008), marker
@@ -67,6 +68,7 @@ def style() -> None:
         "legend.frameon": False,
         "axes.spines.top": False,
         "axes.spines.right": False,
+        "svg.hashsalt": "helpers",  # names of clip paths and markers, drawn at random otherwise
     }
     sns.set_theme(style="ticks", font="DejaVu Sans", rc=rc)
 
@@ -79,6 +81,12 @@ def png(draw: Callable[[Axes], object], width: float, height: float) -> bytes:
     with io.BytesIO() as file:
         figure.savefig(file, format="png", dpi=130)
         return file.getvalue()
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure, by the name's ending; the same figure gives the same bytes, so an SVG holds no date."""
+    with store.atomic(path) as partial:
+        figure.savefig(partial, metadata={"Date": None} if partial.suffix == ".svg" else None)
 
 
 def looks(targets: Sequence[str]) -> dict[str, tuple[str, str, str]]:
