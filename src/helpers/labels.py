@@ -8,6 +8,7 @@ TARGETS = {
 METRICS = {
     "median_abs_rho_nuclei": "median over genes of |ρ(target, nuclei)|",
     "share_coupled_nuclei": "share of genes with |ρ(target, nuclei)| > 0.3",
+    "median_abs_rho_nuclei_given_depth": "median over genes of |ρ(target, nuclei given depth)|",
     "median_abs_rho_depth": "median over genes of |ρ(target, depth)|",
     "share_coupled_depth": "share of genes with |ρ(target, depth)| > 0.3",
     "rho_nuclei_depth": "ρ(nuclei, depth)",

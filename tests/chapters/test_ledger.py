@@ -128,18 +128,15 @@ def test_ranges_are_of_estimates_and_say_whether_the_paper_is_within():
 # --- why the coupling is what it is ---
 
 
-def test_the_product_is_told_over_imaged_sections_and_over_all(sections):
+def test_the_product_is_told_section_by_section_and_over_patients(sections):
     rows = [("a", "log2", 0.6, -0.4), ("a", "log2", -0.8, 0.2), ("b", "log2", 0.5, 0.3), ("c", "log2", 0.9, np.nan)]
     rows += [("a", "pearson_residual", 0.0, 0.0)]
     associations = pd.DataFrame(rows, columns=["section", "target", "rho_depth", "rho_nuclei"])
     factors = ledger.coupling_factors(associations, sections)
     np.testing.assert_allclose(factors, [[0.7, 0.3, 0.1], [0.5, 0.3, 0.2], [0.9, np.nan, np.nan]])
-    found = ledger.product_remark(factors, PUBLISHED)
-    assert "On the 2 sections with an image" in found and "0.600 with depth, and nuclei of 0.150" in found
-    assert "the product is 0.090, and 0.300 is observed. Over all 3 sections the first factor is 0.700" in found
-    assert (
-        f"with the paper's 0.505 for the second the product is {0.7 * 0.505:.3f}, and the paper prints 0.337." in found
-    )
+    found = ledger.product_remark(factors, {"a": "A", "b": "A", "c": "C"}, PUBLISHED)
+    assert "product for observed: a 0.07 for 0.30; b 0.10 for 0.30; off by 0.20 to 0.23, most in a." in found
+    assert f"the product is {0.75 * 0.505:.3f} in the median of 2 patients, 0.303 (A) to 0.454 (C)" in found
 
 
 # --- what test the paper ran ---

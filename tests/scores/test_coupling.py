@@ -31,6 +31,20 @@ def test_a_section_without_image_keeps_depth_only():
     assert table.groupby("target")["rho_depth"].mean().to_dict() == pytest.approx({"log2": 1, "pearson_residual": -1})
 
 
+def test_nuclei_given_depth_is_pingouins_and_nothing_where_depth_says_all(rng):
+    import pingouin
+
+    depth, nuclei = rng.normal(size=50), rng.normal(size=50)
+    X = np.column_stack(
+        [depth + nuclei + rng.normal(size=50), depth**3, np.ones(50), depth + 0.1 * rng.normal(size=50)]
+    )
+    table = coupling.associations({"log2": X}, GENES, depth, nuclei)
+    by_hand = pd.DataFrame({"x": X[:, 0], "nuclei": nuclei, "depth": depth})
+    expected = pingouin.partial_corr(by_hand, "x", "nuclei", covar="depth", method="spearman")["r"].item()
+    assert table["rho_nuclei_given_depth"][0] == pytest.approx(expected)
+    assert table["rho_nuclei_given_depth"][1:3].isna().all() and abs(table["rho_nuclei_given_depth"][3]) < 0.3
+
+
 def test_metrics_of_draws_by_hand():
     drawn = np.array([[0.1, -0.9], [0.4, 0.2], [0.3, 0.0], [np.nan, np.nan]])
     np.testing.assert_allclose(coupling.metrics_of(drawn), [[0.3, 0.2], [1 / 3, 1 / 3]])

@@ -29,7 +29,8 @@ SPOT_COLUMNS = ["section", "patient", "n_nuclei", "nuclei_area_um2", "haematoxyl
 def associate(section: AnnData, targets: Sequence[str], n_maps: int) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """`coupling.associations` of a section's targets with its depth, and with its nuclei where they are known.
 
-    Also, by target, what `coupling.metrics_of` says of `n_maps` maps of nuclei randomized in space.
+    Also, by target, what `coupling.metrics_of` says of `n_maps` maps of nuclei randomized in space; in the last row of
+    maps of what depth leaves of them.
     """
     layers = {target: section.layers[target] for target in targets}
     depth = section.obs["total_counts"].to_numpy()
@@ -37,8 +38,12 @@ def associate(section: AnnData, targets: Sequence[str], n_maps: int) -> tuple[pd
         return coupling.associations(layers, section.var_names, depth), {}
     nuclei, spots = section.obs["n_nuclei"].to_numpy(float), judge.basis(section)
     drawn = {t: spatial.null_correlations(X, nuclei, spots, rank=True, n_draws=n_maps)[1] for t, X in layers.items()}
-    table = coupling.associations(layers, section.var_names, depth, nuclei, drawn)
-    return table, {target: coupling.metrics_of(null) for target, null in drawn.items()}
+    table, nulls = coupling.associations(layers, section.var_names, depth, nuclei, drawn), {}
+    for target, X in layers.items():
+        left = coupling.given_depth(X, nuclei, depth)
+        given = spatial.null_correlations(*left, spots, n_draws=n_maps)[1]
+        nulls[target] = np.vstack([coupling.metrics_of(drawn[target]), coupling.metrics_of(given)[:1]])
+    return table, nulls
 
 
 def associate_sections(made: Sections, targets: Sequence[str], n_maps: int) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from helpers.columns import spearman
+from helpers.columns import pearson, spearman
+from helpers.scores.partial import left_over
 
 LOG, RESIDUAL = "log2", "pearson_residual"
 COUPLED = 0.3  # |rho| above which the paper calls a gene coupled to nuclei
 METRICS = ("median_abs_rho_nuclei", "share_coupled_nuclei")  # over genes, of Table 1 and panels B and C
+GIVEN_DEPTH = "median_abs_rho_nuclei_given_depth"  # the direct test: what is left of the first once depth is held fixed
 MEDIAN = "median over sections"
 
 # One section ----------------------------------------------------------------------------------------------------
@@ -22,11 +24,12 @@ def associations(
     nuclei: np.ndarray | None = None,
     drawn: Mapping[str, np.ndarray] | None = None,
 ) -> pd.DataFrame:
-    """How each gene of each target follows nuclei and depth within one section.
+    """How each gene of each target follows nuclei and depth within one section, and nuclei given depth.
 
     `targets` maps names to spots x genes; `depth` and `nuclei` are per spot (no nuclei: NaN); `drawn` maps names to
     genes x draws, the rho of random maps as smooth as the nuclei (`spatial.null_correlations`). Returns target, gene,
-    rho_nuclei, rho_depth and chance_mean, the mean of |rho| over the draws; NaN, like rho, for a constant gene.
+    rho_nuclei, rho_depth, rho_nuclei_given_depth (partial, of ranks) and chance_mean, the mean of |rho| over the draws;
+    NaN, like rho, for a constant gene.
     """
     tables = []
     for target, X in targets.items():
@@ -36,9 +39,17 @@ def associations(
         table = pd.DataFrame({"target": target, "gene": list(genes)})
         table["rho_nuclei"] = undefined if nuclei is None else spearman(X, nuclei)
         table["rho_depth"] = spearman(X, depth)
+        left = None if nuclei is None else given_depth(X, nuclei, depth)
+        table["rho_nuclei_given_depth"] = undefined if left is None else pearson(left[0], left[1] + 0 * left[0])
         table["chance_mean"] = undefined if drawn is None else np.abs(drawn[target]).mean(axis=1)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
+
+
+def given_depth(X: np.ndarray, nuclei: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What depth leaves of the ranks of genes (spots x genes) and of nuclei (spots x 1)."""
+    fixed = [np.asarray(depth, float)]
+    return left_over(X, fixed, rank=True), left_over(np.asarray(nuclei, float), fixed, rank=True)
 
 
 def metrics_of(rho: np.ndarray) -> np.ndarray:
@@ -60,7 +71,8 @@ def chance_table(
 ) -> pd.DataFrame:
     """The null of each of METRICS in each section, and of its median over sections: mean and 95 % point.
 
-    `nulls` maps (section, target) to METRICS x draws, what `metrics_of` says of random maps. Sections of one patient
+    `nulls` maps (section, target) to METRICS x draws, what `metrics_of` says of random maps, GIVEN_DEPTH below them
+    where it is known. Sections of one patient
     repeat each other, so that their draws are taken to go the same way (sorted), and those of patients to be
     independent. Columns section (MEDIAN in the last rows), target, metric, chance, chance_95.
     """
@@ -78,7 +90,7 @@ def chance_table(
         (section, target, metric, null.mean(), np.quantile(null, 0.95))
         for target, sections in by_target.items()
         for section, draws in sections.items()
-        for metric, null in zip(METRICS, draws, strict=True)
+        for metric, null in zip((*METRICS, GIVEN_DEPTH), draws, strict=False)
     ]
     table = pd.DataFrame(rows, columns=["section", "target", "metric", "chance", "chance_95"])
     return table.sort_values("section", key=lambda names: names == MEDIAN, kind="stable", ignore_index=True)
@@ -106,6 +118,8 @@ def section_summary(associations: pd.DataFrame, chances: pd.DataFrame | None = N
         for what in ("nuclei", "depth"):
             rho = part[f"rho_{what}"].to_numpy()
             row[f"median_abs_rho_{what}"], row[f"share_coupled_{what}"] = metrics_of(rho)
+        if "rho_nuclei_given_depth" in part:
+            row[GIVEN_DEPTH] = metrics_of(part["rho_nuclei_given_depth"].to_numpy())[0]
         rows.append(row)
     summary = pd.DataFrame(rows)
     if chances is None:
@@ -119,14 +133,15 @@ def table1(associations: pd.DataFrame, chances: pd.DataFrame, sections: pd.DataF
     """Table 1 of the paper: medians over the sections kept, each with its null and its number of sections.
 
     `chances` is the `chance_table` of these sections, `sections` has section, kept and rho_nuclei_depth. Metrics:
-    METRICS, the same for depth, and rho_nuclei_depth, whose target is empty and whose chance is 0 because it keeps its
-    sign; NaN where there is no null.
+    METRICS, GIVEN_DEPTH where it is known, the same for depth, and rho_nuclei_depth, whose target is empty and whose
+    chance is 0 because it keeps its sign; NaN where there is no null.
     """
     kept = sections[sections["kept"].astype(bool)]
     summary = section_summary(associations[associations["section"].isin(kept["section"])])
     null = chances[chances["section"] == MEDIAN].set_index(["metric", "target"])[["chance", "chance_95"]]
     rows = []
-    for metric in (*METRICS, "median_abs_rho_depth", "share_coupled_depth"):
+    metrics = (*METRICS, GIVEN_DEPTH, "median_abs_rho_depth", "share_coupled_depth")
+    for metric in (metric for metric in metrics if metric in summary):
         for target, part in summary.groupby("target", sort=False):
             known = part[metric].dropna()
             value = known.median() if len(known) else np.nan
