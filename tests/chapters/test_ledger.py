@@ -136,7 +136,7 @@ def test_the_product_is_told_section_by_section_and_over_patients(sections):
     np.testing.assert_allclose(factors, [[0.7, 0.3, 0.1], [0.5, 0.3, 0.2], [0.9, np.nan, np.nan]])
     found = ledger.product_remark(factors, {"a": "A", "b": "A", "c": "C"}, PUBLISHED)
     assert "product for observed: a 0.07 for 0.30; b 0.10 for 0.30; off by 0.20 to 0.23, most in a." in found
-    assert f"the product is {0.75 * 0.505:.3f} in the median of 2 patients, 0.303 (A) to 0.454 (C)" in found
+    assert f"the product is {0.75 * 0.505:.3f} in the median of 2 patients, 0.303 (A) to {0.9 * 0.505:.3f} (C)" in found
 
 
 # --- what test the paper ran ---
