@@ -226,6 +226,7 @@ def test_every_sentence_names_sections_and_patients_and_has_its_numbers(table, r
     assert f"**{log.median():.0%}** of them ({log.min():.0%} to {log.max():.0%} over sections" in texts[0]
     one = table[table["shrunk"] & (table["coupling"] == 1) & (table["report"] == "log2")].set_index("model")["value"]
     guess, nuclei = (one[name].median() for name in chapter.NAMED)
+    assert "the guess first in 0 sections of 0 patients." in texts[1]
     assert f"PCC-10, log2(x + 1) {guess:.2f} against {nuclei:.2f} (95 % points of chance" in texts[1].splitlines()[-1]
 
 

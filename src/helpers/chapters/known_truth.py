@@ -321,7 +321,7 @@ def answer(ranked: pd.DataFrame, k: int, coupling: float = 0.5) -> str:
         for report in REPORTS
     ]
     return (
-        f"{_sections_of(chosen)}, log library and log nuclei correlated with r = {coupling:g}. Of two models one may "
+        f"{_of(chosen)}, log library and log nuclei correlated with r = {coupling:g}. Of two models one may "
         f"know more of the composition and the other more of the library: {chosen['n_contested'].max()} of "
         f"{chosen['n_pairs'].max()} pairs that differ in composition. A coin would put either first in 50 %.\n\n"
         + "\n".join(lines)
@@ -339,13 +339,14 @@ def pair_sentences(table: pd.DataFrame, k: int) -> str:
             scores, high = (
                 " against ".join(f"{middle[v, report, m]:.2f}" for m in NAMED) for v in ("value", "chance_95")
             )
-            first = (wide["value", report, GUESS] > wide["value", report, NUCLEI]).sum()
-            words.append(f"{name_of(report, k)} {scores} (95 % points of chance {high}), the guess first in {first}")
-        lines.append(f"- r(log library, log nuclei) = {coupling:g}: {'; '.join(words)} of {_sections_of(part)}.")
+            first = wide["value", report, GUESS] > wide["value", report, NUCLEI]
+            of = part[part["section"].isin(first.index[first])]
+            words.append(f"{name_of(report, k)} {scores} (95 % points of chance {high}), the guess first in {_of(of)}")
+        lines.append(f"- r(log library, log nuclei) = {coupling:g}: {'; '.join(words)}.")
     return (
         f"The guess has the log library with r = {GUESSED:g} and one composition everywhere. The other has the true "
-        "composition and what a line on nuclei says of the library. Medians over sections, the guess first:\n\n"
-        + "\n".join(lines)
+        f"composition and what a line on nuclei says of the library. Medians over {_of(named)}, the guess named "
+        "first:\n\n" + "\n".join(lines)
     )
 
 
@@ -376,12 +377,12 @@ def shrunk_sentence(ranked: pd.DataFrame, k: int) -> str:
     shares = ", ".join(f"{name_of(report, k)} {taken[report]:.0%}" for report in REPORTS[:4])
     return (
         f"Were predictions as varied as the truth whatever they know, the model that knows less of the composition "
-        f"would come first in: {shares} of contested pairs (medians over {_sections_of(bold)}, "
+        f"would come first in: {shares} of contested pairs (medians over {_of(bold)}, "
         f"r = {bold['coupling'].iloc[0]:g})."
     )
 
 
-def _sections_of(table: pd.DataFrame) -> str:
+def _of(table: pd.DataFrame) -> str:
     sections, patients = (table[column].nunique() for column in ("section", "patient"))
     return f"{counted(sections, 'sections')} of {counted(patients, 'patients')}"
 
