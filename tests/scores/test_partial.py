@@ -1,9 +1,12 @@
 """Partial scores: pingouin and statsmodels gene by gene, hand-computed cases, what is undefined and what is nothing."""
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from helpers import columns
 from helpers.scores import partial
 
 
@@ -139,3 +142,28 @@ def test_refusals(maps):
         partial.partial_scores(measured, predicted, GENES, {"nuclei": [np.where(nuclei > 25, np.nan, nuclei)]})
     with pytest.raises(ValueError, match="4 spots are too few to take 2 covariates out"):
         partial.partial_scores(measured[:4], predicted[:4], GENES, {"both": [nuclei[:4], nuclei[:4]]})
+
+
+def test_pieces_add_up_at_right_angles_and_their_products_are_parts_of_r(maps):
+    measured, predicted, nuclei, depth = maps
+    found = partial.pieces(measured, {"depth": [depth], "nuclei": [nuclei, np.log1p(nuclei)]})
+    assert list(found) == ["depth", "nuclei", partial.LEFT]
+    x, y = columns.unit(measured), columns.unit(predicted)
+    np.testing.assert_allclose(sum(found.values()), x)
+    for one, other in combinations(found.values(), 2):
+        np.testing.assert_allclose((one * other).sum(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(
+        sum((piece * y).sum(axis=0) for piece in found.values()), columns.pearson(measured, predicted)
+    )
+    given = np.column_stack([np.ones(len(x)), depth[:, 0], nuclei, np.log1p(nuclei)])
+    fitted = given @ np.linalg.lstsq(given, x[:, 0], rcond=None)[0]
+    np.testing.assert_allclose(found["depth"][:, 0] + found["nuclei"][:, 0], fitted, atol=1e-12)
+
+
+def test_a_covariate_that_says_nothing_new_has_no_piece(maps):
+    measured, _, nuclei, _ = maps
+    found = partial.pieces(
+        measured, {"nuclei": [nuclei], "again": [3 * nuclei + 1], "constant": [np.ones(len(nuclei))]}
+    )
+    np.testing.assert_allclose(found["again"], 0, atol=1e-12)
+    np.testing.assert_allclose(found["constant"], 0, atol=1e-12)

@@ -302,7 +302,7 @@ def _counts(log_library: np.ndarray, base: np.ndarray, log_fold: np.ndarray) -> 
     return np.exp(log_library)[:, None] * share / share.sum(axis=1, keepdims=True)
 
 
-def recovered(truth: Known, k: int = 50, n_draws: int = 20, seed: int = 0) -> pd.DataFrame:
+def recovered(truth: Known, k: int = 50, n_draws: int = 10, seed: int = 0) -> pd.DataFrame:
     """Parts as this page finds them on one draw of counts beside the true ones, for the same k genes.
 
     True parts are means over `n_draws` other draws, by `Known.given`; the true ceiling is the root of the correlation
@@ -362,23 +362,20 @@ def over(table: pd.DataFrame) -> str:
 
 def score_sentences(scores: pd.DataFrame, k: int) -> str:
     """What the PCC-k of each model in each target is made of, beside chance: a line (Markdown) each."""
-    lines = []
+    lines = [f"Means over {over(scores)}; in brackets the 95 % point of chance.\n"]
     for (backbone, target), part in scores[scores["backbone"].isin(MODELS)].groupby(["backbone", "target"], sort=False):
         mean = part.groupby("part", sort=False)[["value", "chance_95"]].mean()
-        terms = [
-            f"{name} {_two(mean['value'][name])}"
-            + (f" [{_two(mean['chance_95'][name])}]" if np.isfinite(mean["chance_95"][name]) else "")
-            for name in PARTS
-        ]
+        value = mean["value"]
+        terms = [f"{name} {_two(value[name])} [{_two(mean['chance_95'][name])}]" for name in PARTS[:-1]]
         own = part[part["part"] == COMPOSITION]
         above = (own["value"] > own["chance_95"]).sum()
         lines.append(
-            f"- `{backbone}`, {label(target)}: PCC-{k} **{_two(mean['value'][list(PARTS)].sum())}** = "
-            f"{' + '.join(terms)}. To 1 it lacks {_two(mean['value'][NOT_PREDICTED])} that is not predicted and "
-            f"{_two(mean['value'][NOISE])} that is counting noise. Composition is above chance in {above} of "
+            f"- `{backbone}`, {label(target)}: PCC-{k} **{_two(value[list(PARTS)].sum())}** is {', '.join(terms)} and "
+            f"{REST} {_two(value[REST])}. To 1 it lacks {_two(value[NOT_PREDICTED])} that was not predicted and "
+            f"{_two(value[NOISE])} that is counting noise. Composition is above chance in {above} of "
             f"{counted(len(own), 'sections')}."
         )
-    return "\n".join([f"Means over {over(scores)}; in brackets the 95 % point of chance.\n", *lines])
+    return "\n".join(lines)
 
 
 def gap_sentences(gaps: pd.DataFrame, k: int) -> str:
@@ -387,42 +384,45 @@ def gap_sentences(gaps: pd.DataFrame, k: int) -> str:
     for backbone, part in gaps[gaps["backbone"].isin(MODELS)].groupby("backbone", sort=False):
         mean = part.groupby("part", sort=False)["value"].mean()
         whole = part.groupby(["patient", "section"])["value"].sum()
-        patients = ", ".join(f"{name} {_two(value)}" for name, value in whole.groupby("patient").mean().items())
-        terms = " + ".join(f"{name} {_two(mean[name])}" for name in GAP).replace("+ -", "- ")
+        patients = whole.groupby("patient").mean()
+        named = f"; patients {', '.join(f'{name} {_two(v)}' for name, v in patients.items())}"
         lines.append(
-            f"- `{backbone}`, {over(part)}: a gap in PCC-{k} of **{_two(mean.sum())}** (sections "
-            f"{_two(whole.min())} to {_two(whole.max())}; patients {patients}) = {terms}."
+            f"- `{backbone}`, means over {over(part)}: the gap in PCC-{k} is **{_two(mean.sum())}** (sections "
+            f"{_two(whole.min())} to {_two(whole.max())}{named if len(patients) <= FEW else ''}), of which "
+            f"{', '.join(f'{name} {_two(mean[name])}' for name in GAP)}."
         )
     return "\n".join(lines) or "No model was trained both on logs and on residuals in this run."
 
 
 def control_sentence(control: pd.DataFrame) -> str:
-    """What a prediction that knows nothing but depth scores besides library, as it should not."""
-    lines = []
-    for error, part in control.groupby("error", sort=False):
-        wide = part.pivot_table("value", "section", "part", sort=False)
-        besides = wide.drop(columns=LIBRARY).abs().max(axis=None)
-        name = f"with an error of {error:.0%}" if error else "as it was measured"
-        lines.append(f"{name} it scores {_two(wide.sum(axis=1).mean())}, and no other part exceeds {_two(besides)}")
-    return f"A prediction of depth alone, over {counted(control['section'].nunique(), 'sections')}: {'; '.join(lines)}."
-
-
-def known_sentence(table: pd.DataFrame) -> str:
-    """How far found parts lie from true ones, what composition is worth in either target, what place takes of it."""
-    noise = table["part"] == NOISE
-    apart = (table["found"] - table["true"]).abs()
-    of = table[table["part"] == COMPOSITION].groupby(["of", "length"])[["true", "made"]].mean()
-    log, residual = of.loc[LOG], of.loc[RESIDUAL]
-    worth = ", ".join(
-        f"{_two(log['true'][length])} in log and {_two(residual['true'][length])} as a residual where it is smooth "
-        f"over {length:g} steps of the lattice, where place takes {1 - row['true'] / row['made']:.0%} of the latter"
-        for length, row in residual.iterrows()
-    )
+    """What a prediction that knows nothing but depth scores, and how much of it is besides library."""
+    scores = control.groupby(["error", "section"], sort=False)["value"].sum().groupby("error", sort=False).mean()
+    terms = [f"{_two(score)} with an error of {error:.0%}" for error, score in scores.items()]
+    besides = control.loc[control["part"] != LIBRARY, "value"].abs().max()
     return (
+        f"In {label(LOG)}, mean over {counted(control['section'].nunique(), 'sections')}, it scores {', '.join(terms)} "
+        f"in its log depth (standard deviation); in no section is a part besides library further than {besides:.2f} "
+        "from 0."
+    )
+
+
+def known_sentences(table: pd.DataFrame) -> str:
+    """How far found parts lie from true ones, what composition is worth in either target, what place takes of it."""
+    noise, apart = table["part"] == NOISE, (table["found"] - table["true"]).abs()
+    lines = [
         f"On {counted(table['section'].nunique(), 'sections')} of known truth, {(~noise).sum()} parts of scores and of "
         f"gaps lie at most **{apart[~noise].max():.3f}** from the true ones, counting noise {apart[noise].max():.3f}. "
-        f"The composition of one and the same model is worth {worth}."
-    )
+        "The composition of one and the same model, by how far it is smooth:\n"
+    ]
+    mean = table[table["part"] == COMPOSITION].groupby(["length", "of"])[["true", "made"]].mean()
+    for length, of in mean.groupby(level="length"):
+        log, residual = of.loc[length, LOG], of.loc[length, RESIDUAL]
+        lines.append(
+            f"- over {counted(int(length), 'lattice steps')}: a part of {_two(log['true'])} in {label(LOG)} and of "
+            f"{_two(residual['true'])} as a residual; place took {1 - residual['true'] / residual['made']:.0%} of the "
+            "latter."
+        )
+    return "\n".join(lines)
 
 
 def _two(value: float) -> str:

@@ -34,7 +34,7 @@ def stacked(ax: Axes, scores: pd.DataFrame, title: str) -> Axes:
         end += np.maximum(width, 0)
     ax.vlines(wide[list(PCC)].sum(axis=1), at - 0.45, at + 0.45, color="black", lw=2)
     ax.set_yticks(at, wide.index)
-    ax.invert_yaxis()
+    ax.set_ylim(len(wide) - 0.5, -0.5)
     ax.axvline(0, color=GREY, lw=0.8)
     ax.set(xlabel="parts of 1", ylabel="section", title=f"{title}, {counted(len(wide), 'sections')}")
     return ax
