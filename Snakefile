@@ -320,11 +320,14 @@ PAGES = {
     ),
     "24_ledger": Page(
         ASSOCIATIONS
+        | CHANCES
+        | PREDICTABILITY
         | FRACTIONS
         | PAPER
         | tables(table1="table1.csv", table2="table2.csv", sections="sections.csv", curve="specifications.csv.gz")
+        | tables(top_genes="top_genes.csv", couplings="couplings.csv")
         | {"tracked": [str(path) for path in sorted(Path("data/results/her2st").glob("*.csv*"))]},
-        tables(ledger="ledger.csv"),
+        tables(ledger="ledger.csv", verdicts="verdicts.csv"),
     ),
     "25_factorial": Page(PANEL | CONTROLS | {"section_files": sections_as("encoded")}, tables(factorial="factorial.csv")),
     "26_floors": Page(

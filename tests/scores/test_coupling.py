@@ -53,7 +53,7 @@ def test_metrics_of_draws_by_hand():
 
 def test_the_null_of_a_median_is_of_the_median_and_sections_of_a_patient_go_the_same_way(rng):
     """Of one patient: as wide as one section's. Of many patients: narrower, about the same mean."""
-    draws = {(f"s{i}", "log2"): rng.uniform(size=(2, 4000)) for i in range(9)}
+    draws = {(f"s{i}", "log2"): dict(zip(coupling.METRICS, rng.uniform(size=(2, 4000)), strict=True)) for i in range(9)}
     same, apart = ({f"s{i}": patient(i) for i in range(9)} for patient in (lambda i: "p", lambda i: f"p{i}"))
     for patients, high in ((same, 0.95), (apart, 0.75)):
         table = coupling.chance_table(draws, patients).set_index(["section", "metric"])

@@ -63,7 +63,7 @@ def associate_readings(
             tables.append(table.assign(section=name, reading=reading))
             for target, X in layers.items():
                 drawn = spatial.null_correlations(X, nuclei, bases[name], rank=True, n_draws=n_maps)[1]
-                nulls[name, target] = coupling.metrics_of(drawn)
+                nulls[name, target] = dict(zip(coupling.METRICS, coupling.metrics_of(drawn), strict=True))
         chances.append(coupling.chance_table(nulls, patients).assign(reading=reading))
     return pd.concat(tables, ignore_index=True), pd.concat(chances, ignore_index=True)
 

@@ -26,11 +26,11 @@ SPOT_COLUMNS = ["section", "patient", "n_nuclei", "nuclei_area_um2", "haematoxyl
 # Associations ---------------------------------------------------------------------------------------------------
 
 
-def associate(section: AnnData, targets: Sequence[str], n_maps: int) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+def associate(section: AnnData, targets: Sequence[str], n_maps: int) -> tuple[pd.DataFrame, dict[str, dict]]:
     """`coupling.associations` of a section's targets with its depth, and with its nuclei where they are known.
 
-    Also, by target, what `coupling.metrics_of` says of `n_maps` maps of nuclei randomized in space; in the last row of
-    maps of what depth leaves of them.
+    Also, by target, the draws of each metric of Table 1 under `n_maps` maps of nuclei randomized in space; by "" those
+    of the correlation of nuclei with depth.
     """
     layers = {target: section.layers[target] for target in targets}
     depth = section.obs["total_counts"].to_numpy()
@@ -42,8 +42,10 @@ def associate(section: AnnData, targets: Sequence[str], n_maps: int) -> tuple[pd
     for target, X in layers.items():
         left = coupling.given_depth(X, nuclei, depth)
         given = spatial.null_correlations(*left, spots, n_draws=n_maps)[1]
-        nulls[target] = np.vstack([coupling.metrics_of(drawn[target]), coupling.metrics_of(given)[:1]])
-    return table, nulls
+        nulls[target] = dict(zip(coupling.METRICS, coupling.metrics_of(drawn[target]), strict=True))
+        nulls[target][coupling.GIVEN_DEPTH] = coupling.metrics_of(given)[0]
+    of_depth = spatial.null_correlations(depth.astype(float), nuclei, spots, rank=True, n_draws=n_maps)[1]
+    return table, nulls | {"": {coupling.OF_NUCLEI_AND_DEPTH: of_depth[0]}}
 
 
 def associate_sections(made: Sections, targets: Sequence[str], n_maps: int) -> tuple[pd.DataFrame, pd.DataFrame]:

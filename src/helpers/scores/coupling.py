@@ -12,6 +12,7 @@ LOG, RESIDUAL = "log2", "pearson_residual"
 COUPLED = 0.3  # |rho| above which the paper calls a gene coupled to nuclei
 METRICS = ("median_abs_rho_nuclei", "share_coupled_nuclei")  # over genes, of Table 1 and panels B and C
 GIVEN_DEPTH = "median_abs_rho_nuclei_given_depth"  # the direct test: what is left of the first once depth is held fixed
+OF_NUCLEI_AND_DEPTH = "rho_nuclei_depth"  # panel A
 MEDIAN = "median over sections"
 
 # One section ----------------------------------------------------------------------------------------------------
@@ -67,33 +68,27 @@ def metrics_of(rho: np.ndarray) -> np.ndarray:
 
 
 def chance_table(
-    nulls: Mapping[tuple[str, str], np.ndarray], patients: Mapping[str, str], seed: int = 0
+    nulls: Mapping[tuple[str, str], Mapping[str, np.ndarray]], patients: Mapping[str, str], seed: int = 0
 ) -> pd.DataFrame:
-    """The null of each of METRICS in each section, and of its median over sections: mean and 95 % point.
+    """The null of each metric in each section, and of its median over sections: mean and 95 % point.
 
-    `nulls` maps (section, target) to METRICS x draws, what `metrics_of` says of random maps, GIVEN_DEPTH below them
-    where it is known. Sections of one patient
+    `nulls` maps (section, target) to metrics, and these to their draws under random maps. Sections of one patient
     repeat each other, so that their draws are taken to go the same way (sorted), and those of patients to be
-    independent. Columns section (MEDIAN in the last rows), target, metric, chance, chance_95.
+    independent.
+    Columns section (MEDIAN in the last rows), target, metric, chance, chance_95.
     """
-    rng, by_target = np.random.default_rng(seed), {}
-    for (section, target), draws in nulls.items():
-        by_target.setdefault(target, {})[section] = draws
-    order = dict.fromkeys(patients.values())
-    for target, sections in by_target.items():
-        n_draws = next(iter(sections.values())).shape[1]
-        order = {patient: rng.permutation(n_draws) for patient in order}
-        alike = [np.sort(draws, axis=1)[:, order[patients[name]]] for name, draws in sections.items()]
-        sections[MEDIAN] = np.nanmedian(alike, axis=0) if np.isfinite(alike).any() else alike[0]
-        by_target[target] = sections
-    rows = [
-        (section, target, metric, null.mean(), np.quantile(null, 0.95))
-        for target, sections in by_target.items()
-        for section, draws in sections.items()
-        for metric, null in zip((*METRICS, GIVEN_DEPTH), draws, strict=False)
-    ]
-    table = pd.DataFrame(rows, columns=["section", "target", "metric", "chance", "chance_95"])
-    return table.sort_values("section", key=lambda names: names == MEDIAN, kind="stable", ignore_index=True)
+    rng, orders, alike, rows = np.random.default_rng(seed), {}, {}, []
+    for (section, target), metrics in nulls.items():
+        for metric, draws in metrics.items():
+            rows.append((section, target, metric, draws.mean(), np.quantile(draws, 0.95)))
+            key = patients[section], len(draws)
+            order = orders.setdefault(key, rng.permutation(len(draws)))
+            alike.setdefault((target, metric), []).append(np.sort(draws)[order])
+    for (target, metric), draws in alike.items():
+        known = [null for null in draws if np.isfinite(null).all()]
+        median = np.median(known, axis=0) if known else np.array([np.nan])
+        rows.append((MEDIAN, target, metric, median.mean(), np.quantile(median, 0.95)))
+    return pd.DataFrame(rows, columns=["section", "target", "metric", "chance", "chance_95"])
 
 
 # Tidy tables: `associations` with a section column; `predictability` with section, split, backbone, seed, target ------
@@ -133,22 +128,26 @@ def table1(associations: pd.DataFrame, chances: pd.DataFrame, sections: pd.DataF
     """Table 1 of the paper: medians over the sections kept, each with its null and its number of sections.
 
     `chances` is the `chance_table` of these sections, `sections` has section, kept and rho_nuclei_depth. Metrics:
-    METRICS, GIVEN_DEPTH where it is known, the same for depth, and rho_nuclei_depth, whose target is empty and whose
-    chance is 0 because it keeps its sign; NaN where there is no null.
+    METRICS, GIVEN_DEPTH where it is known, the same for depth, and rho_nuclei_depth, whose target is empty; NaN where
+    there is no null.
     """
     kept = sections[sections["kept"].astype(bool)]
     summary = section_summary(associations[associations["section"].isin(kept["section"])])
-    null = chances[chances["section"] == MEDIAN].set_index(["metric", "target"])[["chance", "chance_95"]]
+    null = chances[chances["section"] == MEDIAN].fillna({"target": ""})
+    null = null.set_index(["metric", "target"])[["chance", "chance_95"]]
+
+    def beside(metric: str, target: str) -> tuple[float, float]:
+        return tuple(null.loc[(metric, target)]) if (metric, target) in null.index else (np.nan, np.nan)
+
     rows = []
     metrics = (*METRICS, GIVEN_DEPTH, "median_abs_rho_depth", "share_coupled_depth")
     for metric in (metric for metric in metrics if metric in summary):
         for target, part in summary.groupby("target", sort=False):
             known = part[metric].dropna()
             value = known.median() if len(known) else np.nan
-            level = null.loc[(metric, target)] if (metric, target) in null.index else (np.nan, np.nan)
-            rows.append((metric, target, value, *level, len(known)))
+            rows.append((metric, target, value, *beside(metric, target), len(known)))
     rho = kept["rho_nuclei_depth"]
-    rows.append(("rho_nuclei_depth", "", rho.median(), 0.0, np.nan, rho.notna().sum()))
+    rows.append((OF_NUCLEI_AND_DEPTH, "", rho.median(), *beside(OF_NUCLEI_AND_DEPTH, ""), rho.notna().sum()))
     table = pd.DataFrame(rows, columns=["metric", "target", "value", "chance", "chance_95", "n_sections"])
     table.insert(0, "cohort", cohort)
     return table
