@@ -21,11 +21,10 @@ from scipy.sparse import csr_matrix
 from scipy.spatial.distance import cdist
 
 from helpers.chapters.cross_space import Fits, ceilings_of
-from helpers.chapters.patients import patient_of
 from helpers.columns import pearson, unit
 from helpers.labels import counted, label
 from helpers.models.backbones import FLOORS, MODELS
-from helpers.schema import COUNTS, LATTICE, SPATIAL
+from helpers.schema import COUNTS, LATTICE, SPATIAL, patients_of
 from helpers.scores import judge, partial, spatial, top_genes
 from helpers.scores.coupling import LOG, RESIDUAL
 from helpers.targets import normalization
@@ -70,18 +69,12 @@ def covariates(
 ) -> dict[str, list[np.ndarray]]:
     """What each part but the rest is a function of, in the order in which it is taken out.
 
-    Library: the log of depth and, in a target that holds depth, what that depth leads one to expect of the gene at
-    average composition; depth without the gene itself. Nuclei: as a count and as a log. Place: `place`.
+    Library and nuclei as `judge.covariates` holds them fixed. Place: `place`.
     """
-    total = normalization.library_size(section)
-    depth = partial.depth_without(normalization.counts_of(section, genes), total)
-    share, _ = judge.levels(section, genes)
-    library, nuclei = [depth], section.obs["n_nuclei"].to_numpy(float)
-    if TARGETS[target].holds_depth:
-        library.append(TARGETS[target].values(np.expm1(depth) * share, total, share))
+    held = judge.covariates(section, target, genes)
     return {
-        LIBRARY: library,
-        NUCLEI: [nuclei, np.log1p(nuclei)],
+        LIBRARY: held["depth"],
+        NUCLEI: held["nuclei"],
         PLACE: place(section.obsm[SPATIAL]),
         COMPOSITION: [own_composition(predicted, target, section, genes)],
     }
@@ -169,7 +162,7 @@ def score_fits(
     `ceilings` has section, target, gene and ceiling. The first table has a row for each of TO_ONE and chance_95 (NaN
     where a part has none), the second a row for each of GAP.
     """
-    spots, patients = {name: judge.basis(section) for name, section in sections.items()}, patient_of(sections)
+    spots, patients = {name: judge.basis(section) for name, section in sections.items()}, patients_of(sections)
     scores, gaps = [], []
     for (name, split, backbone, _, genes), values in fits.items():
         section, genes = sections[name], list(genes)
