@@ -17,12 +17,11 @@ from scipy.ndimage import map_coordinates
 from scipy.sparse import csr_matrix
 from scipy.stats import poisson, spearmanr
 
-from helpers.chapters.patients import patient_of
 from helpers.chapters.type_one_error import fields
 from helpers.columns import pearson, spearman
 from helpers.labels import counted, label
-from helpers.schema import COUNTS, LATTICE, has_nuclei
-from helpers.scores import judge
+from helpers.schema import COUNTS, LATTICE, has_nuclei, patients_of
+from helpers.scores import judge, paired, spatial
 from helpers.targets import normalization
 
 COUPLINGS = (0.0, 0.5, 1.0)  # correlation of a true log library with log nuclei, before depths are put in its order
@@ -39,8 +38,6 @@ GUESSED = 0.8  # library skill of the guess
 KEYS = ["section", "patient", "coupling", "shrunk", "library_sd"]
 COLUMNS = [*KEYS, "model", "library_skill", "composition_skill", "true_library", "true_composition", "report"]
 COLUMNS += ["value", "chance_95"]
-LEAST = 100  # counts of a spot
-FEW_PATIENTS = 5
 
 
 class Tissue(NamedTuple):
@@ -80,13 +77,13 @@ def spread_of(counts: np.ndarray, library: np.ndarray, share: np.ndarray) -> np.
 
 
 def tissue(section: AnnData, panel: Sequence[str], seed: int = 0) -> Tissue:
-    """The maps of a section, without spots of fewer than `LEAST` counts and genes of none; a panel is its genes.
+    """The maps of a section, without genes that have no count; a panel is its genes.
 
     Nuclei are a random field where none were counted.
     Each gene follows a mixture of eight random fields, two of each of `LENGTHS`; the error of a composition is the same
     mixture of others.
     """
-    section, rng = section[normalization.library_size(section) >= LEAST].copy(), np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     share, _ = judge.levels(section, panel)
     panel, share = list(np.array(panel)[share > 0]), share[share > 0]
     xy = section.obsm[LATTICE]
@@ -233,7 +230,7 @@ def sweep(
     k: int,
     couplings: Sequence[float] = COUPLINGS,
     shrunk: bool = True,
-    n_draws: int = 999,
+    n_draws: int = spatial.N_DRAWS_OF_MEAN,
 ) -> pd.DataFrame:
     """Every report of every model on every section: a tidy table, the named models with chance.
 
@@ -241,7 +238,7 @@ def sweep(
     composition_skill (as asked), true_library and true_composition (as made), report, value, chance_95.
     """
     rows = []
-    for name, patient in patient_of(sections).items():
+    for name, patient in patients_of(sections).items():
         of = tissue(sections[name], panels[name])
         spots = judge.basis(of.section)
         for coupling in couplings:
@@ -299,7 +296,7 @@ def name_of(report: str, k: int) -> str:
 
 def opening(cohort: str, sections: Mapping[str, AnnData]) -> str:
     """Which cohort, how many sections, patients and models a page shows (Markdown)."""
-    n, patients = len(sections), len(set(patient_of(sections).values()))
+    n, patients = len(sections), len(set(patients_of(sections).values()))
     known, n_models = sum(map(has_nuclei, sections.values())), len(LIBRARY_SKILLS) * len(COMPOSITION_SKILLS) - 1
     return (
         f"This page shows: **{cohort}**, {counted(n, 'sections')} of {counted(patients, 'patients')}; nuclei were "
@@ -353,12 +350,12 @@ def pair_sentences(table: pd.DataFrame, k: int) -> str:
 def depth_sentence(ranked: pd.DataFrame, k: int, coupling: float = 0.5) -> str:
     """Whether scores rank by the library where depths vary most (Markdown); takes what `ranks` returns.
 
-    Over medians of patients, as sections of one repeat each other; fewer than `FEW_PATIENTS` say nothing.
+    Over medians of patients, as sections of one repeat each other; fewer than `paired.MIN_PATIENTS` say nothing.
     """
     chosen = ranked[ranked["shrunk"] & (ranked["coupling"] == coupling) & (ranked["truth"] == COMPOSITION)]
     by_patient = chosen.groupby(["report", "patient"])[["contested", "library_sd"]].median()
     n = chosen["patient"].nunique()
-    if n < FEW_PATIENTS:
+    if n < paired.MIN_PATIENTS:
         return f"Whether scores rank by the library where depths vary most, {counted(n, 'patients')} cannot say."
     words = []
     for report in ("log2", "log1p_cp10k"):
