@@ -39,37 +39,37 @@ GEOMETRIES = {"square": square, "hexagonal": hexagonal, "outline": outline}
 class Truth:
     """What is true of a section at any place, so that a model can be right about the wrong place.
 
-    Composition has factors as wide as 2, 4 and 8 steps; the library has nuclei (r about 0.6), a field of its own,
-    scatter between spots and, by `place`, the distance from the middle.
+    Composition has factors as wide as 2, 4 and 8 steps, the same in sections of one `serial`; the library has nuclei
+    (r about 0.6), a field of its own and scatter between spots.
     """
 
-    def __init__(self, xy, seed, place=0.0, of_genes=0):
-        self.xy, self.place, self.rng = xy, place, np.random.default_rng(seed)
-        genes = np.random.default_rng(of_genes)  # what is true of genes holds in every section
-        self.waves = [self._wave(scale) for scale in (2, 2, 4, 4, 8, 8, 2.5, 3)]
+    def __init__(self, xy, seed, serial=None):
+        self.xy, self.rng = xy, np.random.default_rng(seed)
+        genes = np.random.default_rng(0)  # what is true of genes holds in every section
+        tissue = self.rng if serial is None else np.random.default_rng([serial, 2])
+        self.waves = [self._wave(scale, tissue) for scale in (2, 2, 4, 4, 8, 8)]
+        self.waves += [self._wave(scale, self.rng) for scale in (2.5, 3, 0.2, 0.2)]
         self.loading = genes.normal(0, 0.25, (6, N_GENES))
         self.level = genes.lognormal(0, 0.7, N_GENES)
-        self.seed, self.scatter = seed, self.rng.normal(size=(2, len(xy)))
+        self.seed, self.fields = seed, {}
 
-    def _wave(self, scale):
-        return self.rng.normal(0, 1 / scale, (2, 200)), self.rng.uniform(0, 2 * np.pi, 200)
+    def _wave(self, scale, rng):
+        return rng.normal(0, 1 / scale, (2, 200)), rng.uniform(0, 2 * np.pi, 200)
 
     def field(self, i, shift=(0, 0)):
         """A smooth map of mean 0 and variance 1 over the plane, at the spots or as many steps away."""
-        frequency, phase = self.waves[i]
-        return np.cos((self.xy + shift) @ frequency + phase).sum(axis=1) / 10
+        at = i, *np.round(shift, 9)
+        if at not in self.fields:
+            frequency, phase = self.waves[i]
+            self.fields[at] = np.cos((self.xy + shift) @ frequency + phase).sum(axis=1) / 10
+        return self.fields[at]
 
     def nuclei(self, shift=(0, 0)):
-        return np.round(20 * np.exp(0.35 * self.field(6, shift) + 0.1 * self.scatter[0])).clip(1)
+        return np.round(20 * np.exp(0.35 * self.field(6, shift) + 0.1 * self.field(8, shift))).clip(1)
 
     def library(self, shift=(0, 0)):
-        own = 0.18 * self.field(7, shift) + 0.15 * self.scatter[1]
-        return 3500 * np.exp(0.3 * self.field(6, shift) + self.place * self.middle(shift) + own)
-
-    def middle(self, shift=(0, 0)):
-        """How near a spot is to the middle of the section, about 0."""
-        xy = self.xy + shift - self.xy.mean(axis=0)
-        return 2 - (xy**2).sum(axis=1) / (self.xy - self.xy.mean(axis=0)).var()
+        own = 0.18 * self.field(7, shift) + 0.15 * self.field(9, shift)
+        return 3500 * np.exp(0.3 * self.field(6, shift) + own)
 
     def composition(self, shift=(0, 0)):
         fields = np.column_stack([self.field(i, shift) for i in range(6)])

@@ -4,7 +4,6 @@ Three lattices and three seeds each, two sections a cohort. RAISED and UNTOLD ar
 """
 
 import functools
-import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,11 +12,11 @@ import pytest
 from made import GENES, GEOMETRIES, PANEL, Truth, as_predicted
 
 from helpers.audit import assess
-from helpers.audit.flags import FLAGS
-from helpers.scores import judge
-from helpers.targets import normalization, spaces
+from helpers.audit.flags import sentence
+from helpers.scores import judge, spatial
+from helpers.targets import normalization
 
-LIBRARY = ("log2", "log1p", "counts")  # spaces that hold one
+LIBRARY = ("log2", "counts")  # spaces that hold one
 NONE = ("log1p_cp10k", "pearson_residual")  # that hold none
 LOG, RESIDUAL = "log2", "pearson_residual"
 
@@ -52,7 +51,7 @@ def measured_depth(world):
 
 
 def guessed(world):
-    return expected(world) * world.rng.lognormal(0, 0.35, len(world.truth.xy))
+    return expected(world) * world.rng.lognormal(0, 0.15, len(world.truth.xy))
 
 
 def of_nuclei(world):
@@ -60,7 +59,10 @@ def of_nuclei(world):
 
 
 def of_place(world):
-    return 3500 * np.exp(world.truth.place * world.truth.middle())
+    """Where in the section a gene is, as smoothly as the floor can say it."""
+    at, values = assess.floor_features(world.section, "place"), truth(world)
+    at = np.column_stack([np.ones(len(at)), at])
+    return at @ np.linalg.lstsq(at, values, rcond=None)[0]
 
 
 def on_counts_of_depth(world):
@@ -115,44 +117,46 @@ def said_to_be_logs(space):
 DEPTH = "no_composition own_library"  # the same composition everywhere: divided by its library nothing is left
 NO_MODEL = f"chance {DEPTH} beaten_by_nuclei"  # the nuclei score in logs, where the library is most of the score
 NOTHING = "chance no_composition"  # as residuals, where nuclei score nothing either
+FAR = "no_composition own_library beaten_by_nuclei chance"
 DOUBT = "no_composition own_library"  # untold: no library is made of values that are no logs
 
-CASES = [  # name, spaces, model, raised, untold
-    ("truth", LIBRARY + NONE, truth, "", ""),
-    ("truth and noise", LIBRARY[:1] + NONE, noised, "", ""),
-    ("expected depth", LIBRARY, depth_alone(expected), DEPTH, ""),
-    ("measured depth", LIBRARY, depth_alone(measured_depth), DEPTH, ""),
-    ("guessed depth", [LOG], depth_alone(guessed), DEPTH, ""),
-    # Without a library there is no depth to know: what is left is the little that a CP10k keeps of it.
-    ("measured depth", NONE, on_counts_of_depth, "no_composition", ""),
-    ("gene means", [LOG], means, NO_MODEL, "misplaced"),
-    ("gene means", NONE, means, NOTHING, "misplaced"),
-    ("nuclei", [LOG], depth_alone(of_nuclei), f"{DEPTH} beaten_by_nuclei", ""),
-    ("composition, library of nuclei", [LOG], composed(of_nuclei), "", ""),
-    ("composition, noisy library", [LOG], composed(guessed), "", ""),
-    # A score remains at every shift, as the widest fields are alike there; it is higher where they belong.
-    ("moved by 1", [LOG, RESIDUAL], moved(1), "misplaced", ""),
-    ("moved by 2", [LOG, RESIDUAL], moved(2), "misplaced", ""),
-    ("moved by 5", [LOG, RESIDUAL], moved(5), "misplaced", ""),
-    ("shuffled", [LOG], shuffled, NO_MODEL, ""),
-    ("shuffled", [RESIDUAL], shuffled, NOTHING, ""),
-    ("negated", [LOG], negated, "space chance beaten_by_nuclei", DOUBT),
-    ("negated", [RESIDUAL], negated, NOTHING, ""),
-    ("the measurement", [LOG, *NONE], measurement, "impossible", ""),
-    ("half the measurement", [LOG, RESIDUAL], half_measured, "impossible", ""),
+CASES = [  # name, spaces, model, raised, untold, either
+    ("truth", LIBRARY + NONE, truth, "", "", ""),
+    ("truth and noise", LIBRARY[:1] + NONE, noised, "", "", ""),
+    ("expected depth", LIBRARY, depth_alone(expected), DEPTH, "", ""),
+    ("measured depth", LIBRARY, depth_alone(measured_depth), DEPTH, "", ""),
+    ("guessed depth", [LOG], depth_alone(guessed), DEPTH, "", ""),
+    # Without a library there is nothing to know of depth but the little that a CP10k keeps of it.
+    ("measured depth", [RESIDUAL], on_counts_of_depth, NOTHING, "", ""),
+    ("measured depth", ["log1p_cp10k"], on_counts_of_depth, "no_composition", "", "chance"),
+    ("gene means", [LOG], means, NO_MODEL, "misplaced", ""),
+    ("gene means", NONE, means, NOTHING, "misplaced", ""),
+    ("nuclei", [LOG], depth_alone(of_nuclei), f"{DEPTH} beaten_by_nuclei", "", ""),
+    ("composition, library of nuclei", [LOG], composed(of_nuclei), "", "", ""),
+    ("composition, noisy library", [LOG], composed(guessed), "", "", ""),
+    # What is known at a spot of what lies a few steps away is for the widest fields of a section to decide.
+    ("moved by 1", [LOG, RESIDUAL], moved(1), "misplaced", "", ""),
+    ("moved by 2", [LOG, RESIDUAL], moved(2), "misplaced", "", ""),
+    ("moved by 5", [LOG, RESIDUAL], moved(5), "misplaced", "", FAR),
+    ("shuffled", [LOG], shuffled, NO_MODEL, "", ""),
+    ("shuffled", [RESIDUAL], shuffled, NOTHING, "", ""),
+    ("negated", [LOG], negated, "space chance beaten_by_nuclei", DOUBT, ""),
+    ("negated", [RESIDUAL], negated, NOTHING, "", ""),
+    ("the measurement", [LOG, *NONE], measurement, "impossible", "", ""),
+    ("half the measurement", [LOG, RESIDUAL], half_measured, "impossible", "", ""),
     # Correlations do not see a gene's level and scale, so the score stands, whatever the space is.
-    ("z-scores", [LOG, RESIDUAL], z_scores, "space", DOUBT),
-    ("counts", [LOG], said_to_be_logs("counts"), "space", DOUBT),
-    ("residuals", [LOG], said_to_be_logs(RESIDUAL), "space", DOUBT),
+    ("z-scores", [LOG, RESIDUAL], z_scores, "space", DOUBT, ""),
+    ("counts", [LOG], said_to_be_logs("counts"), "space", DOUBT, ""),
+    ("residuals", [LOG], said_to_be_logs(RESIDUAL), "space", DOUBT, ""),
 ]
 ROWS = [(name, space, *rest) for name, chosen, *rest in CASES for space in chosen]
 NOT_GIVEN = "panel_leak smoothed_target panel_library"
 
 
 @functools.cache
-def cohort(geometry, seed, place=0.0):
+def cohort(geometry, seed, serial=None):
     """Two sections: their truth, and what was measured."""
-    truths = {f"S{i}": Truth(GEOMETRIES[geometry](), 10 * seed + i, place) for i in range(2)}
+    truths = {f"S{i}": Truth(GEOMETRIES[geometry](), 10 * seed + i, serial) for i in range(2)}
     return {name: (of, of.section(name)) for name, of in truths.items()}
 
 
@@ -188,28 +192,115 @@ def _once():
                 floor,
             ),
         )
-        patch.setattr(assess, "TARGETS", ())  # scores in other spaces decide no flag
+        remembered(patch, judge, "measured", lambda section, target, genes: (of(section), target, *genes))
+        # What decides no flag: scores in other spaces, on the twin, and given nuclei and depth.
+        patch.setattr(assess, "TARGETS", ())
+        remembered(patch, assess, "score_on_twin", lambda one, judged, k, n: (of(one.section), *judged, k))
+        remembered(patch, assess, "partial_scores", lambda one, space: (of(one.section), space, *one.genes))
         yield
 
 
-def flags_of(sections, model, space, n_genes=PANEL, seed=0, **more):
-    """What an audit raises, does not raise and cannot tell, of a model in a space, by id."""
-    predicted = {}
-    for i, (name, (of, section)) in enumerate(sections.items()):
-        along = of.xy[np.argsort(np.hypot(*(of.xy - of.xy[0]).T))[1]] - of.xy[0]
-        world = SimpleNamespace(
-            truth=of, section=section, space=space, along=along, rng=np.random.default_rng([seed, i])
-        )
-        predicted[name] = pd.DataFrame(model(world), section.obs_names, GENES[:PANEL]).iloc[:, :n_genes]
-    report = assess.assess(
-        {name: section for name, (_, section) in sections.items()}, predicted, space, n_draws=499, n_splits=2, **more
+def world_of(truth, section, space, *seed):
+    """What a model may know; a step `along` the lattice is where the nearest spot lies."""
+    away = truth.xy - truth.xy[0]
+    along = away[np.argsort(np.hypot(*away.T))[1]]
+    return SimpleNamespace(truth=truth, section=section, space=space, along=along, rng=np.random.default_rng(seed))
+
+
+def audit(sections, model, space, seed=0, n_genes=PANEL, **more):
+    """The report on a model of a cohort in a space; `target` is what it says it was scored against."""
+    worlds = {name: world_of(*of, space, seed, i) for i, (name, of) in enumerate(sections.items())}
+
+    def tables(of):
+        return {
+            name: pd.DataFrame(of(world), world.section.obs_names, GENES[:PANEL]).iloc[:, :n_genes]
+            for name, world in worlds.items()
+        }
+
+    if "targets" in more:
+        more["targets"] = tables(more["targets"])
+    held = {name: world.section for name, world in worlds.items()}
+    return assess.assess(held, tables(model), space, n_draws=499, n_splits=2, **more)
+
+
+def check(report, raised="", untold="", either=""):
+    """Every flag is as it must be: raised, untold, or else not raised; whatever is said has no NaN."""
+    space = report["summary"]["space"]
+    by_hand = dict.fromkeys(f"{untold} {NOT_GIVEN}".split() + ["own_library"] * (space in NONE))
+    by_hand |= dict.fromkeys(raised.split(), True)
+    found = {flag["id"]: flag["raised"] for flag in report["flags"] if flag["id"] not in either.split()}
+    assert found == {name: by_hand.get(name, False) for name in found}
+    assert not any("nan" in text for text in [sentence(report["summary"]), *(flag["says"] for flag in report["flags"])])
+
+
+@pytest.mark.parametrize(
+    ("name", "space", "model", "raised", "untold", "either"), ROWS, ids=[f"{name}, {space}" for name, space, *_ in ROWS]
+)
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_what_is_raised_is_what_the_model_knows(geometry, seed, name, space, model, raised, untold, either):
+    check(audit(cohort(geometry, seed), model, space, seed), raised, untold, either)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+class TestTheData:
+    """What is said of counts, genes and targets, with a model that is right."""
+
+    @pytest.mark.parametrize(
+        ("n_genes", "space", "raised", "untold"),
+        [(5, LOG, "few_genes", DOUBT), (20, LOG, "", ""), (5, RESIDUAL, "", "")],
     )
-    assert not any("nan" in flag["says"] for flag in report["flags"])
-    return {flag["id"]: flag["raised"] for flag in report["flags"]}
+    def test_five_genes_are_no_library(self, geometry, seed, n_genes, space, raised, untold):
+        check(audit(cohort(geometry, seed), truth, space, n_genes=n_genes), raised, untold)
+
+    def test_multiples_are_no_molecules(self, geometry, seed):
+        times = {name: (of, section.copy()) for name, (of, section) in cohort(geometry, seed).items()}
+        for _, section in times.values():
+            section.layers["counts"] = section.layers["counts"] * 7
+        check(audit(times, truth, LOG), "not_umi")
+
+    def test_a_place_that_says_as_much_beats(self, geometry, seed):
+        """In sections cut one after the other, what lies where was seen in training."""
+        sections = cohort(geometry, seed, serial=seed)
+        check(audit(sections, of_place, RESIDUAL), "beaten_by_place")
+        check(audit(sections, truth, RESIDUAL))
 
 
-def wanted(space, raised="", untold=""):
-    """Every flag as it must be: those named are raised or untold, the others are not raised."""
-    untold = f"{untold} {NOT_GIVEN}" + " own_library" * (space in NONE)
-    by_hand = dict.fromkeys(untold.split()) | dict.fromkeys(raised.split(), True)
-    return {flag.id: by_hand.get(flag.id, False) for flag in FLAGS}
+def test_three_thousand_spots_in_one_section():
+    """Alone: floors are fitted on blocks of the section itself."""
+    of = Truth(np.argwhere(np.ones((60, 50))).astype(float), 5)
+    one = {"S0": (of, of.section("S0"))}
+    check(audit(one, truth, LOG))
+    check(audit(one, depth_alone(expected), LOG), DEPTH)
+
+
+def test_a_target_and_a_panel_are_judged_by_what_is_given():
+    def smoothed(world):
+        around = spatial.neighbours(world.truth.xy) + np.eye(len(world.truth.xy))
+        return around / around.sum(axis=1, keepdims=True) @ measurement(world)
+
+    def over_panel(world):
+        counts = normalization.counts_of(world.section, GENES[:PANEL])
+        return np.log1p(1e4 * counts / counts.sum(axis=1, keepdims=True))
+
+    found = [
+        {flag["id"]: flag["raised"] for flag in audit(cohort("square", 0), truth, LOG, **given)["flags"]}
+        for given in (
+            {"targets": measurement, "panel_chosen_on": "training"},
+            {"targets": smoothed, "panel_chosen_on": "all"},
+            {"targets": over_panel},
+        )
+    ]
+    assert [[flags[name] for name in NOT_GIVEN.split()] for flags in found] == [
+        [False, False, False],
+        [True, True, False],
+        [None, False, True],
+    ]
+
+
+def test_the_doubt_comes_before_the_failure():
+    """Counts said to be logs are powers that no float holds: the space is doubted, and the audit goes on."""
+    report = audit(cohort("square", 0), lambda world: 100 * np.rint(measurement(world) + 10), LOG)
+    assert {flag["id"]: flag["raised"] for flag in report["flags"]}["space"]
+    assert any("far above" in remark for remark in report["remarks"]) and not len(report["skills"])

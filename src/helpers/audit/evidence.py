@@ -74,7 +74,7 @@ def same_as(one: Audited) -> str:
 
 
 def kept_by_conversion(one: Audited) -> float:
-    """Median r of residuals with what a perfect prediction of these genes alone says of them; 1 without a library.
+    """Mean r of residuals with what a perfect prediction of these genes alone says of them; 1 without a library.
 
     A space that holds a library has it summed over the predicted genes: few of them are a poor library.
     """
@@ -83,7 +83,7 @@ def kept_by_conversion(one: Audited) -> float:
     target, perfect = "pearson_residual", normalization.counts_of(one.section, one.genes)
     converted = judge.in_space(perfect, "counts", target, one.section, one.genes)
     r = columns.pearson(judge.measured(one.section, target, one.genes), converted)
-    return float(np.nanmedian(r)) if np.isfinite(r).any() else np.nan
+    return float(np.nanmean(r)) if np.isfinite(r).any() else np.nan
 
 
 # Where the predictions lie --------------------------------------------------------------------------------------
@@ -95,21 +95,24 @@ def best_shift(one: Audited, measured: np.ndarray, k: int) -> dict:
     shift (steps), shift_pcc, shift_gain and shift_error, the standard error of the gain: a jackknife over nine blocks
     of the section, as spots are not independent. NaN where predictions do not vary, or too few spots have a partner.
     """
-    none = {"shift": 0, "shift_pcc": np.nan, "shift_gain": np.nan, "shift_error": np.nan}
-    block, found = blocks(lattice_steps(one.section)), []
-    for step, here, there in partners(lattice_steps(one.section)):
-        left_out = np.vstack([np.ones(len(here)), [block[here] != b for b in range(9)]]).astype(float)
-        scores = np.array(
-            [
-                [judge.pcc_at_k(r, k) for r in correlations(measured[here], one.predicted[spots], left_out)]
-                for spots in (here, there)
-            ]
-        )
-        gain = scores[1] - scores[0]
-        error = np.sqrt(8 / 9 * ((gain[1:] - gain[1:].mean()) ** 2).sum())
-        if np.isfinite(error):
-            found.append(dict(zip(none, (step, scores[1, 0], gain[0], error), strict=True)))
-    return max(found, key=lambda row: row["shift_gain"], default=none)
+
+    def scores(here: np.ndarray, there: np.ndarray, kept: np.ndarray) -> np.ndarray:
+        """In place and moved, x rows of kept."""
+        r = (correlations(measured[here], one.predicted[spots], kept) for spots in (here, there))
+        return np.array([[judge.pcc_at_k(row, k) for row in rows] for rows in r])
+
+    steps = lattice_steps(one.section)
+    found = [(scores(*spots, np.ones((1, len(spots[0])))), step, *spots) for step, *spots in partners(steps)]
+    found = [row for row in found if np.isfinite(row[0]).all()]
+    if not found:
+        return {"shift": 0, "shift_pcc": np.nan, "shift_gain": np.nan, "shift_error": np.nan}
+    best, step, here, there = max(found, key=lambda row: row[0][1] - row[0][0])
+    block = blocks(steps)[here]
+    left_out = scores(here, there, np.array([block != b for b in np.unique(block)], float))
+    gain = left_out[1] - left_out[0]
+    error = np.sqrt((1 - 1 / len(gain)) * ((gain - gain.mean()) ** 2).sum())
+    moved = {"shift_pcc": float(best[1, 0]), "shift_gain": float(best[1, 0] - best[0, 0])}
+    return {"shift": step} | moved | {"shift_error": float(error)}
 
 
 def partners(steps: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:

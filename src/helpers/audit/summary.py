@@ -28,9 +28,9 @@ def summarize(report: Mapping, sections: Mapping[str, AnnData], space: str) -> d
     floors = report["floors"]
     for floor in FLOORS:
         row[floor] = median(headline(floors[floors["floor"] == floor], space) if len(floors) else floors, "pcc")
-    left = report["partial"].query("space == @space").groupby(["given", "section"])["partial"].median()
+    left = report["partial"].query("space == @space").groupby(["given", "section"])["partial"].median().reset_index()
     for given in ("nuclei", "depth", "both"):
-        row[f"given_{given}"] = known(left[given].median()) if given in left else None
+        row[f"given_{given}"] = median(left[left["given"] == given], "partial")
     for skill in SKILLS:
         row[f"{skill}_skill"] = median(report["skills"], skill)
         row[f"{skill}_skill_chance_95"] = median(report["skills"], f"{skill}_chance_95")
@@ -64,7 +64,8 @@ def known(value: float) -> float | None:
 
 def median(table: pd.DataFrame, column: str) -> float | None:
     """The median of a column over those that have a value; None where none has."""
-    return known(table[column].astype(float).median()) if column in table and len(table) else None
+    values = table[column].dropna() if column in table else []
+    return float(values.median()) if len(values) else None
 
 
 def patient_of(section: AnnData) -> str:
