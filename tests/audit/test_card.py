@@ -6,12 +6,15 @@ import pytest
 
 from helpers.audit import card
 from helpers.audit.flags import FLAGS
+from helpers.audit.summary import SKILLS
 
 KEYS = {"section": "S1", "space": "log2", "k": 50}
 SCORES = {"pcc": 0.6, "ceiling": 0.9, "chance": 0.1, "chance_95": 0.2, "p": 0.01, "n_undefined": 0}
 
-SUMMARY = {"space": "log2", "n_sections": 1, "n_spots": 900, "n_genes": 300, "k": 50, "pcc": 0.6, "ceiling": 0.9}
-SUMMARY |= {"nuclei": 0.45, "given_both": 0.1, "residual_pcc": 0.4, "twin": 0.3}
+SUMMARY = {"space": "log2", "n_sections": 1, "n_patients": None, "n_spots": 900, "n_genes": 300, "k": 50, "pcc": 0.6}
+SUMMARY |= {"ceiling": 0.9, "chance": 0.2, "unit": "sections", "n_units": 1}
+SUMMARY |= {f"{skill}_skill{end}": 0.5 for skill in SKILLS for end in ("", "_chance_95", "_ceiling")}
+SUMMARY |= {f"excess_{floor}{end}": 0.1 for floor in ("nuclei", "place") for end in ("", "_least", "_most")}
 
 
 @pytest.fixture
@@ -21,8 +24,7 @@ def report():
         {"section": "S1", "space": "log2", "given": g, "r": 0.4, "partial": p}
         for g, p in (("depth", 0.2), ("both", 0.1))
     ]
-    flags = [{"flag": "a < b", "raised": True, "evidence": "x & y", "advice": "do z"}]
-    flags += [{"flag": "quiet", "raised": False, "evidence": "", "advice": "never shown"}]
+    flags = [{"id": flag.id, "raised": flag.id == "chance", "says": f"{flag.id} & more"} for flag in FLAGS]
     return {
         "scores": pd.DataFrame([{**KEYS, **SCORES}, {**KEYS, **SCORES, "k": 10, "pcc": 0.7}]),
         "twin": pd.DataFrame([{**KEYS, **SCORES, "pcc": 0.3}]),
@@ -45,20 +47,24 @@ def test_partial_correlations_stand_beside_the_plain_one(report):
     assert row == {"section": "S1", "space": "log2", "plain": 0.4, "given both": 0.1, "given depth": 0.2}
 
 
-def test_the_page_is_whole_and_safe(report, monkeypatch):
-    monkeypatch.setattr(card, "CHECKLIST", [("Is a below b?", "a < b"), ("Said?", None)])
+def test_the_page_is_whole_and_safe(report):
     page = card.page(report, "T & T")
-    assert "T &amp; T" in page and "&lt;odd&gt;" in page and "x &amp; y" in page
-    assert "do z" in page and "never shown" not in page
-    assert 'href="#a-&lt;-b"' in page and 'id="a-&lt;-b"' in page
+    assert "T &amp; T" in page and "&lt;odd&gt;" in page and "chance &amp; more" in page
+    advice = {flag.id: flag.advice for flag in FLAGS}
+    assert advice["chance"] in page and advice["no_composition"] not in page
+    assert all(f'id="{flag.id}"' in page and f'href="#{flag.id}"' in page for flag in FLAGS)
     assert 'src="data:image/png;base64,' in page and "<script" not in page
     assert "<td>0.700</td><td>–</td>" in page and "nan" not in page
+
+
+def test_where_the_space_is_in_doubt_there_are_no_skills(report):
+    assert "Not made while the space" in card.page(report | {"skills": pd.DataFrame()}, "T")
 
 
 def test_what_a_file_says_is_escaped_everywhere(report):
     bad = "<script>alert(1)</script>"
     report["scores"]["section"] = report["twin"]["section"] = report["floors"]["section"] = bad
-    report["flags"] = [{"flag": name, "raised": None, "evidence": bad, "advice": bad} for name, *_ in FLAGS]
+    report["flags"] = [{"id": flag.id, "raised": None, "says": bad} for flag in FLAGS]
     report["partial"]["section"] = report["skills"]["section"] = bad
     assert "<script" not in card.page(report | {"remarks": [bad]}, bad)
 

@@ -1,137 +1,131 @@
-"""Twin of helpers/audit/flags.py."""
+"""Each flag by hand: two sections of numbers in, raised or not and a sentence out; models stand in test_matrix."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from anndata import AnnData
-from scipy.sparse import csr_matrix
 
-from helpers import schema
-from helpers.audit import assess as of_assess
-from helpers.audit.flags import RECOGNIZED, sentence
-from helpers.scores import spatial
-from helpers.targets import normalization
+from helpers.audit import flags
+from helpers.audit.flags import FLAGS, Evidence
 
-SIDE, GENES = 14, [f"G{i}" for i in range(60)]
-XY = np.stack(np.meshgrid(range(SIDE), range(SIDE)), axis=-1).reshape(-1, 2).astype(float)
-SPOTS = [f"{x:.0f}x{y:.0f}" for x, y in XY]
+ROW = {"pcc": 0.6, "score": 0.6, "chance_95": 0.2, "own_library": 0.4, "composition": 0.5, "composition_chance_95": 0.2}
+ROW |= {"nuclei_best": 0.3, "nuclei_chance_95": 0.2, "place_best": 0.1, "place_chance_95": 0.2}
+ROW |= {"shift": 1, "shift_pcc": 0.5, "shift_gain": -0.1, "shift_error": 0.02, "above_ceiling": -0.02, "same_as": ""}
+ROW |= {"kept_by_conversion": 0.99, "doubts": "", "not_umi": ""}
+IDS = "no_composition own_library beaten_by_nuclei beaten_by_place chance misplaced impossible space not_umi few_genes"
 
-
-def truth(seed):
-    """Nuclei of a spot, and expected composition: half of the genes follow a wave, half the opposite one."""
-    rng = np.random.default_rng(seed)
-    nuclei = np.round(12 + 8 * np.sin(XY[:, 0] / 2 + seed) + rng.normal(0, 1, len(XY))).clip(1)
-    wave = np.exp(np.outer(np.cos(XY[:, 1] / 2 - seed), np.repeat([0.5, -0.5], 30)))
-    composition = wave * rng.lognormal(0, 0.3, 60)
-    return nuclei, composition / composition.sum(axis=1, keepdims=True)
+SUMMARY = {"space": "log2", "k": 50, "n_genes": 300, "n_sections": 2, "n_patients": 2, "n_spots": 1400, "pcc": 0.6}
+SUMMARY |= {"chance": 0.2, "ceiling": 0.9, "unit": "patients", "n_units": 2}
+SUMMARY |= {f"{s}_skill{e}": v for s in ("library", "composition") for e, v in (("", 0.5), ("_chance_95", 0.3))}
+SUMMARY |= {"library_skill_ceiling": 1.0, "composition_skill_ceiling": 0.7}
+SUMMARY |= {
+    f"excess_{floor}{end}": value
+    for floor, values in (("nuclei", (0.3, 0.2, 0.4)), ("place", (0.5, 0.4, 0.6)))
+    for end, value in zip(("", "_least", "_most"), values, strict=True)
+}
 
 
-def section(seed, patient=""):
-    nuclei, composition = truth(seed)
-    counts = np.random.default_rng(seed + 100).poisson(nuclei[:, None] * 60 * composition)
-    made = AnnData(obs=pd.DataFrame(index=SPOTS), var=pd.DataFrame(index=GENES))
-    made.layers[schema.COUNTS] = csr_matrix(counts.astype(np.float32))
-    made.obsm[schema.SPATIAL] = XY * 290
-    made.obs["n_nuclei"] = nuclei
-    made.uns["patient"] = patient
-    return made
+def case(*changes, space="log2"):
+    """Evidence of two sections without fault, each with its changes."""
+    by = pd.DataFrame([ROW | change for change in (changes * 2)[:2]], index=["S1", "S2"])
+    return Evidence(SUMMARY | {"space": space}, by, (None, "not given"), "unknown")
 
 
-def table(values):
-    return pd.DataFrame(values, SPOTS, GENES)
+def judged(name, *changes, **more):
+    return next(flag for flag in FLAGS if flag.id == name).judge(case(*changes, **more))
 
 
-def knows_depth_alone(seed):
-    nuclei, _ = truth(seed)
-    return table(np.log2(1 + np.outer(nuclei * 60, np.full(60, 1 / 60))))
+def test_the_ids_are_those_that_others_read():
+    assert [flag.id for flag in FLAGS] == [*IDS.split(), "panel_leak", "smoothed_target", "panel_library"]
+    assert {flag for _, flag in flags.CHECKLIST} - {None} == {flag.id for flag in FLAGS}
 
 
-def knows_composition_alone(seed):
-    return table(np.log1p(1e4 * truth(seed)[1]))
-
-
-@pytest.fixture(scope="module")
-def cohort():
-    return {f"S{seed}": section(seed) for seed in range(3)}
-
-
-def raised(report):
-    return {flag["flag"]: flag["raised"] for flag in report["flags"]}
-
-
-def assess(cohort, model, space, **more):
-    predicted = {name: model(int(name[1:])) for name in cohort}
-    return of_assess.assess(cohort, predicted, space, n_draws=49, n_splits=1, **more)
-
-
-def test_a_model_that_knows_depth_alone_is_flagged(cohort):
-    report = assess(cohort, knows_depth_alone, "log2")
-    flags, summary = raised(report), report["summary"]
-    assert flags["beaten by one number per spot"] and flags["skill on the depth-only twin"]
-    assert summary["twin"] > 0.5 and np.isnan(summary["given_both"])  # it is a function of the nuclei
-    without_depth = report["scores"].query("space == 'pearson_residual' and k == 50")
-    # A prediction of depth alone is constant once depth is divided out: it may have no score at all.
-    assert not (without_depth["pcc"] > without_depth["chance_95"] + 0.05).any()
-
-
-def test_a_score_that_does_not_exist_is_said_to_be_undefined(cohort):
-    summary = assess(cohort, knows_depth_alone, "log2")["summary"] | {"residual_pcc": np.nan}
-    assert "undefined (constant) in that of Pearson residuals" in sentence(summary)
-
-
-def test_nothing_that_is_left_is_said_in_words(cohort):
-    said = sentence(assess(cohort, knows_depth_alone, "log2")["summary"])
-    assert "the median gene keeps nothing given nuclei and depth" in said and "nan" not in said
-
-
-def test_a_model_that_knows_composition_alone_is_not(cohort):
-    report = assess(cohort, knows_composition_alone, "log1p_cp10k")
-    flags = raised(report)
-    assert not flags["beaten by one number per spot"]
-    assert not flags["skill on the depth-only twin"] and not flags["no better than chance"]
-    assert report["summary"]["given_both"] > 0.5
+@pytest.mark.parametrize("name", IDS.split())
+def test_nothing_is_raised_without_a_reason(name):
+    raised, says = judged(name, {})
+    assert raised is False and "nan" not in says
 
 
 @pytest.mark.parametrize(
-    ("method", "library", "smoothed"),
+    ("name", "change"),
     [
-        ("log2", "none", False),
-        ("log1p_cp10k", "all", False),
-        ("log1p_cp10k", "panel", False),
-        ("log1p_cp10k", "panel", True),
-        ("pearson_residual", "all", False),
+        ("no_composition", {"composition": 0.2}),
+        ("no_composition", {"composition": np.nan, "composition_chance_95": np.nan}),
+        ("own_library", {"own_library": 0.6}),
+        ("own_library", {"pcc": 0.1, "score": 0.1, "own_library": 0.0}),
+        ("beaten_by_nuclei", {"nuclei_best": 0.6}),
+        ("beaten_by_nuclei", {"haematoxylin_best": 0.6, "haematoxylin_chance_95": 0.2}),
+        ("beaten_by_place", {"place_best": 0.6}),
+        ("chance", {"pcc": 0.2}),
+        ("chance", {"pcc": np.nan, "score": 0.0, "chance_95": np.nan}),
+        ("misplaced", {"shift_gain": 0.1}),
+        ("impossible", {"above_ceiling": 0.05}),
+        ("impossible", {"same_as": "log2"}),
+        ("space", {"doubts": "are they counts?"}),
+        ("not_umi", {"not_umi": "all are multiples of 7"}),
+        ("few_genes", {"kept_by_conversion": 0.8}),
     ],
 )
-def test_what_a_target_is_can_be_told_from_its_values(method, library, smoothed):
-    """Also after each gene is z-scored, as models are often trained."""
-    made, panel = section(1), GENES[:25]
-    part = made[:, panel].copy() if library == "panel" else made
-    values = pd.DataFrame(normalization.target(part, method, panel), SPOTS, panel)
-    if smoothed:
-        around = spatial.neighbours(XY) + np.eye(len(XY))
-        values = (around / around.sum(1, keepdims=True)) @ values.set_axis(range(len(values)))
-        values.index = SPOTS
-    first = of_assess.recognize(made, (values - values.mean()) / values.std(), "S1").iloc[0]
-    assert (first["method"], first["library"], first["smoothed"]) == (method, library, smoothed)
-    assert first["correlation"] > RECOGNIZED
+def test_each_is_raised_by_its_own_reason(name, change):
+    raised, says = judged(name, change)
+    assert raised is True and "nan" not in says
 
 
-def test_flags_on_the_target_are_open_where_it_is_not_given(cohort):
-    flags = raised(assess(cohort, knows_composition_alone, "log1p_cp10k"))
-    assert flags["target smoothed"] is None and flags["library size over the panel only"] is None
-    assert flags["panel chosen with the test section"] is None
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("misplaced", {"shift_gain": 0.05}),  # 2.5 standard errors
+        ("misplaced", {"shift_gain": 0.1, "shift_pcc": 0.15}),  # within chance there as well
+        ("beaten_by_place", {"pcc": 0.1, "score": 0.1}),  # both within their chance
+        ("impossible", {"above_ceiling": 0.02}),  # as far as a ceiling may be off
+    ],
+)
+def test_what_noise_does_raises_nothing(name, change):
+    assert judged(name, change)[0] is False
 
 
-def test_one_section_is_scored_against_floors_of_its_own_and_tested_by_nothing():
-    report = assess({"S1": section(1)}, knows_composition_alone, "log1p_cp10k", panel_chosen_on="training")
-    flags = raised(report)
-    assert flags["too few patients for a test"] and flags["panel chosen with the test section"] is False
-    assert report["floors"]["pcc"].notna().all()
+def test_one_section_of_two_raises_a_fault_but_no_defeat():
+    assert judged("misplaced", {"shift_gain": 0.1}, {})[0] and judged("not_umi", {"not_umi": "no"}, {})[0]
+    assert not judged("beaten_by_nuclei", {"nuclei_best": 0.6}, {})[0]
 
 
-def test_patients_are_counted_where_they_are_known():
-    five = {f"S{i}": section(i, patient="AB"[i % 2]) for i in range(5)}
-    flags = raised(assess(five, knows_composition_alone, "log1p_cp10k"))
-    assert flags["too few patients for a test"]
-    unknown = {f"S{i}": section(i) for i in range(5)}
-    assert raised(assess(unknown, knows_composition_alone, "log1p_cp10k"))["too few patients for a test"] is None
+@pytest.mark.parametrize("change", [{"doubts": "are they z-scores?"}, {"kept_by_conversion": 0.8}])
+@pytest.mark.parametrize("name", ["no_composition", "own_library"])
+def test_what_rests_on_a_conversion_is_open_where_there_is_none(name, change):
+    assert judged(name, change)[0] is None
+
+
+def test_a_space_without_a_library_has_none_to_be_compared_with():
+    assert judged("own_library", {}, space="pearson_residual")[0] is None
+    assert judged("few_genes", {"kept_by_conversion": 0.1}, space="pearson_residual")[0] is False
+
+
+def test_a_constant_prediction_is_said_to_be_one_and_lies_nowhere():
+    nothing = dict.fromkeys(("pcc", "chance_95", "shift_gain", "above_ceiling"), np.nan) | {"score": 0.0}
+    assert "undefined (constant)" in judged("chance", nothing)[1]
+    assert judged("misplaced", nothing)[0] is None and judged("impossible", nothing)[0] is False
+
+
+def test_without_nuclei_and_image_nothing_is_said_of_them():
+    blind = case({})._replace(by=case({}).by.drop(columns=["nuclei_best", "nuclei_chance_95"]))
+    assert flags.beaten_by_nuclei(blind) == (None, "neither the nuclei nor an image was given")
+
+
+def test_the_sentence_holds_every_number_with_its_null_and_ceiling():
+    said = flags.sentence(SUMMARY)
+    assert "2 held-out sections of 2 patients (1,400 spots, 300 genes)" in said
+    assert "0.60 (95 % of chance 0.20, noise ceiling 0.90) in the space of log2" in said
+    assert "+0.30 over nuclei alone (+0.20 to +0.40) and +0.50 over place alone" in said
+    assert "range of 2 patients, too few for a test over patients" in said
+    assert "Composition skill (which genes these are) is 0.50 (95 % of chance 0.30, noise ceiling 0.70)" in said
+
+
+def test_what_is_not_known_is_said_in_words():
+    blank = {name: None if isinstance(value, float) else value for name, value in SUMMARY.items()}
+    said = flags.sentence(blank | {"unit": "sections", "n_patients": None})
+    assert "is undefined in the space of log2" in said and "No floor has a score in 2 sections" in said
+    assert "patients are not known" in said and "None" not in said and "nan" not in said
+
+
+def test_a_target_that_never_varies_is_none_that_we_know():
+    table = pd.DataFrame({"section": ["S1"], "correlation": [np.nan], "method": ["log2"]})
+    assert flags.target_in_words(table) == (None, "the target that was given is the same in every spot")

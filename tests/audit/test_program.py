@@ -12,6 +12,7 @@ from scipy.sparse import csr_matrix
 from typer.testing import CliRunner
 
 from helpers import schema
+from helpers.audit.flags import FLAGS
 from helpers.audit.program import add_image, add_nuclei, main, read_section
 from helpers.cohort import simulate
 
@@ -84,8 +85,12 @@ def test_the_report_card_stands_alone(files):
     report = json.loads((files / "out/audit.json").read_text())
     assert report["sentence"] in page.replace("&#39;", "'") and report["sentence"] in result.output
     assert len(report["scores"]) == 3 * 3 * 2  # sections, spaces, k
+    assert [list(flag) for flag in report["flags"]] == [["id", "raised", "says"]] * len(FLAGS)
     for flag in report["flags"]:
-        assert f'id="{flag["flag"].replace(" ", "-")}"' in page
+        assert f'id="{flag["id"]}"' in page
+        assert flag["raised"] is not True or flag["says"] in result.output
+    for skill in ("library_skill", "composition_skill"):
+        assert {skill, f"{skill}_chance_95"} <= set(report["summary"])
 
 
 @pytest.mark.parametrize(
@@ -162,9 +167,10 @@ def test_an_image_needs_a_pixel_size_and_a_disc(drawn, tmp_path, more, words):
     else:
         assert result.exit_code == 0, result.output
         floors = json.loads((tmp_path / "out/audit.json").read_text())["floors"]
-        assert {row["floor"] for row in floors} == {"nuclei", "haematoxylin", "depth"}
+        assert {row["floor"] for row in floors} == {"nuclei", "haematoxylin", "place", "depth"}
 
 
 def test_predictions_in_another_space_than_declared_are_remarked_on(files):
-    assert run(files, space="pearson_residual").exit_code == 0
+    result = run(files, space="pearson_residual")
+    assert result.exit_code == 0 and "remark: section S0: predictions said to be pearson_residual" in result.output
     assert "are they logs or counts?" in (files / "out/audit.html").read_text()

@@ -36,7 +36,8 @@ def report():
         "twin": scores.assign(pcc=scores["pcc"] / 2),
         "partial": pd.DataFrame(partial),
         "floors": pd.DataFrame([{"floor": "depth", "section": "S1", "space": "log2", "k": 50, "pcc": 0.5}]),
-        "skills": pd.DataFrame({"library": [0.7, 0.9], "composition": [0.1, 0.3], "composition_chance_95": [0.2, 0.2]}),
+        "skills": pd.DataFrame({"library": [np.nan] * 2, "composition": [0.1, 0.3], "composition_chance_95": 0.2}),
+        "excess": pd.DataFrame({"section": ["S1", "S2"], "patient": ["", ""], "excess_place": [0.1, np.nan]}),
     }
 
 
@@ -46,7 +47,19 @@ def test_medians_are_over_sections_at_the_k_of_the_headline(report):
     assert (row["n_sections"], row["n_patients"], row["n_spots"], row["n_genes"]) == (2, 1, 7, 2)
     assert row["given_both"] == pytest.approx(0.2) and row["given_nuclei"] is None
     assert row["depth"] == 0.5 and row["nuclei"] is None
-    assert row["library_skill"] == pytest.approx(0.8) and row["composition_skill"] == pytest.approx(0.2)
+    assert row["library_skill"] is None and row["library_skill_chance_95"] is None  # no library in this space
+    assert row["composition_skill"] == pytest.approx(0.2) == row["composition_skill_chance_95"]
+    assert not any(isinstance(value, float) and np.isnan(value) for value in row.values())
+
+
+def test_the_excess_is_over_patients_where_all_are_known():
+    """Two sections of A, mean 0.2, and one of B, 0.6: the median over patients is 0.4, over sections 0.3."""
+    table = pd.DataFrame({"section": list("abc"), "patient": list("AAB"), "excess_nuclei": [0.1, 0.3, 0.6]})
+    row = summary.excess(table)
+    assert (row["unit"], row["n_units"], row["excess_place"]) == ("patients", 2, None)
+    assert [row[f"excess_nuclei{end}"] for end in ("", "_least", "_most")] == pytest.approx([0.4, 0.2, 0.6])
+    unknown = summary.excess(table.assign(patient=["A", "A", ""]))
+    assert (unknown["unit"], unknown["n_units"]) == ("sections", 3) and unknown["excess_nuclei"] == pytest.approx(0.3)
 
 
 def test_patients_that_are_not_known_are_not_counted(report):

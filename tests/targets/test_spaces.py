@@ -8,6 +8,7 @@ from scipy.sparse import csr_matrix
 from helpers.targets import normalization, spaces
 
 COUNTS = np.random.default_rng(0).poisson(np.outer(np.linspace(1, 9, 30), [0.5, 2, 4, 8, 20])).astype(float)
+Z_SCORES = (np.log2(COUNTS + 1) - np.log2(COUNTS + 1).mean(0)) / np.log2(COUNTS + 1).std(0)
 DEPTH, SHARE = COUNTS.sum(1), COUNTS.sum(0) / COUNTS.sum()
 
 
@@ -93,7 +94,11 @@ def test_an_unknown_space_is_refused():
         (COUNTS, "log2", "are they counts"),
         (np.log2(COUNTS + 1) - 2, "log2", "negative: residuals or z-scores"),
         (np.log2(COUNTS + 1), "pearson_residual", "are they logs or counts"),
-        (COUNTS + 0.5, "log1p", "far above what log1p reaches"),
+        (COUNTS + 0.5, "log1p", "far above what is measured"),
+        (-np.log2(COUNTS + 1), "log2", "are negative"),
+        (Z_SCORES, "log2", "are they z-scores"),
+        (Z_SCORES, "pearson_residual", "are they z-scores"),
+        (2000 + COUNTS, "log2", "far above what is measured"),  # its own power would overflow
     ],
 )
 def test_a_space_that_the_values_belie_is_doubted(values, space, words):
@@ -104,3 +109,11 @@ def test_a_space_that_the_values_belie_is_doubted(values, space, words):
 def test_a_space_that_the_values_bear_out_is_not_doubted(space):
     values = normalization.TARGETS[space].values(COUNTS, DEPTH, SHARE)
     assert spaces.doubts(values, space, COUNTS) == []
+
+
+@pytest.mark.parametrize("space", normalization.TARGETS)
+def test_a_shrunken_model_that_is_off_by_a_little_is_not_doubted(space):
+    """As ridge is: rare genes a little below zero, everything nearer to its mean, a section twice as deep."""
+    values = normalization.TARGETS[space].values(2 * COUNTS, 2 * DEPTH, SHARE)
+    shrunken = values.mean(0) + 0.5 * (values - values.mean(0)) - 0.1 * values.std(0)
+    assert spaces.doubts(shrunken, space, COUNTS) == []

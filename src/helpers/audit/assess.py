@@ -2,17 +2,16 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from scipy.spatial import cKDTree
 
 from helpers import columns, schema
 from helpers.audit import predictions
+from helpers.audit.evidence import Audited, evidence, lattice_steps, why_not_umi
 from helpers.audit.flags import flags
-from helpers.audit.summary import FLOORS, summarize
+from helpers.audit.summary import FLOORS, headline_k, summarize
 from helpers.models import backbones
 from helpers.scores import judge, spatial
 from helpers.targets import normalization, spaces, twins
@@ -20,16 +19,8 @@ from helpers.targets import normalization, spaces, twins
 KS = (10, 50, 200)
 TARGETS = ("log2", "log1p_cp10k", "pearson_residual")
 PANELS = ("training", "all", "unknown")
-
-
-class Audited(NamedTuple):
-    """The predictions of one section."""
-
-    section: AnnData  # its spots that were predicted, all genes
-    genes: list[str]  # that were predicted
-    predicted: np.ndarray  # spots x genes
-    space: str  # that they are in
-    spots: np.ndarray  # `judge.basis` of the section
+DECIDING = ("nuclei", "haematoxylin", "place")  # floors that decide a flag: depth is measured on the spot itself
+UNSEEN = ("nuclei", "place")  # floors of the headline
 
 
 def assess(
@@ -46,24 +37,32 @@ def assess(
     `cohort` holds sections: counts of all genes, coordinates and, where nuclei are known, `obs["n_nuclei"]`;
     `predicted` maps the same names to spots x genes; `space` is a key of `normalization.TARGETS`; `targets` are what
     the model was scored against, where that is known. Returns the tables `scores`, `twin`, `partial`, `skills`,
-    `floors` and `targets`, and `remarks`, `summary` and `flags`. ValueError, naming the section, for what cannot be
-    scored.
+    `floors`, `excess`, `evidence` and `targets`, and `remarks`, `summary` and `flags`. Where the space is in doubt,
+    predictions are scored in it and taken to no other. ValueError, naming the section, for what cannot be scored.
     """
     normalization.named(normalization.TARGETS, "space", space)
     if panel_chosen_on not in PANELS:
         raise ValueError(f"panel_chosen_on {panel_chosen_on!r} is not one of {', '.join(PANELS)}")
     audited, remarks = matched(cohort, predicted, space)
-    judged = list(dict.fromkeys([space, *TARGETS]))
+    every, doubted = audited.values(), any(one.doubts for one in audited.values())
+    judged = [space] if doubted else list(dict.fromkeys([space, *TARGETS]))
+    k = headline_k(judge.best_ks(KS, len(next(iter(every)).genes)))
     given = {name: targets[name] for name in audited if targets is not None}
+    ceilings = {
+        (name, s): judge.ceilings(one.section, s, one.genes, n_splits) for name, one in audited.items() for s in judged
+    }
     report: dict = {
-        "scores": stacked(score(one, s, n_draws, n_splits) for one, s in product(audited.values(), judged)),
-        "twin": stacked(score_on_twin(one, s, n_draws) for one, s in product(audited.values(), judged)),
-        "partial": stacked(partial_scores(one, s) for one, s in product(audited.values(), judged)),
-        "skills": stacked(skills(one, n_draws) for one in audited.values()),
-        "floors": stacked(score_floors(audited, s, floor) for s, floor in product(judged, FLOORS)),
+        "scores": stacked(score(audited[name], s, n_draws, ceiling) for (name, s), ceiling in ceilings.items()),
+        "twin": stacked(score_on_twin(one, judged, k, n_draws) for one in every),
+        "partial": stacked(partial_scores(one, s) for one, s in product(every, judged)),
+        "skills": stacked(skills(one, n_draws) for one in every if not doubted),
+        "floors": stacked(score_floors(audited, s, floor, n_draws) for s, floor in product(judged, FLOORS)),
+        "excess": excess(audited, k),
+        "evidence": pd.DataFrame([evidence(one, k, ceilings[name, space]) for name, one in audited.items()]),
         "targets": stacked(recognize(audited[name].section, table, name) for name, table in given.items()),
         "remarks": remarks,
     }
+    report["remarks"] = remarks + without_score(report["scores"], space)
     report["summary"] = summarize(report, {name: one.section for name, one in audited.items()}, space)
     report["flags"] = flags(report, panel_chosen_on)
     return report
@@ -73,21 +72,33 @@ def matched(
     cohort: Mapping[str, AnnData], predicted: Mapping[str, pd.DataFrame], space: str
 ) -> tuple[dict[str, Audited], list[str]]:
     """Predictions beside their sections, on the spots and genes that both have, and remarks on what does not fit."""
-    tables, sections, remarks = {}, {}, []
+    tables, sections, said, remarks = {}, {}, {}, []
     for name, section in cohort.items():
         where = f"section {name}"
         tables[name], found = predictions.match(predicted[name], section.obs_names, section.var_names, where)
         sections[name] = section[tables[name].index].copy()
         sections[name].uns["section"] = name
-        counts = normalization.counts_of(sections[name], tables[name].columns)
-        found += spaces.doubts(tables[name].to_numpy(), space, counts)
-        remarks += [f"{where}: {remark}" for remark in found]
+        not_umi = why_not_umi(section.layers[schema.COUNTS])
+        # Ceilings and twins draw molecules: there is no half of one.
+        sections[name].layers[schema.COUNTS] = np.rint(sections[name].layers[schema.COUNTS])
+        doubts = spaces.doubts(
+            tables[name].to_numpy(), space, normalization.counts_of(sections[name], tables[name].columns)
+        )
+        said[name] = doubts, not_umi
+        remarks += [f"{where}: {remark}" for remark in [*found, *doubts, *[f"counts: {not_umi}"] * bool(not_umi)]]
     panel, left_out = one_panel(tables)
     audited = {
-        name: Audited(section, panel, tables[name][panel].to_numpy(), space, judge.basis(section))
+        name: Audited(section, panel, tables[name][panel].to_numpy(), space, judge.basis(section), *said[name])
         for name, section in sections.items()
     }
     return audited, remarks + left_out
+
+
+def without_score(scores: pd.DataFrame, space: str) -> list[str]:
+    """A remark where genes of a section have no correlation in the model's own space."""
+    n = scores.loc[scores["space"] == space].groupby("section", sort=False)["n_undefined"].max()
+    words = "are constant, in the prediction or as measured, and have no correlation"
+    return [f"section {name}: {count:.0f} genes {words}" for name, count in n[n > 0].items()]
 
 
 def one_panel(predicted: Mapping[str, pd.DataFrame]) -> tuple[list[str], list[str]]:
@@ -104,34 +115,37 @@ def one_panel(predicted: Mapping[str, pd.DataFrame]) -> tuple[list[str], list[st
 # One section, one space: a table with columns section and space ----------------------------------------------------
 
 
-def score(one: Audited, space: str, n_draws: int, n_splits: int) -> pd.DataFrame:
-    """`judge.pcc` at each of KS that the panel has genes for, with the noise ceiling."""
-    ceiling = judge.ceilings(one.section, space, one.genes, n_splits)
-    return at_ks(one, space, judge.measured(one.section, space, one.genes), n_draws, ceiling)
+def score(one: Audited, space: str, n_draws: int, ceiling: np.ndarray) -> pd.DataFrame:
+    """`judge.pcc` at the k of the headline; PCC-k alone at the others of KS that the panel has genes for."""
+    measured, predicted = judge.measured(one.section, space, one.genes), in_space(one, space)
+    r, ks = columns.pearson(measured, predicted), judge.best_ks(KS, len(one.genes))
+    rows = [{"k": k, "pcc": judge.pcc_at_k(r, k)} for k in ks]
+    at = ks.index(headline_k(ks))
+    rows[at] |= judge.pcc(measured, predicted, one.spots, ks[at], n_draws, ceiling)
+    return pd.DataFrame(rows).assign(section=one.section.uns["section"], space=space)
 
 
-def score_on_twin(one: Audited, space: str, n_draws: int) -> pd.DataFrame:
-    """The same against counts redrawn so that spots differ in depth alone (`twins.depth_only`)."""
+def score_on_twin(one: Audited, judged: Sequence[str], k: int, n_draws: int) -> pd.DataFrame:
+    """`judge.pcc` against counts redrawn so that spots differ in depth alone (`twins.depth_only`), in every space."""
     counts = twins.depth_only(one.section.layers[schema.COUNTS], np.random.default_rng(0))
     twin = twins.as_twin(one.section, counts)
-    return at_ks(one, space, judge.measured(twin, space, one.genes), n_draws)
+    rows = [
+        {"k": k, "section": one.section.uns["section"], "space": space}
+        | judge.pcc(judge.measured(twin, space, one.genes), in_space(one, space), one.spots, k, n_draws)
+        for space in judged
+    ]
+    return pd.DataFrame(rows)
 
 
-def at_ks(
-    one: Audited, space: str, measured: np.ndarray, n_draws: int, ceiling: np.ndarray | None = None
-) -> pd.DataFrame:
-    """`judge.pcc` of the predictions, taken to the space, against measured values of the same spots: a row a k."""
-    predicted = judge.in_space(one.predicted, one.space, space, one.section, one.genes)
-    ks = judge.best_ks(KS, len(one.genes))
-    rows = [{"k": k} | judge.pcc(measured, predicted, one.spots, k, n_draws, ceiling) for k in ks]
-    return pd.DataFrame(rows).assign(section=one.section.uns["section"], space=space)
+def in_space(one: Audited, space: str) -> np.ndarray:
+    """Predictions of a section as they are in a space (`judge.in_space`)."""
+    return judge.in_space(one.predicted, one.space, space, one.section, one.genes)
 
 
 def partial_scores(one: Audited, space: str) -> pd.DataFrame:
     """`judge.given` of every gene: plain, and given nuclei, depth, and both."""
-    predicted = judge.in_space(one.predicted, one.space, space, one.section, one.genes)
     held = judge.covariates(one.section, space, one.genes)
-    table = judge.given(judge.measured(one.section, space, one.genes), predicted, one.genes, held)
+    table = judge.given(judge.measured(one.section, space, one.genes), in_space(one, space), one.genes, held)
     return table.assign(section=one.section.uns["section"], space=space)
 
 
@@ -142,32 +156,84 @@ def skills(one: Audited, n_draws: int) -> pd.DataFrame:
     return pd.DataFrame([{"section": one.section.uns["section"], "k": k} | judge.skills(*known, k, n_draws)])
 
 
-def score_floors(audited: Mapping[str, Audited], space: str, floor: str) -> pd.DataFrame:
-    """What one number per spot scores in each section, fitted on the others; nothing where a section lacks it."""
-    sections = {name: one.section for name, one in audited.items()}
-    features = {name: feature(section, floor) for name, section in sections.items()}
+# Floors -----------------------------------------------------------------------------------------------------------
+
+
+def score_floors(audited: Mapping[str, Audited], space: str, floor: str, n_draws: int) -> pd.DataFrame:
+    """What a floor fitted on the other sections scores in each; nothing where a section lacks it.
+
+    In the model's own space, at the k of the headline, `best` and its `chance_95` (`best_floor`) stand beside it.
+    """
+    features = {name: floor_features(one.section, floor) for name, one in audited.items()}
     if any(values is None for values in features.values()):
         return pd.DataFrame()
-    genes = next(iter(audited.values())).genes
-    measured = {name: judge.measured(section, space, genes) for name, section in sections.items()}
-    rows = []
-    for name in sections:
-        pcc = columns.pearson(measured[name], judge.floor(features, measured, name))
-        rows += [
-            {"k": k, "pcc": judge.pcc_at_k(pcc, k), "floor": floor, "section": name, "space": space}
-            for k in judge.best_ks(KS, len(genes))
-        ]
+    measured = {name: judge.measured(one.section, space, one.genes) for name, one in audited.items()}
+    rows, ks = [], judge.best_ks(KS, len(next(iter(audited.values())).genes))
+    for name, one in audited.items():
+        r = columns.pearson(measured[name], judge.floor(features, measured, name))
+        found = [{"floor": floor, "section": name, "space": space, "k": k, "pcc": judge.pcc_at_k(r, k)} for k in ks]
+        if space == one.space and floor in DECIDING:
+            k = headline_k(ks)
+            found[ks.index(k)] |= best_floor(features, measured, one, k, n_draws)
+        rows += found
     return pd.DataFrame(rows)
 
 
-def feature(section: AnnData, floor: str) -> np.ndarray | None:
-    """The one number per spot of a floor, spots x 1; None where it is not known."""
+def best_floor(
+    features: Mapping[str, np.ndarray], measured: Mapping[str, np.ndarray], one: Audited, k: int, n_draws: int
+) -> dict[str, float]:
+    """The higher of a line on a floor's number and a line on its log, with the 95 % point of its chance.
+
+    A model that is a curve of the nuclei is no more than nuclei.
+    """
+    name, curves = one.section.uns["section"], [features]
+    if all(values.shape[1] == 1 and (values > -1).all() for values in features.values()):
+        curves.append({section: np.log1p(values) for section, values in features.items()})
+    scores = [judge.pcc(measured[name], judge.floor(x, measured, name), one.spots, k, n_draws) for x in curves]
+    best = max(scores, key=lambda found: np.nan_to_num(found["pcc"]))
+    return {"best": best["pcc"], "chance_95": best["chance_95"]}
+
+
+def floor_features(section: AnnData, floor: str) -> np.ndarray | None:
+    """What a floor looks at, spots x 1, of a place spots x 5; None where it is not known."""
     if floor == "depth":
         return np.log1p(normalization.library_size(section))[:, None]
+    if floor == "place":
+        xy = np.asarray(section.obsm[schema.SPATIAL], float)
+        x, y = ((xy - xy.mean(axis=0)) / xy.std(axis=0)).T
+        return np.column_stack([x, y, x * y, x**2, y**2])
     try:
         return np.asarray(backbones.BACKBONES[floor].look(section), float)
     except KeyError:
         return None
+
+
+def excess(audited: Mapping[str, Audited], k: int) -> pd.DataFrame:
+    """What the model scores above the floors in its own space, a row a section.
+
+    Where patients are known, floors are fitted on the sections of other patients, as if this one were unseen. Columns
+    section, patient, pcc, and <floor> and excess_<floor> for those of `UNSEEN` that are known. A prediction that is
+    the same everywhere has no score and counts as 0.
+    """
+    patients = schema.patients_of({name: one.section for name, one in audited.items()})
+    several = len(set(patients.values())) > 1 and all(patients.values())
+    features = {floor: {name: floor_features(one.section, floor) for name, one in audited.items()} for floor in UNSEEN}
+    measured = {name: judge.measured(one.section, one.space, one.genes) for name, one in audited.items()}
+    rows = []
+    for name, one in audited.items():
+        pcc = judge.pcc_at_k(columns.pearson(measured[name], one.predicted), k)
+        row = {"section": name, "patient": patients[name], "pcc": pcc}
+        fitted_on = [o for o in audited if o == name or not several or patients[o] != patients[name]]
+        for floor in UNSEEN:
+            if all(values is not None for values in features[floor].values()):
+                line = judge.floor(*({o: part[o] for o in fitted_on} for part in (features[floor], measured)), name)
+                row[floor] = judge.pcc_at_k(columns.pearson(measured[name], line), k)
+                row[f"excess_{floor}"] = np.nan_to_num(pcc) - row[floor]
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+# The target that was given -----------------------------------------------------------------------------------------
 
 
 def recognize(section: AnnData, target: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -200,12 +266,6 @@ def known_targets(section: AnnData, genes: Sequence[str]) -> dict[tuple[str, str
             found[name, "all"] = target.values(counts, every, share)
             found[name, "panel"] = target.values(counts, panel, counts.sum(0) / counts.sum())
     return found
-
-
-def lattice_steps(section: AnnData) -> np.ndarray:
-    """Spot positions in steps of the lattice: pixels over the median distance to the nearest spot."""
-    xy = np.asarray(section.obsm[schema.SPATIAL], float)
-    return xy / np.median(cKDTree(xy).query(xy, 2)[0][:, 1])
 
 
 def stacked(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:

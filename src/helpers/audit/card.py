@@ -7,7 +7,7 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
-from helpers.audit.flags import CHECKLIST, sentence
+from helpers.audit.flags import CHECKLIST, FLAGS, sentence
 from helpers.figures import judging, look
 
 TEMPLATE = Path(__file__).with_name("card.html")
@@ -18,29 +18,33 @@ COLUMNS = {
     "p": "p (spatial)",
     "nuclei": "nuclei alone",
     "haematoxylin": "haematoxylin alone",
+    "place": "place alone",
     "depth": "depth alone",
     "excess": "excess over nuclei",
+    "library_chance_95": "95 % of chance, library",
+    "library_ceiling": "ceiling, library",
     "twin": "depth-only twin",
     "composition_chance_95": "95 % of chance, composition",
+    "composition_ceiling": "ceiling, composition",
 }
 
 
 def page(report: Mapping, title: str) -> str:
     """The whole page; `report` is what `audit.assess` returns. Whatever it says is escaped."""
-    k = report["summary"]["k"]
+    k, report_flags = report["summary"]["k"], {flag["id"]: flag for flag in report["flags"]}
     names = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    names.filters |= {"number": number, "anchor": lambda name: name.replace(" ", "-")}
+    names.filters["number"] = number
     return names.from_string(TEMPLATE.read_text()).render(
         title=title,
         sentence=sentence(report["summary"]),
         k=k,
         named=COLUMNS,
         states=STATES,
-        flags=report["flags"],
-        raised={flag["flag"]: flag["raised"] for flag in report["flags"]},
+        flags=[(flag, report_flags[flag.id]) for flag in FLAGS],
+        raised={name: flag["raised"] for name, flag in report_flags.items()},
         figure=figure(report, k),
         scores=by_section(report, k),
-        skills=report["skills"].drop(columns="k"),
+        skills=report["skills"].drop(columns="k", errors="ignore"),
         partial=partial_by_section(report),
         checklist=CHECKLIST,
         remarks=report["remarks"],

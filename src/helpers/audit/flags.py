@@ -1,4 +1,8 @@
-"""What a reviewer would ask of predictions: one function a flag, and the sentence to paste."""
+"""What a reviewer would ask of predictions: one function a flag, and the sentence to paste.
+
+A flag judges what the model knows, whichever space it predicts in. It is raised (True), not raised (False), or cannot
+be told (None). What a model knows is judged by half of the sections, a fault of the data by any of them.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -6,156 +10,301 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from helpers.audit.summary import FLOORS, headline
+from helpers.audit.summary import headline
+from helpers.labels import counted
 from helpers.scores import paired
+from helpers.targets import normalization
 
 RECOGNIZED = 0.999  # correlation above which a given target is the same as one of ours
+ALIKE = 0.01  # of a score: two that differ by less are printed alike, or nearly so
+ABOVE_CEILING = 0.03  # ceilings of known truth are right to 0.02 in the median gene
+SURE = 3  # standard errors of a gain: the best of up to 18 shifts is looked at
+KEPT = 0.94  # mean r of residuals with what a conversion makes of a perfect prediction of the same genes
+
+Verdict = tuple[bool | None, str]
 
 
 class Evidence(NamedTuple):
-    """What flags are judged by: the headline, its rows by section on real counts and on the twin, and what was said."""
+    """What flags are judged by: the headline, a row a section, the target that was given, and what was said."""
 
     summary: Mapping
-    own: pd.DataFrame
-    twin: pd.DataFrame
+    by: pd.DataFrame
     target: tuple[dict | None, str]
     panel_chosen_on: str
 
 
+class Flag(NamedTuple):
+    """One question: its id in audit.json, its name on the card, how it is judged, what to do where it is not clear."""
+
+    id: str
+    name: str
+    judge: Callable[[Evidence], Verdict]
+    advice: str
+
+
 def flags(report: Mapping, panel_chosen_on: str) -> list[dict]:
-    """Every flag: its name, raised (True), not raised (False) or not to be told (None), the evidence and an advice."""
-    summary = report["summary"]
-    own, twin = (headline(report[table], summary["space"]).set_index("section") for table in ("scores", "twin"))
-    evidence = Evidence(summary, own, twin, target_in_words(report["targets"]), panel_chosen_on)
-    return [
-        dict(zip(("flag", "raised", "evidence", "advice"), (name, *of(evidence), advice), strict=True))
-        for name, of, advice in FLAGS
-    ]
+    """Every flag of FLAGS: its id, `raised` (True, False, or None where it cannot be told), and what it says."""
+    by = by_section(report, report["summary"]["space"])
+    case = Evidence(report["summary"], by, target_in_words(report["targets"]), panel_chosen_on)
+    return [dict(zip(("id", "raised", "says"), (flag.id, *flag.judge(case)), strict=True)) for flag in FLAGS]
 
 
-def beaten_by_one_number(case: Evidence) -> tuple[bool | None, str]:
-    """Whether nuclei, stain or depth alone score more than the model."""
-    summary = case.summary
-    known = {floor: summary[floor] for floor in FLOORS if summary[floor] is not None}
-    oracle = {"depth": " (measured on the spot: an oracle)"}
-    alone = "; ".join(f"{floor} alone {value:.3f}{oracle.get(floor, '')}" for floor, value in known.items())
-    missing = "" if "nuclei" in known else "; neither the nuclei nor an image was given"
-    scores = [*known.values(), summary["pcc"]]
-    raised = None if np.isnan(scores).any() else bool(max(known.values()) > summary["pcc"])
-    return raised, f"PCC-{summary['k']} {summary['pcc']:.3f} in its own space; {alone}{missing}"
+def by_section(report: Mapping, space: str) -> pd.DataFrame:
+    """The evidence of each section beside its score, skills and floors in the model's own space, as the card has them.
+
+    A prediction that is the same everywhere has no score: `score` is 0 there, `pcc` NaN.
+    """
+    own = headline(report["scores"], space).set_index("section")[["pcc", "chance_95", "ceiling"]]
+    table = report["evidence"].set_index("section").join(own)
+    if len(report["skills"]):
+        table = table.join(report["skills"].set_index("section").drop(columns="k"))
+    for floor, rows in headline(report["floors"], space).groupby("floor"):
+        table = table.join(rows.set_index("section")[["best", "chance_95"]].add_prefix(f"{floor}_"))
+    return table.assign(score=table["pcc"].fillna(0.0))
 
 
-def skill_on_twin(case: Evidence) -> tuple[bool | None, str]:
-    """Whether it scores above chance where spots differ in depth alone, in more than half of the sections."""
-    twin, skilled = case.twin, case.twin["pcc"] > case.twin["chance_95"]
-    return (
-        None if twin["pcc"].isna().all() else bool(skilled.mean() > 0.5),
-        f"on counts redrawn so that spots differ in depth alone, PCC-{case.summary['k']} is "
-        f"{twin['pcc'].median():.3f} (chance {twin['chance_95'].median():.3f}, on the real counts "
-        f"{case.own['pcc'].median():.3f}); above chance in "
-        f"{skilled.sum()} of {len(skilled)} sections",
+# What the model knows -------------------------------------------------------------------------------------------
+
+
+def no_composition(case: Evidence) -> Verdict:
+    """Whether nothing is left of the score once the predicted library is divided out."""
+    if unclear := not_converted(case):
+        return None, unclear
+    skill, chance = case.by["composition"], case.by["composition_chance_95"]
+    return in_half(within := ~(skill > chance)), (
+        f"composition skill {said(skill)} (95 % of chance {said(chance)}); within its chance {sections(within)}"
     )
 
 
-def no_better_than_chance(case: Evidence) -> tuple[bool | None, str]:
-    """Whether it scores above chance in fewer than half of the sections."""
-    above = case.own["pcc"] > case.own["chance_95"]
-    return (
-        None if case.own["pcc"].isna().all() else bool(above.mean() < 0.5),
-        f"above 95 % of spatially randomized predictions in {above.sum()} of {len(above)} sections",
+def own_library(case: Evidence) -> Verdict:
+    """Whether the score is no more than that of the model's own library, one composition in all spots."""
+    if not normalization.TARGETS[case.summary["space"]].holds_depth:
+        return None, f"predictions in {case.summary['space']} hold no library"
+    if unclear := not_converted(case):
+        return None, unclear
+    alone = case.by["own_library"].fillna(0.0)
+    # A score that is within chance is no more than anything.
+    no_more = (case.by["score"] <= alone + ALIKE) | ~(case.by["pcc"] > case.by["chance_95"])
+    return in_half(no_more), (
+        f"PCC-{case.summary['k']} {said(case.by['pcc'])}; the library that it predicts, with one composition in all "
+        f"spots, {said(case.by['own_library'])}; no more than that {sections(no_more)}"
     )
 
 
-def panel_chosen_with_test(case: Evidence) -> tuple[bool | None, str]:
+def beaten_by_nuclei(case: Evidence) -> Verdict:
+    """Whether the nuclei, or the stain, score as much; depth was measured on the spot itself and decides nothing."""
+    found = [beaten_by(case, floor) for floor in ("nuclei", "haematoxylin") if f"{floor}_best" in case.by]
+    if not found:
+        return None, "neither the nuclei nor an image was given"
+    return any(raised for raised, _ in found), "; ".join(words for _, words in found)
+
+
+def beaten_by_place(case: Evidence) -> Verdict:
+    """Whether a smooth function of the place in the section, fitted on the other sections, scores as much."""
+    return beaten_by(case, "place")
+
+
+def beaten_by(case: Evidence, floor: str) -> Verdict:
+    """Whether a floor scores as much as the model; of two that are within their chance neither beats the other."""
+    alone, chance = case.by[f"{floor}_best"], case.by[f"{floor}_chance_95"]
+    some_score = (alone > chance) | (case.by["pcc"] > case.by["chance_95"])
+    beaten = some_score & (case.by["score"] <= alone + ALIKE)
+    return bool(beaten.mean() > 0.5), (
+        f"PCC-{case.summary['k']} {said(case.by['pcc'])}, {floor} alone {said(alone)} (95 % of chance {said(chance)}); "
+        f"no more than {floor} {sections(beaten)}"
+    )
+
+
+def chance(case: Evidence) -> Verdict:
+    """Whether the score is within that of spatially randomized predictions."""
+    within = ~(case.by["pcc"] > case.by["chance_95"])
+    return in_half(within), (
+        f"PCC-{case.summary['k']} {said(case.by['pcc'])}, 95 % of spatially randomized predictions reach "
+        f"{said(case.by['chance_95'])}; within that {sections(within)}"
+    )
+
+
+# Faults of the data ---------------------------------------------------------------------------------------------
+
+
+def misplaced(case: Evidence) -> Verdict:
+    """Whether predictions score more, and above chance, when moved by one to three steps of the lattice."""
+    known = case.by[case.by["shift_gain"].notna()]
+    if not len(known):
+        return None, "no shift can be scored: predictions are the same everywhere, or spots lie on no lattice"
+    off = (known["shift_gain"] > SURE * known["shift_error"]) & (known["shift_pcc"] > known["chance_95"])
+    best = known.loc[(known["shift_gain"] / known["shift_error"]).where(off, -np.inf).idxmax()] if off.any() else None
+    best = known.loc[known["shift_gain"].idxmax()] if best is None else best
+    return bool(off.any()), (
+        f"moved by {counted(int(best['shift']), 'steps')} it gains {best['shift_gain']:+.3f} "
+        f"(standard error {best['shift_error']:.3f}); better beside its spots {sections(off)}"
+    )
+
+
+def impossible(case: Evidence) -> Verdict:
+    """Whether predictions equal the measurement, or know what only counting noise can say."""
+    same, above = case.by["same_as"] != "", case.by["above_ceiling"] > ABOVE_CEILING
+    words = f"the median gene lies {said(case.by['above_ceiling'], '+.3f')} from its noise ceiling"
+    if same.any():
+        words = f"predictions equal the measured {case.by.loc[same, 'same_as'].iloc[0]} {sections(same)}; {words}"
+    return bool((same | above).any()), f"{words}; above it by more than {ABOVE_CEILING} {sections(above)}"
+
+
+def space(case: Evidence) -> Verdict:
+    """Whether the values of the predictions belie the space that they are said to be in."""
+    doubts = case.by["doubts"][case.by["doubts"] != ""]
+    return bool(len(doubts)), doubts.iloc[0] if len(doubts) else f"values are such as {case.summary['space']} has"
+
+
+def not_umi(case: Evidence) -> Verdict:
+    """Whether the counts are no numbers of molecules: ceilings, residuals and the twin rest on their noise."""
+    reasons = case.by["not_umi"][case.by["not_umi"] != ""]
+    says = f"counts of {counted(len(reasons), 'sections')}: {reasons.iloc[0]}" if len(reasons) else "counts may be UMI"
+    return bool(len(reasons)), says
+
+
+def few_genes(case: Evidence) -> Verdict:
+    """Whether too few genes are predicted for their sum to stand for the library."""
+    if not normalization.TARGETS[case.summary["space"]].holds_depth:
+        return False, f"no library is summed from predictions in {case.summary['space']}"
+    kept = case.by["kept_by_conversion"]
+    return bool(~(kept.median() >= KEPT)), (
+        f"{counted(case.summary['n_genes'], 'genes')}; were they predicted perfectly, residuals made of them would "
+        f"correlate with the measured ones by {said(kept)} on average ({KEPT} is wanted)"
+    )
+
+
+def panel_leak(case: Evidence) -> Verdict:
     """Whether the held-out section took part in choosing the genes, as stated."""
     raised = {"all": True, "training": False, "unknown": None}[case.panel_chosen_on]
     return raised, f"genes chosen on: {case.panel_chosen_on}, as stated"
 
 
-def target_smoothed(case: Evidence) -> tuple[bool | None, str]:
+def smoothed_target(case: Evidence) -> Verdict:
     """Whether the target given is one that we know, averaged over neighbouring spots."""
     known, words = case.target
-    return known and known["smoothed"], words
+    return known and bool(known["smoothed"]), words
 
 
-def library_of_panel(case: Evidence) -> tuple[bool | None, str]:
+def panel_library(case: Evidence) -> Verdict:
     """Whether the target given divides by the sum over the panel."""
     known, words = case.target
     return known and known["library"] == "panel", words
 
 
-def genes_without_score(case: Evidence) -> tuple[bool | None, str]:
-    """Whether some gene has no correlation."""
-    n = int(case.own["n_undefined"].max())
-    return n > 0, f"up to {n} genes of a section are constant, in the prediction or as measured: no correlation"
+def not_converted(case: Evidence) -> str:
+    """Why a conversion to counts says nothing here, in words; "" where it does."""
+    if space(case)[0]:
+        return "the space is in doubt: nothing is made of the predictions before it is settled"
+    return "too few genes to say which library is predicted" if few_genes(case)[0] else ""
 
 
-def too_few_patients(case: Evidence) -> tuple[bool | None, str]:
-    """Whether patients are too few for a test; patients that are not known are no more than the sections."""
-    n_patients, n_sections = case.summary["n_patients"], case.summary["n_sections"]
-    raised = True if (n_patients or n_sections) < paired.MIN_PATIENTS else False if n_patients else None
-    return raised, f"sections: {n_sections}, patients: {n_patients or 'not known'}"
+def in_half(raised: pd.Series) -> bool:
+    """Whether it is so in at least half of the sections."""
+    return bool(raised.mean() >= 0.5)
 
 
-# Name, function, advice where it is raised or open. A new flag is one entry here.
-FLAGS: tuple[tuple[str, Callable[[Evidence], tuple[bool | None, str]], str], ...] = (
-    (
-        "beaten by one number per spot",
-        beaten_by_one_number,
-        "report the excess over these floors, not the score alone",
+def sections(which: pd.Series) -> str:
+    """In how many of the sections, in words."""
+    return f"in {which.sum()} of {counted(len(which), 'sections')}"
+
+
+def said(values: pd.Series, form: str = ".3f") -> str:
+    """The median over sections in words; a prediction that is the same everywhere has none."""
+    value = float(values.median()) if values.notna().any() else np.nan
+    return "undefined (constant)" if np.isnan(value) else format(value, form)
+
+
+# A new flag is one entry here.
+FLAGS: tuple[Flag, ...] = (
+    Flag(
+        "no_composition",
+        "no composition",
+        no_composition,
+        "call it a prediction of how many molecules a spot holds",
     ),
-    (
-        "skill on the depth-only twin",
-        skill_on_twin,
-        "score in a space that is free of depth as well, and show this number",
+    Flag(
+        "own_library",
+        "no more than its own library",
+        own_library,
+        "report library and composition skill, not the score alone",
     ),
-    (
+    Flag(
+        "beaten_by_nuclei",
+        "beaten by nuclei",
+        beaten_by_nuclei,
+        "report the excess over this floor, not the score alone",
+    ),
+    Flag(
+        "beaten_by_place",
+        "beaten by place",
+        beaten_by_place,
+        "report the excess over this floor, for patients that were not trained on",
+    ),
+    Flag(
+        "chance",
         "no better than chance",
-        no_better_than_chance,
+        chance,
         "nothing else on this card says anything about such predictions",
     ),
-    (
+    Flag(
+        "misplaced",
+        "better beside its spots",
+        misplaced,
+        "check how spots, patches and rows of the table were joined",
+    ),
+    Flag(
+        "impossible",
+        "impossible",
+        impossible,
+        "look for the test section in training, or its counts among the predictions",
+    ),
+    Flag(
+        "space",
+        "space in doubt",
+        space,
+        "give --space as the predictions are, or undo their scaling",
+    ),
+    Flag(
+        "not_umi",
+        "counts not UMI",
+        not_umi,
+        "give the raw counts of molecules",
+    ),
+    Flag(
+        "few_genes",
+        "too few genes",
+        few_genes,
+        "predict more genes, or score in a space that is free of the library",
+    ),
+    Flag(
+        "panel_leak",
         "panel chosen with the test section",
-        panel_chosen_with_test,
+        panel_leak,
         "choose the genes from training sections, or say that the test section took part",
     ),
-    (
+    Flag(
+        "smoothed_target",
         "target smoothed",
-        target_smoothed,
+        smoothed_target,
         "score against the counts as measured; smoothing lends a spot its neighbours' values",
     ),
-    (
-        "library size over the panel only",
-        library_of_panel,
+    Flag(
+        "panel_library",
+        "library over the panel only",
+        panel_library,
         "divide by all genes of a spot; the sum over a panel is itself biology",
     ),
-    (
-        "genes without a score",
-        genes_without_score,
-        "say how many genes were left out, and why",
-    ),
-    (
-        "too few patients for a test",
-        too_few_patients,
-        f"with fewer than {paired.MIN_PATIENTS} patients give the values of each section and no p",
-    ),
 )
-
-
-def or_undefined(score: float) -> str:
-    """A score in words: a prediction of depth alone is constant once depth is divided out, and has none."""
-    return "undefined (constant)" if np.isnan(score) else f"{score:.2f}"
-
-
-def what_is_left(partial: float) -> str:
-    """A partial correlation in words; it is undefined where the covariates say all that the prediction does."""
-    return "nothing" if np.isnan(partial) else f"a correlation of {partial:.2f}"
 
 
 def target_in_words(recognized: pd.DataFrame) -> tuple[dict | None, str]:
     """What the target that the model was scored against is, where it was given and is one that we know, in words."""
     if not len(recognized):
         return None, "the target that the model was scored against was not given"
+    recognized = recognized.dropna(subset="correlation")
+    if not len(recognized):
+        return None, "the target that was given is the same in every spot"
     best = recognized.loc[recognized.groupby("section")["correlation"].idxmax()]
     first = best.sort_values("correlation").iloc[0].to_dict()
     library = {"all": ", divided by all genes of a spot", "panel": ", divided by the panel's sum", "none": ""}
@@ -165,36 +314,67 @@ def target_in_words(recognized: pd.DataFrame) -> tuple[dict | None, str]:
     return first, f"the target is {words}"
 
 
+# The sentence to paste ------------------------------------------------------------------------------------------
+
+
 def sentence(summary: Mapping) -> str:
-    """What to paste into a paper; every number computed."""
-    k, parts = summary["k"], []
-    parts.append(
-        f"On {summary['n_sections']} held-out section{'s' * (summary['n_sections'] > 1)} "
-        f"({summary['n_spots']:,} spots, {summary['n_genes']} genes) the mean Pearson correlation of the {k} best "
-        f"predicted genes is {summary['pcc']:.2f} in the space of {summary['space']} "
-        f"({summary['pcc'] / summary['ceiling']:.0%} of the noise ceiling) and "
-        f"{or_undefined(summary['residual_pcc'])} in that of Pearson residuals."
-    )
-    if summary["nuclei"] is not None:
-        parts.append(
-            f"The number of nuclei alone reaches {summary['nuclei']:.2f}, an excess of "
-            f"{summary['pcc'] - summary['nuclei']:+.2f}; "
-            f"the median gene keeps {what_is_left(summary['given_both'])} given nuclei and depth."
-        )
-    else:
-        parts.append(f"The median gene keeps {what_is_left(summary['given_depth'])} given sequencing depth.")
-    parts.append(f"On counts in which spots differ in depth alone it reaches {summary['twin']:.2f}.")
+    """What to paste into a paper; every number computed, each score with its null and its ceiling."""
+    patients = f" of {counted(summary['n_patients'], 'patients')}" if summary["n_patients"] else ""
+    parts = [
+        f"On {counted(summary['n_sections'], 'held-out sections')}{patients} ({counted(summary['n_spots'], 'spots')}, "
+        f"{counted(summary['n_genes'], 'genes')}) the mean Pearson correlation of the {summary['k']} best predicted "
+        f"genes is {with_null(summary['pcc'], summary['chance'], summary['ceiling'])} in the space of "
+        f"{summary['space']}.",
+        over_floors(summary),
+    ]
+    for skill, of in (("library", "how many molecules a spot holds"), ("composition", "which genes these are")):
+        value = (summary[f"{skill}_skill{end}"] for end in ("", "_chance_95", "_ceiling"))
+        parts.append(f"{skill.capitalize()} skill ({of}) is {with_null(*value)}.")
     return " ".join(parts)
+
+
+def with_null(value: float | None, chance_95: float | None, ceiling: float | None) -> str:
+    """A score in words, with the 95 % point of its chance and its noise ceiling, as far as they are known."""
+    beside = [
+        f"{what} {number:.2f}"
+        for what, number in (("95 % of chance", chance_95), ("noise ceiling", ceiling))
+        if number is not None
+    ]
+    return ("undefined" if value is None else f"{value:.2f}") + f" ({', '.join(beside)})" * bool(beside)
+
+
+def over_floors(summary: Mapping) -> str:
+    """The excess over nuclei and place in words, with how many patients or sections, and what these cannot test."""
+    floors = [(floor, summary[f"excess_{floor}"]) for floor in ("nuclei", "place")]
+    of = counted(summary["n_units"], summary["unit"])
+    words = " and ".join(
+        f"{value:+.2f} over {floor} alone ({summary[f'excess_{floor}_least']:+.2f} to "
+        f"{summary[f'excess_{floor}_most']:+.2f})"
+        for floor, value in floors
+        if value is not None
+    )
+    said = f"Its excess is {words}, the median and range of {of}" if words else f"No floor has a score in {of}"
+    if summary["unit"] == "sections":
+        return f"{said}; patients are not known, so nothing is said of other patients."
+    if summary["n_units"] < paired.MIN_PATIENTS:
+        return f"{said}, too few for a test over patients."
+    return f"{said}."
 
 
 CHECKLIST = [  # question of a reviewer, flag that answers it
     ("Is it said which quantity is predicted: molecules per area, per cell, or composition?", None),
-    ("Does one number per spot, the count of nuclei or the depth, predict as well?", "beaten by one number per spot"),
-    ("Would the score vanish if spots differed in depth alone?", "skill on the depth-only twin"),
-    ("Is the score above that of a spatially randomized prediction?", "no better than chance"),
-    ("Did the held-out section take part in choosing the genes?", "panel chosen with the test section"),
-    ("Is the measured target smoothed or corrected with the test section's neighbours?", "target smoothed"),
-    ("Over which genes is the library size summed?", "library size over the panel only"),
-    ("How many genes have no score?", "genes without a score"),
-    ("Are sections of one patient treated as independent?", "too few patients for a test"),
+    ("Does the model know which genes are there, beside how many molecules?", "no_composition"),
+    ("Does it score more than the library that it predicts?", "own_library"),
+    ("Does one number per spot, the count of nuclei, predict as well?", "beaten_by_nuclei"),
+    ("Does the place in the section predict as well?", "beaten_by_place"),
+    ("Is the score above that of a spatially randomized prediction?", "chance"),
+    ("Do the predictions lie on their spots?", "misplaced"),
+    ("Is the score one that counting noise allows?", "impossible"),
+    ("Are the predictions in the space that is named?", "space"),
+    ("Are the counts numbers of molecules?", "not_umi"),
+    ("Are there genes enough to divide by the library that they predict?", "few_genes"),
+    ("Did the held-out section take part in choosing the genes?", "panel_leak"),
+    ("Is the measured target smoothed or corrected with the test section's neighbours?", "smoothed_target"),
+    ("Over which genes is the library size summed?", "panel_library"),
+    ("Were other sections of the same patients trained on, and are sections treated as independent?", None),
 ]

@@ -14,10 +14,11 @@ from anndata import AnnData
 from helpers import schema, store
 from helpers.audit import card, predictions
 from helpers.audit.assess import assess
-from helpers.audit.flags import sentence
+from helpers.audit.flags import FLAGS, sentence
 from helpers.cohort import config as configs
 from helpers.cohort import images, layouts, sections
 from helpers.models import backbones
+from helpers.scores import judge
 from helpers.targets import normalization
 from helpers.tissue import classical, haematoxylin, nuclei_files
 
@@ -124,7 +125,9 @@ def main(
     panel_chosen_on: Annotated[Literal["training", "all", "unknown"], typer.Option()] = "unknown",
     title: Annotated[str, typer.Option(help="name of the model and cohort")] = "Predicted expression",
     out: Annotated[Path, typer.Option(help="folder of audit.html and audit.json")] = Path("audit"),
-    draws: Annotated[int, typer.Option(help="spatially randomized predictions behind each chance level")] = 199,
+    draws: Annotated[
+        int, typer.Option(help="spatially randomized predictions behind each chance level")
+    ] = judge.N_DRAWS,
 ) -> None:
     """Audit predictions of gene expression from H&E: a report card (HTML) and its numbers (JSON)."""
     # As many parameters as the program has options: typer reads them off this signature.
@@ -149,18 +152,17 @@ def main(
 
 def in_words(report: Mapping) -> str:
     """The sentence to paste, the flags that are raised, and the remarks on the input."""
-    raised = [f"- {flag['flag']}: {flag['evidence']}" for flag in report["flags"] if flag["raised"]]
+    names = {flag.id: flag.name for flag in FLAGS}
+    raised = [f"- {names[flag['id']]}: {flag['says']}" for flag in report["flags"] if flag["raised"]]
     return "\n".join([sentence(report["summary"]), *raised, *(f"- remark: {remark}" for remark in report["remarks"])])
 
 
 def plain(report: Mapping, title: str) -> dict:
     """The report as JSON can hold it: tables as lists of rows, and what the card says besides."""
     tables = {key: value for key, value in report.items() if isinstance(value, pd.DataFrame)}
-    summary = {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in report["summary"].items()}
     return (
         {"title": title, "sentence": sentence(report["summary"])}
         | dict(report)
-        | {"summary": summary}
         | {key: json.loads(table.to_json(orient="records", double_precision=10)) for key, table in tables.items()}
     )
 

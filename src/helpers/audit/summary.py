@@ -1,48 +1,81 @@
-"""The numbers of an audit's headline."""
+"""The numbers of an audit's headline; None where one is not known, so that no sentence holds a NaN."""
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from helpers.schema import patients_of
 
 K = 50  # of the flags
-FLOORS = ("nuclei", "haematoxylin", "depth")
+FLOORS = ("nuclei", "haematoxylin", "place", "depth")
+SKILLS = ("library", "composition")
 
 
 def summarize(report: Mapping, sections: Mapping[str, AnnData], space: str) -> dict:
     """The numbers of the headline: medians over sections in the model's own space; None where nothing is known."""
     own = headline(report["scores"], space)
-    k = int(own["k"].iloc[0])
-    patients = set(patients_of(sections).values())
     row = {
         "space": space,
         "n_sections": len(sections),
-        "n_patients": len(patients - {""}) or None,
+        "n_patients": len(set(patients_of(sections).values()) - {""}) or None,
         "n_spots": int(sum(section.n_obs for section in sections.values())),
         "n_genes": report["partial"]["gene"].nunique(),
-        "k": k,
-        "pcc": own["pcc"].median(),
-        "ceiling": own["ceiling"].median(),
-        "chance": own["chance_95"].median(),
+        "k": int(own["k"].iloc[0]),
+        "pcc": median(own, "pcc"),
+        "ceiling": median(own, "ceiling"),
+        "chance": median(own, "chance_95"),
     }
     floors = report["floors"]
     for floor in FLOORS:
-        part = headline(floors[floors["floor"] == floor], space) if len(floors) else floors
-        row[floor] = part["pcc"].median() if len(part) else None
-    left = report["partial"].query("space == @space").groupby(["given", "section"])["partial"].median()
+        row[floor] = median(headline(floors[floors["floor"] == floor], space) if len(floors) else floors, "pcc")
+    left = report["partial"].query("space == @space").groupby(["given", "section"])["partial"].median().reset_index()
     for given in ("nuclei", "depth", "both"):
-        row[f"given_{given}"] = left[given].median() if given in left else None
-    row["library_skill"] = report["skills"]["library"].median()
-    row["composition_skill"] = report["skills"]["composition"].median()
-    row["composition_skill_chance_95"] = report["skills"]["composition_chance_95"].median()
-    row["residual_pcc"] = headline(report["scores"], "pearson_residual")["pcc"].dropna().median()
-    row["twin"] = headline(report["twin"], space)["pcc"].median()
+        row[f"given_{given}"] = median(left[left["given"] == given], "partial")
+    for skill in SKILLS:
+        row[f"{skill}_skill"] = median(report["skills"], skill)
+        row[f"{skill}_skill_chance_95"] = median(report["skills"], f"{skill}_chance_95")
+        row[f"{skill}_skill_ceiling"] = median(report["skills"], f"{skill}_ceiling")
+    row["residual_pcc"] = median(headline(report["scores"], "pearson_residual"), "pcc")
+    row["twin"] = median(headline(report["twin"], space), "pcc")
+    return row | excess(report["excess"])
+
+
+def excess(table: pd.DataFrame) -> dict:
+    """Excess over floors, over patients where all are known (mean of a patient's sections), else over sections.
+
+    `table` has a row a section: patient, and excess_<floor> for the floors that are known. The median over `n_units`
+    of `unit`, and the least and the largest of them; None where there is none.
+    """
+    unit = "patients" if (table["patient"] != "").all() else "sections"
+    by = table.groupby("patient") if unit == "patients" else table.groupby("section")
+    row = {"unit": unit, "n_units": by.ngroups}
+    for floor in ("nuclei", "place"):
+        name = f"excess_{floor}"
+        values = by[name].mean().dropna() if name in table else pd.Series(dtype=float)
+        row |= {name: known(values.median()), f"{name}_least": known(values.min())}
+        row |= {f"{name}_most": known(values.max())}
     return row
+
+
+def known(value: float) -> float | None:
+    """The number, None for NaN."""
+    return None if np.isnan(value) else float(value)
+
+
+def median(table: pd.DataFrame, column: str) -> float | None:
+    """The median of a column over those that have a value; None where none has."""
+    values = table[column].dropna() if column in table else []
+    return float(values.median()) if len(values) else None
 
 
 def headline(table: pd.DataFrame, space: str) -> pd.DataFrame:
     """Rows of one space, at the k nearest to 50."""
-    part = table[table["space"] == space]
-    return part[part["k"] == min(part["k"].unique(), key=lambda k: abs(k - K))] if len(part) else part
+    part = table[table["space"] == space] if len(table) else table
+    return part[part["k"] == headline_k(part["k"].unique())] if len(part) else part
+
+
+def headline_k(ks) -> int:
+    """The k nearest to 50."""
+    return min(ks, key=lambda k: abs(k - K))

@@ -57,21 +57,26 @@ def _library(counts: np.ndarray, share: np.ndarray) -> np.ndarray:
 def doubts(values: np.ndarray, space: str, counts: np.ndarray) -> list[str]:
     """Reasons to doubt that predictions (spots x genes) are in the space they are said to be in.
 
-    `counts` are the measured ones of the same spots and genes. A guess by range and by whole numbers: a remark, not a
-    verdict.
+    `counts` are the measured ones of the same spots and genes. Judged by values alone, before anything is made of
+    them: by sign, range, whole numbers, and a spread of one in every gene. Logs of one base or size factor for those
+    of another are not told apart: a model of deeper sections, or a shrunken one, looks the same.
     """
-    found, largest = [], float(np.max(values))
-    whole = np.array_equal(values, np.rint(values)) and np.ptp(values) > 0
-    if whole and space != "counts":
-        found.append(f"predictions said to be {space} are all whole numbers: are they counts?")
-    if space != "pearson_residual" and np.min(values) < -0.5 * np.std(values) and np.mean(values < 0) > 0.05:
-        share = np.mean(values < 0)
-        found.append(f"{share:.0%} of the predictions said to be {space} are negative: residuals or z-scores?")
-    if space == "pearson_residual" and np.min(values) >= 0:
-        found.append("no predicted residual is negative: are they logs or counts?")
+    found, spread = [], np.std(values, axis=0)
+    said = f"predictions said to be {space}"
+    low, quarter, largest = np.quantile(values, [0.05, 0.25, 1])
+    if space != "counts" and np.array_equal(values, np.rint(values)) and np.ptp(values) > 0:
+        found.append(f"{said} are all whole numbers: are they counts?")
+    if np.mean(np.abs(spread - 1) < 0.01) > 0.9 and np.mean(np.abs(np.mean(values, axis=0)) < 0.01) > 0.9:
+        found.append(f"{said} have mean 0 and standard deviation 1 in every gene: are they z-scores?")
+    if space == "pearson_residual":
+        if quarter > 0:
+            found.append(f"{said} are hardly negative, as residuals are in most spots: are they logs or counts?")
+        return found
+    if low < -0.5 * np.std(values):
+        found.append(f"{np.mean(values < 0):.0%} of the {said} are negative: residuals or z-scores?")
     highest = np.percentile(TARGETS[space].values(counts, *_whole(counts)), 99.9)
-    if space != "pearson_residual" and largest > 3 * highest + 1:
-        found.append(f"the largest prediction, {largest:.3g}, is far above what {space} reaches here, {highest:.3g}")
+    if largest > (10 if space == "counts" else 2) * highest + 1:
+        found.append(f"the largest of the {said}, {largest:.3g}, is far above what is measured, {highest:.3g}")
     return found
 
 
