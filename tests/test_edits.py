@@ -8,16 +8,15 @@ import ast
 import json
 import multiprocessing
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 import tasks
 import yaml
+from repository import ROOT, copied
 
 from helpers import workflow
 
-ROOT = Path(__file__).parents[1]
 PAGES = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 # Whatever runs again among these costs every fit.
 FEEDS_FITS = {"01_data", "02_segmentation", "06_patches", "07_normalization", "09_stem_training"}
@@ -97,11 +96,7 @@ def lay(house: Path):
 @pytest.fixture(scope="module")
 def house(tmp_path_factory):
     """A copy of the repository with a toy book in which everything is up to date."""
-    house = tmp_path_factory.mktemp("house")
-    for folder in ("src", "notebooks", "book"):
-        shutil.copytree(ROOT / folder, house / folder, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for name in ("Snakefile", "_config.yml", "config", "data"):
-        (house / name).symlink_to(ROOT / name)
+    house = copied(tmp_path_factory.mktemp("house"))
     lay(house)
     sections = yaml.safe_load((ROOT / "config/toy.yaml").read_text())["sections"]
     rows = ["section,kept,image", *(f"{section},True,{section}.jpg" for section in sections)]

@@ -23,7 +23,7 @@ def section(name, seed):
     made.obsm[schema.PATCH] = rng.normal(size=(20, 4))
     made.obsm[schema.SPATIAL] = rng.uniform(size=(20, 2))
     made.layers["pearson_residual"] = 5 * made.obsm[schema.PATCH][:, :3] + rng.normal(size=(20, 3))
-    made.uns["mpp"] = 0.7
+    made.uns |= {"mpp": 0.7, "pitch_um": 100.0}
     return made
 
 
@@ -42,7 +42,7 @@ def test_models_see_clipped_residuals_and_are_scored_against_the_same(sections):
         one.layers["pearson_residual"] = np.clip(one.layers["pearson_residual"], -np.sqrt(20), np.sqrt(20))
     again = stem_training.fit_and_predict(sections, "A1", "ridge", "pearson_residual", 0)
     np.testing.assert_array_equal(found.layers[schema.PREDICTED], again.layers[schema.PREDICTED])
-    assert found.uns["mpp"] == 0.7
+    assert (found.uns["mpp"], found.uns["pitch_um"]) == (0.7, 100)  # for maps
 
 
 def test_an_arm_sees_the_target_as_it_is_and_is_scored_as_all_others(sections, monkeypatch):

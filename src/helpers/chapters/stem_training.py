@@ -37,7 +37,7 @@ def fit_and_predict(
     prepare = None if arm else normalization.clip
     prediction = backbones.predict(sections, held_out, target, backbone, prepare=prepare, seed=seed, **settings)
     prediction.layers[schema.MEASURED] = normalization.clip(prediction.layers[schema.MEASURED], target)
-    prediction.uns["mpp"] = sections[held_out].uns["mpp"]
+    prediction.uns |= {name: sections[held_out].uns[name] for name in ("mpp", "pitch_um")}
     samples = prediction.uns["info"].pop("samples", None)
     if samples is not None:
         keep_scatter(prediction, samples, seed)
