@@ -17,6 +17,7 @@ from helpers.audit.assess import assess
 from helpers.audit.flags import FLAGS, sentence
 from helpers.cohort import config as configs
 from helpers.cohort import images, layouts, sections
+from helpers.labels import counted
 from helpers.models import backbones
 from helpers.scores import judge
 from helpers.targets import normalization
@@ -106,6 +107,27 @@ def read_cohort(
     return {name: sections.read(name=name, **readers, embedded=images.embedded_mpp) for name in names}
 
 
+def least_counts(cohort: str) -> int:
+    """The least counts of a spot by the config of a cohort; without one the default of every config."""
+    return configs.load(cohort)["qc"]["min_spot_counts"] if cohort else sections.MIN_SPOT_COUNTS
+
+
+def without_shallow(read: Mapping[str, AnnData], least: int) -> tuple[dict[str, AnnData], list[str]]:
+    """The sections without spots of fewer than `least` counts, and a remark on each that loses some.
+
+    The rule of the book (`sections.drop_spots`); ValueError for a section of which nothing is left.
+    """
+    kept, remarks = {}, []
+    for name, section in read.items():
+        deep = normalization.library_size(section) >= least
+        if not deep.any():
+            raise ValueError(f"section {name}: no spot has {least} counts; lower --min-spot-counts, or leave it out")
+        kept[name] = section[deep].copy()
+        if n := int((~deep).sum()):
+            remarks.append(f"section {name}: {counted(n, 'spots')} of fewer than {least} counts are left out")
+    return kept, remarks
+
+
 def main(
     predicted: Annotated[str, typer.Option("--predictions", help="predictions/{section}.csv, .parquet, .h5ad or .npz")],
     space: Annotated[str, typer.Option(help=f"what was predicted: {', '.join(normalization.TARGETS)}")],
@@ -124,6 +146,9 @@ def main(
     target: Annotated[str, typer.Option(help="what the model was scored against, targets/{section}.csv")] = "",
     panel_chosen_on: Annotated[Literal["training", "all", "unknown"], typer.Option()] = "unknown",
     title: Annotated[str, typer.Option(help="name of the model and cohort")] = "Predicted expression",
+    min_spot_counts: Annotated[
+        int | None, typer.Option(help="spots of fewer counts are left out; else as the cohort's config says, or 100")
+    ] = None,
     out: Annotated[Path, typer.Option(help="folder of audit.html and audit.json")] = Path("audit"),
     draws: Annotated[
         int, typer.Option(help="spatially randomized predictions behind each chance level")
@@ -134,6 +159,7 @@ def main(
     try:
         known = {name: predictions.read(path) for name, path in named_by(predicted).items()}
         read = read_cohort(known, counts, cohort, counts_layer, gene_names)
+        read, shallow = without_shallow(read, min_spot_counts or least_counts(cohort))
         for name, section in read.items():
             if nuclei:
                 add_nuclei(section, Path(nuclei.format(section=name)))
@@ -142,6 +168,7 @@ def main(
                 add_image(section, Path(picture), mpp, spot_um)
         targets = {name: predictions.read(target.format(section=name)) for name in known} if target else None
         report = assess(read, known, space, targets, panel_chosen_on, draws)
+        report["remarks"] = shallow + report["remarks"]
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from None
