@@ -47,20 +47,16 @@ def assess(
     every, doubted = audited.values(), any(one.doubts for one in audited.values())
     judged = [space] if doubted else list(dict.fromkeys([space, *TARGETS]))
     k = headline_k(judge.best_ks(KS, len(next(iter(every)).genes)))
-    given = {name: targets[name] for name in audited if targets is not None}
-    ceilings = {
-        (name, s): judge.ceilings(one.section, s, one.genes, n_splits) for name, one in audited.items() for s in judged
-    }
+    ceilings = {(name, s): ceiling(audited[name], s, n_splits) for name, s in product(audited, judged)}
     report: dict = {
-        "scores": stacked(score(audited[name], s, n_draws, ceiling) for (name, s), ceiling in ceilings.items()),
+        "scores": stacked(score(audited[name], s, n_draws, of) for (name, s), of in ceilings.items()),
         "twin": stacked(score_on_twin(one, judged, k, n_draws) for one in every),
         "partial": stacked(partial_scores(one, s) for one, s in product(every, judged)),
         "skills": stacked(skills(one, n_draws) for one in every if not doubted),
         "floors": stacked(score_floors(audited, s, floor, n_draws) for s, floor in product(judged, FLOORS)),
         "excess": excess(audited, k),
         "evidence": pd.DataFrame([evidence(one, k, ceilings[name, space]) for name, one in audited.items()]),
-        "targets": stacked(recognize(audited[name].section, table, name) for name, table in given.items()),
-        "remarks": remarks,
+        "targets": stacked(recognize(one.section, targets[name], name) for name, one in audited.items() if targets),
     }
     report["remarks"] = remarks + without_score(report["scores"], space)
     report["summary"] = summarize(report, {name: one.section for name, one in audited.items()}, space)
@@ -115,13 +111,18 @@ def one_panel(predicted: Mapping[str, pd.DataFrame]) -> tuple[list[str], list[st
 # One section, one space: a table with columns section and space ----------------------------------------------------
 
 
-def score(one: Audited, space: str, n_draws: int, ceiling: np.ndarray) -> pd.DataFrame:
-    """`judge.pcc` at the k of the headline; PCC-k alone at the others of KS that the panel has genes for."""
+def ceiling(one: Audited, space: str, n_splits: int) -> np.ndarray:
+    """The noise ceiling of each gene (`judge.ceilings`)."""
+    return judge.ceilings(one.section, space, one.genes, n_splits)
+
+
+def score(one: Audited, space: str, n_draws: int, of_genes: np.ndarray) -> pd.DataFrame:
+    """`judge.pcc` at the k of the headline, with the ceilings `of_genes`; PCC-k alone at the others of KS."""
     measured, predicted = judge.measured(one.section, space, one.genes), in_space(one, space)
     r, ks = columns.pearson(measured, predicted), judge.best_ks(KS, len(one.genes))
     rows = [{"k": k, "pcc": judge.pcc_at_k(r, k)} for k in ks]
     at = ks.index(headline_k(ks))
-    rows[at] |= judge.pcc(measured, predicted, one.spots, ks[at], n_draws, ceiling)
+    rows[at] |= judge.pcc(measured, predicted, one.spots, ks[at], n_draws, of_genes)
     return pd.DataFrame(rows).assign(section=one.section.uns["section"], space=space)
 
 

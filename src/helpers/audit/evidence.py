@@ -131,8 +131,8 @@ def partners(steps: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
 def directions(steps: np.ndarray) -> np.ndarray:
     """Unit vectors along the lattice, four of a square or six of a hexagonal one, however it is turned; n x 2.
 
-    >>> directions(np.argwhere(np.ones((4, 4)))).round(6).tolist()
-    [[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [-0.0, -1.0]]
+    >>> directions(np.argwhere(np.ones((4, 4)))).round().astype(int).tolist()
+    [[1, 0], [0, 1], [-1, 0], [0, -1]]
     """
     pairs = cKDTree(steps).query_pairs(1.3, output_type="ndarray")
     along = steps[pairs[:, 1]] - steps[pairs[:, 0]]
