@@ -115,6 +115,18 @@ def test_what_cannot_be_audited_is_named_and_leaves_nothing(files, spoil, words)
         assert result.exit_code == 2 and words in result.stderr and not (files / "out").exists()
 
 
+def test_spots_of_few_counts_are_left_out_and_remarked_on(files, cohort):
+    depth = {name: np.asarray(section.layers[schema.COUNTS].sum(axis=1)).ravel() for name, section in cohort.items()}
+    least = int(np.median(np.concatenate(list(depth.values()))))
+    result = run(files, "--min-spot-counts", str(least))
+    assert result.exit_code == 0, result.output
+    remarks = json.loads((files / "out/audit.json").read_text())["remarks"]
+    for name, total in depth.items():
+        assert f"section {name}: {(total < least).sum()} spots of fewer than {least} counts are left out" in remarks
+    refused = run(files, "--min-spot-counts", "1000000")
+    assert refused.exit_code == 2 and "lower --min-spot-counts" in refused.stderr
+
+
 def test_spots_that_are_numbers_keep_their_names(files):
     """AnnData's default names, with leading zeros in one file: names, not numbers."""
     table = pd.DataFrame({"spot": [f"{i:03d}" for i in range(30)], "n_nuclei": range(30)})
