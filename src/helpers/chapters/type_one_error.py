@@ -169,7 +169,7 @@ def unrelated(
     covariate: str,
     targets: Sequence[str],
     mirrored: bool = False,
-    n_pairs: int = 100,
+    n_pairs: int = 60,
     n_draws: int = 199,
 ) -> pd.DataFrame:
     """Genes of one section tested against a covariate of another patient's, on the places that both have.
