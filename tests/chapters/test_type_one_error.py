@@ -61,7 +61,7 @@ def test_sentences_name_the_worst_maps_and_every_one_outside_the_band():
     table = pd.concat(
         pd.DataFrame(rows, columns=["maps", "length", "rate"]).assign(null=null, rate=lambda t, f=f: t["rate"] * f)
         for null, f in (("iid", 2), ("spatial", 1), ("place", 0.2))
-    ).reset_index(drop=True)
+    )
     text = type_one_error.fields_sentence(table)
     assert "- radial: shuffling 60%, maps as smooth 30.0%, with place held fixed **6.0%**." in text
     means = pd.DataFrame({"maps": ["as it lies"], "null": ["place"], "rate": [0.09], "length": [np.nan]})

@@ -201,7 +201,7 @@ def floor_features(section: AnnData, floor: str) -> np.ndarray | None:
         return np.log1p(normalization.library_size(section))[:, None]
     if floor == "place":
         xy = np.asarray(section.obsm[schema.SPATIAL], float)
-        x, y = ((xy - xy.mean(axis=0)) / xy.std(axis=0)).T
+        x, y = ((xy - xy.mean(axis=0)) / xy.std()).T
         return np.column_stack([x, y, x * y, x**2, y**2])
     try:
         return np.asarray(backbones.BACKBONES[floor].look(section), float)

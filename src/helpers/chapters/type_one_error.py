@@ -128,7 +128,7 @@ def worst_sentence(rates: pd.DataFrame, means: pd.DataFrame) -> str:
 
     `rates` is of `rates_of_fields`, `means` of `mean_rates`.
     """
-    every = pd.concat([rates, means])
+    every = pd.concat([rates, means], ignore_index=True)
     every = every.assign(what=every["maps"].where(every["length"].isna(), "random fields"))
     parts = []
     for null in ("spatial", "place"):
