@@ -1,6 +1,8 @@
 """Notebooks keep the house's habits, and papermill refuses what it should."""
 
 import ast
+import importlib
+import inspect
 import json
 import re
 import subprocess
@@ -62,6 +64,23 @@ def test_a_notebook_reads_calls_shows_and_says(name):
     nodes = [node for cell in cells(name, "code") for node in ast.walk(ast.parse(text(cell)))]
     assert [node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)] == []
     assert [ast.unparse(node) for node in nodes if isinstance(node, ast.Lambda) and len(ast.unparse(node)) > 80] == []
+
+
+def test_every_name_that_a_notebook_takes_from_the_helpers_is_there(name):
+    """Said here in seconds; the page that uses it may stand at the end of an hour."""
+    nodes = [node for cell in cells(name, "code") for node in ast.walk(ast.parse(text(cell)))]
+    taken = {}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("helpers"):
+            source = importlib.import_module(node.module)
+            for alias in node.names:
+                if not hasattr(source, alias.name):
+                    importlib.import_module(f"{node.module}.{alias.name}")
+                taken[alias.asname or alias.name] = getattr(source, alias.name)
+    modules = {key: value for key, value in taken.items() if inspect.ismodule(value)}
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            assert hasattr(modules[node.value.id], node.attr), f"{node.value.id}.{node.attr}"
 
 
 def test_no_number_of_ours_is_typed_into_a_figure_caption_and_each_figure_has_alt_text(name):
