@@ -148,6 +148,10 @@ def test_no_page_reads_what_a_later_page_makes():
     assert len(made) > 50
 
 
+def test_a_page_has_the_number_of_its_file(name):
+    assert text(NOTEBOOKS[name]["cells"][0]).startswith(f"# {int(name[:2])}. ")
+
+
 def test_pages_are_read_in_the_order_of_their_names():
     table = yaml.safe_load((ROOT / "book/_toc.yml").read_text())
     listed = [page["file"] for part in table["parts"] for page in part["chapters"]]
