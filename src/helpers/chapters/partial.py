@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix
 from helpers import labels, schema
 from helpers.chapters.floors import ORACLE, models_first
 from helpers.cohort import simulate
+from helpers.columns import unit
 from helpers.models.backbones import MODELS
 from helpers.scores import judge
 from helpers.scores import partial as partial_correlation
@@ -167,6 +168,7 @@ def compare_with_pingouin(prediction: AnnData, section: AnnData, step: int = 10)
     for gene, given in product(prediction.var_names[::step], COVARIATES):
         j = prediction.var_names.get_loc(gene)
         columns = [values if values.ndim == 1 else values[:, j] for values in held[given]]
+        columns = [values for values in columns if np.isfinite(unit(values)).all()]  # constant ones take nothing out
         layers = (prediction.layers[layer][:, j] for layer in (schema.MEASURED, schema.PREDICTED))
         rows.append((gene, given, *ours.loc[(gene, given), CORRELATIONS[1:]], *by_pingouin(*layers, columns)))
     theirs = [f"{name}_by_pingouin" for name in CORRELATIONS[1:]]
