@@ -277,7 +277,7 @@ def test_genes_are_counted_by_verdict_and_target(own):
 def test_limits_depend_on_how_many_patients_there_are():
     assert (
         genes.limits_sentences(8, 8, "section")
-        == "- No p of a patient can be below 0.001, the reach of 999 random maps."
+        == "- No p of a patient can be below 0.000122, the reach of 8192 random maps."
     )
     few = genes.limits_sentences(1, 3, "section", n_draws=19).split("\n")
     assert few[0].startswith("- No p of a patient can be below 0.05,") and few[1].startswith("- With 1 patient, a gene")

@@ -28,6 +28,7 @@ REASONS = {
     "precision": "faster, where the processor or GPU computes in it; the loss is the same to three digits",
     "sampler": "few calls draw from what a thousand do",
     "calls": "as the sampler",
+    "n_samples": "what a toy shows of samples needs no more than half of them",
     "antithetic": "opposite noise cancels in a mean",
 }
 

@@ -125,7 +125,9 @@ def null_correlations(
     if basis is not None:
         # The r of a randomized map is a signed sum over components: no map needs to be drawn. Six digits do.
         products = _component_products(X, Y, basis)
-        return products.sum(axis=0), products.astype(np.float32).T @ _signs(basis.shape[1], n_draws, seed)
+        whole = basis.shape[1] == len(basis) - 1  # then r is as ever; equal ones stay equal to the last digit
+        observed = (X * Y if whole else products).sum(axis=0)
+        return observed, products.astype(np.float32).T @ _signs(basis.shape[1], n_draws, seed)
     observed = (X * Y).sum(axis=0)
     rng = np.random.default_rng(seed)
     if Y.shape[1] == 1:

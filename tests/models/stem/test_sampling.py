@@ -31,7 +31,7 @@ def mean_r(predicted, true):
 def test_learns_a_linear_function_of_the_conditions(linear, fitted):
     y, x, signal = linear
     samples = sampling.sample(fitted, y[200:])
-    assert samples.shape == (20, 40, 8)
+    assert samples.shape == (10, 40, 8)
     r = mean_r(samples.mean(0), signal[200:])
     assert r > 0.8, r
     # Samples are draws, not copies of the mean: their spread is that of the targets.
