@@ -44,8 +44,9 @@ SPLIT, EXAMPLE = COHORT["splits"][0], COHORT["example"]
 QUICK = ["ridge", *(b for b in COHORT["backbones"] if not BACKBONES[b].costly and b != "ridge"), "nuclei", "depth"]
 COSTLY = [f"{b}.{target}" for b in COHORT["backbones"] if BACKBONES[b].costly for target in COHORT["stem_targets"]]
 FITS = ["linear", *COSTLY]
-# An arm is stem trained on the target scaled in another way: fits beside the others, for one table of their own.
+# An arm is stem with one thing changed: fits beside the others, of some sections, for one table of their own.
 ARMS = [f"{fit}.{arm}" for fit in COSTLY if fit.startswith("stem.") for arm in COHORT["stem_arms"]]
+STUDIED = COHORT["stem_studied"]
 EXAMPLE_FIT = FITS[min(1, len(FITS) - 1)]
 # What comes before a fit: no edit of how it looks runs it again.
 FEED_FITS = ("01_data", "02_segmentation", "06_patches", "07_normalization", "09_stem_training")
@@ -98,7 +99,7 @@ def given(page, **own):
 
 wildcard_constraints:
     section="[^/]+",
-    fit="linear|[a-z0-9_]+[.][a-z0-9_]+([.][a-z_]+)?",
+    fit="linear|[a-z0-9_]+[.][a-z0-9_]+([.][a-z0-9_]+)?",
     split="section|patient",
 
 
@@ -251,6 +252,7 @@ PAGES = {
             "backbones": lambda wildcards: QUICK if wildcards.fit == "linear" else wildcards.fit.split(".")[:1],
             "targets": lambda wildcards: COHORT["targets"] if wildcards.fit == "linear" else [wildcards.fit.split(".")[1]],
             "arm": lambda wildcards: (wildcards.fit.split(".") + [None, None])[2],
+            "keep_samples": lambda wildcards: wildcards.section in STUDIED and wildcards.fit.count(".") == 1,
             # No output: a fit that was killed goes on from there. The notebook removes it in the end.
             "checkpoints": lambda wildcards: f"../{BUILD}/checkpoints/{COHORT['profile']}/{'.'.join(wildcards)}",
         },
@@ -270,7 +272,7 @@ PAGES = {
         | {
             "predictions": EVERY_FIT,
             "losses": images(f"{BUILD}/losses/{{split}}.{{section}}.{{fit}}.csv", split=COHORT["splits"], fit=FITS),
-            "arm_predictions": images(PREDICTIONS, split=COHORT["splits"], fit=ARMS),
+            "arm_predictions": expand(PREDICTIONS, section=STUDIED, split=COHORT["splits"], fit=ARMS),
         },
         PREDICTABILITY | FRACTIONS | tables(arms="arms.csv"),
     ),

@@ -30,7 +30,7 @@ READINGS = {  # of the nuclei under a spot
 ROWS = {  # backbones that are floors, and counts that are controls
     "nuclei": "nuclei alone",
     "depth": "measured depth (oracle)",
-    "position": "place in the section",
+    "place": "place in the section",
     "real": "as measured",
     "depth_only": "depth-only twin",
     "equal_depth": "equal-depth twin",

@@ -14,6 +14,7 @@ from made import GENES, GEOMETRIES, PANEL, Truth, as_predicted
 
 from helpers.audit import assess
 from helpers.audit.flags import sentence
+from helpers.models import backbones
 from helpers.scores import judge, spatial
 from helpers.targets import normalization
 
@@ -61,7 +62,7 @@ def of_nuclei(world):
 
 def of_place(world):
     """Where in the section a gene is, as smoothly as the floor can say it."""
-    at, values = assess.floor_features(world.section, "place"), truth(world)
+    at, values = backbones.place(world.section), truth(world)
     at = np.column_stack([np.ones(len(at)), at])
     return at @ np.linalg.lstsq(at, values, rcond=None)[0]
 

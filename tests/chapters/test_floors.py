@@ -19,7 +19,7 @@ def make_section(name, seed, level=0.0):
     stain = rng.normal(size=len(lattice))
     obs = pd.DataFrame({"section": name, "patient": name[0], "haematoxylin": stain})
     obs.index = [f"{i}x{name}" for i in range(len(obs))]
-    made = AnnData(obs=obs, var=pd.DataFrame(index=GENES), obsm={schema.LATTICE: lattice})
+    made = AnnData(obs=obs, var=pd.DataFrame(index=GENES), obsm={schema.SPATIAL: lattice})
     noise = 0.01 * rng.normal(size=(len(stain), 3))
     made.layers["log2"] = np.column_stack([stain, lattice[:, 0], np.full(len(stain), level)]) + noise
     return made
@@ -36,7 +36,7 @@ def test_each_floor_predicts_the_gene_that_it_sees(sections):
     found = floors.score_floors(sections, PANELS, ["log2"], ["section"])
     assert list(found.columns) == floors.COLUMNS and len(found) == 2 * 3 * 3
     pcc = found.groupby(["backbone", "gene"])["pcc"].min()
-    assert pcc["haematoxylin", "stained"] > 0.99 and pcc["position", "placed"] > 0.95
+    assert pcc["haematoxylin", "stained"] > 0.99 and pcc["place", "placed"] > 0.95
     assert found.loc[(found["backbone"] == "haematoxylin") & (found["gene"] == "placed"), "pcc"].max() < 0.9
 
 
@@ -71,8 +71,8 @@ def test_seeds_are_averaged_gene_by_gene():
 
 @pytest.fixture
 def genes():
-    """Four genes; ridge above nuclei by 0.1, 0.3, 0.4 in the sections, position close behind, depth above all."""
-    level = {"ridge": 0.0, "nuclei": None, "position": -0.05, "depth": 0.4}
+    """Four genes; ridge above nuclei by 0.1, 0.3, 0.4 in the sections, place close behind, depth above all."""
+    level = {"ridge": 0.0, "nuclei": None, "place": -0.05, "depth": 0.4}
     rows = []
     for section, gap in {"A1": 0.1, "A2": 0.3, "B1": 0.4}.items():
         for backbone, shift in level.items():
@@ -96,7 +96,7 @@ def test_scores_are_means_of_the_best_genes_and_a_k_beyond_the_panel_has_none(ge
 
 def test_every_model_is_set_against_every_floor_on_the_same_section(genes):
     over = floors.excess(floors.score_table(genes, [2]))
-    assert list(dict.fromkeys(over["floor"])) == ["nuclei", "position", "depth"] and set(over["backbone"]) == {"ridge"}
+    assert list(dict.fromkeys(over["floor"])) == ["nuclei", "place", "depth"] and set(over["backbone"]) == {"ridge"}
     nuclei = over[over["floor"] == "nuclei"].set_index("section")
     for column in ("pcc_2", "pcc_all"):
         assert nuclei[column].to_dict() == pytest.approx({"A1": 0.1, "A2": 0.3, "B1": 0.4})
@@ -127,7 +127,7 @@ def test_an_interval_over_patients_is_printed_where_there_is_one():
 def test_the_nearest_floor_is_never_the_oracle(genes):
     intervals = floors.excess_intervals(floors.excess(floors.score_table(genes, [2])), "pcc_2", PATIENTS)
     text = floors.nearest_floor_sentence(intervals, "section", "PCC-2")
-    assert "for `ridge` in log2(x + 1) `position`, +0.05. " in text and "depth" not in text
+    assert "for `ridge` in log2(x + 1) `place`, +0.05. " in text and "depth" not in text
 
 
 def test_a_section_without_another_of_its_patient_is_named(genes):

@@ -133,7 +133,7 @@ def one():
         {"section": f"{p}{i}", "patient": p, "training": kind, "target": "log2", "backbone": backbone, "pcc_50": score}
         for p in "ABCDE"
         for i in (1, 2)
-        for backbone in ("position", "depth")
+        for backbone in ("place", "depth")
         for kind, score in ((OWN, 0.5 + 0.1 * i), (OWN, 0.7 + 0.1 * i), (AWAY, 0.6))
     ]
     return pd.DataFrame(rows)
@@ -148,15 +148,15 @@ def test_gaps_are_of_means_over_draws(one):
 
 def test_place_is_shown_by_patient(one):
     place = leakage.of_place(leakage.one_section_gaps(one, "pcc_50"))
-    assert set(place["backbone"]) == {"position"} and place["patient"].iloc[0] == "patient A"
+    assert set(place["backbone"]) == {"place"} and place["patient"].iloc[0] == "patient A"
 
 
 def test_enough_patients_have_an_interval_and_few_a_note(one):
     gaps = leakage.one_section_gaps(one, "pcc_50")
-    text = leakage.one_section_sentence(gaps, "position", "log2")
+    text = leakage.one_section_sentence(gaps, "place", "log2")
     assert "place in the section, log2(x + 1): 0.75 from the own patient, 0.60 from another, gap **+0.150**" in text
     assert "p = 0.062, where the smallest possible is 0.062; n = 5 patients." in text
-    text = leakage.one_section_sentence(gaps[gaps["patient"] < "C"], "position", "log2")
+    text = leakage.one_section_sentence(gaps[gaps["patient"] < "C"], "place", "log2")
     assert text.endswith("(median of 4 sections); n = 2 patients: not estimable.")
 
 

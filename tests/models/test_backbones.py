@@ -75,14 +75,30 @@ def test_noise_asks_for_a_larger_penalty():
     assert alphas[0] < 10 <= 100 < alphas[1]
 
 
-def test_the_nuclei_floor_is_least_squares_with_its_sign():
-    cohort = {"A1": section("A1"), "B1": section("B1", seed=1)}
-    prediction = backbones.predict(cohort, "B1", "log2", "nuclei")
-    slope, level = np.polyfit(cohort["A1"].obs["n_nuclei"], cohort["A1"].layers["log2"], 1)
-    expected = level + np.outer(cohort["B1"].obs["n_nuclei"], slope)
-    np.testing.assert_allclose(prediction.layers["predicted"], expected, atol=1e-4)
-    assert slope[0] > 0 > slope[1]
+@pytest.mark.parametrize("shape", backbones.SHAPES)
+def test_a_floor_is_least_squares_on_the_shape_that_training_sections_follow(shape):
+    cohort = {name: section(name, seed=i) for i, name in enumerate(["A1", "A2", "B1"])}
+    rng = np.random.default_rng(0)
+    x = {name: backbones.SHAPES[shape](one.obs["n_nuclei"].to_numpy(float)) for name, one in cohort.items()}
+    for name, one in cohort.items():
+        one.layers["log2"] = np.outer(x[name], np.where(np.arange(one.n_vars) % 2, -1.0, 1.0))
+        one.layers["log2"] += 0.05 * np.ptp(x[name]) * rng.normal(size=one.shape)
+    prediction = backbones.predict({name: cohort[name] for name in ("A1", "A2", "B1")}, "B1", "log2", "nuclei")
+    assert prediction.uns["info"]["shape"] == shape
     np.testing.assert_array_equal(np.sign(prediction.uns["info"]["slopes"][0, :2]), [1, -1])
+    seen = np.concatenate([x["A1"] - x["A1"].mean(), x["A2"] - x["A2"].mean()])
+    y = np.vstack([cohort[name].layers["log2"] - cohort[name].layers["log2"].mean(0) for name in ("A1", "A2")])
+    slope = np.linalg.lstsq(seen[:, None], y, rcond=None)[0]
+    expected = np.outer(x["B1"] - np.concatenate([x["A1"], x["A2"]]).mean(), slope)
+    found = prediction.layers["predicted"]
+    np.testing.assert_allclose(found - found.mean(0), expected - expected.mean(0), atol=1e-4)
+
+
+def test_one_shape_is_chosen_without_the_held_out_section():
+    cohort = {name: section(name, seed=i) for i, name in enumerate(["A1", "A2", "B1"])}
+    before = backbones.predict(cohort, "B1", "log2", "nuclei").uns["info"]["shape"]
+    cohort["B1"].layers["log2"] = np.log1p(np.log1p(cohort["B1"].layers["log2"].clip(0)))
+    assert backbones.predict(cohort, "B1", "log2", "nuclei").uns["info"]["shape"] == before
 
 
 def test_differences_between_sections_are_not_taken_for_effects():
@@ -266,7 +282,7 @@ def test_another_model_is_one_entry(cohort, monkeypatch):
 
 def test_floors_oracles_and_costly_fits_are_named_by_the_registry():
     named = {what: {n for n, b in backbones.BACKBONES.items() if getattr(b, what)} for what in ("oracle", "costly")}
-    assert set(backbones.FLOORS) == {"nuclei", "haematoxylin", "position", "depth"}
+    assert set(backbones.FLOORS) == {"nuclei", "haematoxylin", "place", "depth"}
     assert named == {"oracle": {"depth"}, "costly": {"stem"}}
 
 
@@ -295,14 +311,14 @@ def test_sections_that_cannot_be_used_are_named(cohort):
 def test_place_alone_predicts_what_is_smooth_and_alike_in_all_sections_wherever_they_lie(cohort):
     rng = np.random.default_rng(3)
     for adata in cohort.values():
-        adata.obsm["lattice"] = rng.uniform(0, 20, (adata.n_obs, 2))
-        x, y = adata.obsm["lattice"].T
+        adata.obsm["spatial"] = rng.uniform(0, 20, (adata.n_obs, 2))
+        x, y = adata.obsm["spatial"].T
         adata.layers["log2"][:, 0] = np.sin(x / 5) * y + 0.1 * rng.normal(size=len(x))
         adata.layers["log2"][:, 1] = rng.normal(size=len(x))
-    prediction = backbones.predict(cohort, "B1", "log2", "position")
+    prediction = backbones.predict(cohort, "B1", "log2", "place")
     assert pcc(prediction, "up") > 0.9 > 0.4 > abs(pcc(prediction, "down"))
-    cohort["B1"].obsm["lattice"] = 3 * cohort["B1"].obsm["lattice"] + 100
-    moved = backbones.predict(cohort, "B1", "log2", "position")
+    cohort["B1"].obsm["spatial"] = 3 * cohort["B1"].obsm["spatial"] + 100
+    moved = backbones.predict(cohort, "B1", "log2", "place")
     np.testing.assert_allclose(moved.layers["predicted"], prediction.layers["predicted"], rtol=1e-5)
 
 

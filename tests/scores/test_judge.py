@@ -106,14 +106,14 @@ def test_a_perfect_prediction_stays_within_its_ceiling(section):
 def test_a_trend_across_a_section_on_its_own_is_not_turned_against_its_floor():
     x = np.random.default_rng(0).normal(size=(100, 1))
     y = np.linspace(0, 3, 100)[:, None] + 0.5 * x
-    predicted = judge.floor({"a": x}, {"a": y}, "a")
+    predicted = judge.floor("nuclei", {"a": x}, {"a": y}, "a")
     assert np.corrcoef(predicted[:, 0], y[:, 0])[0, 1] > 0.3
 
 
 def test_a_floor_never_sees_the_spots_it_predicts():
     x, y = np.arange(50.0)[:, None], np.zeros((50, 1))
     y[:10] = 1e6  # only the first block is unlike the rest
-    assert np.abs(judge.floor({"a": x}, {"a": y}, "a")[:10]).max() < 1e-6
+    assert np.abs(judge.floor("nuclei", {"a": x}, {"a": y}, "a")[:10]).max() < 1e-6
 
 
 @pytest.mark.parametrize("target", ["log2", "pearson_residual"])
@@ -124,7 +124,9 @@ def test_a_floor_is_the_backbone_of_that_name(target):
     fold = backbones.predict(sections, "S1", target, "nuclei", prepare=normalization.clip)
     features = {name: section.obs[["n_nuclei"]].to_numpy(float) for name, section in sections.items()}
     values = {name: judge.measured(section, target, GENES) for name, section in sections.items()}
-    np.testing.assert_allclose(judge.floor(features, values, "S1"), fold.layers[schema.PREDICTED], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        judge.floor("nuclei", features, values, "S1"), fold.layers[schema.PREDICTED], rtol=1e-5, atol=1e-6
+    )
 
 
 # --- given nuclei and depth ---

@@ -19,7 +19,6 @@ from helpers.targets import normalization, spaces, twins
 KS = (10, 50, 200)
 TARGETS = ("log2", "log1p_cp10k", "pearson_residual")
 PANELS = ("training", "all", "unknown")
-DECIDING = ("nuclei", "haematoxylin", "place")  # floors that decide a flag: depth is measured on the spot itself
 UNSEEN = ("nuclei", "place")  # floors of the headline
 
 
@@ -74,6 +73,7 @@ def matched(
         tables[name], found = predictions.match(predicted[name], section.obs_names, section.var_names, where)
         sections[name] = section[tables[name].index].copy()
         sections[name].uns["section"] = name
+        sections[name].obs["total_counts"] = normalization.library_size(sections[name])
         not_umi = why_not_umi(section.layers[schema.COUNTS])
         # Ceilings and twins draw molecules: there is no half of one.
         sections[name].layers[schema.COUNTS] = np.rint(sections[name].layers[schema.COUNTS])
@@ -163,48 +163,30 @@ def skills(one: Audited, n_draws: int) -> pd.DataFrame:
 def score_floors(audited: Mapping[str, Audited], space: str, floor: str, n_draws: int) -> pd.DataFrame:
     """What a floor fitted on the other sections scores in each; nothing where a section lacks it.
 
-    In the model's own space, at the k of the headline, `best` and its `chance_95` (`best_floor`) stand beside it.
+    At the k of the headline with the 95 % point of its chance, where it may decide a flag: in the model's own space.
     """
-    features = {name: floor_features(one.section, floor) for name, one in audited.items()}
-    if any(values is None for values in features.values()):
+    features = floor_features(audited, floor)
+    if features is None:
         return pd.DataFrame()
     measured = {name: judge.measured(one.section, space, one.genes) for name, one in audited.items()}
     rows, ks = [], judge.best_ks(KS, len(next(iter(audited.values())).genes))
     for name, one in audited.items():
-        r = columns.pearson(measured[name], judge.floor(features, measured, name))
+        predicted = judge.floor(floor, features, measured, name)
+        r = columns.pearson(measured[name], predicted)
         found = [{"floor": floor, "section": name, "space": space, "k": k, "pcc": judge.pcc_at_k(r, k)} for k in ks]
-        if space == one.space and floor in DECIDING:
+        if space == one.space and not backbones.BACKBONES[floor].oracle:
             k = headline_k(ks)
-            found[ks.index(k)] |= best_floor(features, measured, one, k, n_draws)
+            null = judge.pcc(measured[name], predicted, one.spots, k, n_draws)
+            found[ks.index(k)]["chance_95"] = null["chance_95"]
         rows += found
     return pd.DataFrame(rows)
 
 
-def best_floor(
-    features: Mapping[str, np.ndarray], measured: Mapping[str, np.ndarray], one: Audited, k: int, n_draws: int
-) -> dict[str, float]:
-    """The higher of a line on a floor's number and a line on its log, with the 95 % point of its chance.
-
-    A model that is a curve of the nuclei is no more than nuclei.
-    """
-    name, curves = one.section.uns["section"], [features]
-    if all(values.shape[1] == 1 and (values > -1).all() for values in features.values()):
-        curves.append({section: np.log1p(values) for section, values in features.items()})
-    scores = [judge.pcc(measured[name], judge.floor(x, measured, name), one.spots, k, n_draws) for x in curves]
-    best = max(scores, key=lambda found: np.nan_to_num(found["pcc"]))
-    return {"best": best["pcc"], "chance_95": best["chance_95"]}
-
-
-def floor_features(section: AnnData, floor: str) -> np.ndarray | None:
-    """What a floor looks at, spots x 1, of a place spots x 5; None where it is not known."""
-    if floor == "depth":
-        return np.log1p(normalization.library_size(section))[:, None]
-    if floor == "place":
-        xy = np.asarray(section.obsm[schema.SPATIAL], float)
-        x, y = ((xy - xy.mean(axis=0)) / xy.std()).T
-        return np.column_stack([x, y, x * y, x**2, y**2])
+def floor_features(audited: Mapping[str, Audited], floor: str) -> dict[str, np.ndarray] | None:
+    """What a floor looks at in each section, spots x features; None where a section lacks it."""
     try:
-        return np.asarray(backbones.BACKBONES[floor].look(section), float)
+        look = backbones.BACKBONES[floor].look
+        return {name: np.asarray(look(one.section), float) for name, one in audited.items()}
     except KeyError:
         return None
 
@@ -218,7 +200,7 @@ def excess(audited: Mapping[str, Audited], k: int) -> pd.DataFrame:
     """
     patients = schema.patients_of({name: one.section for name, one in audited.items()})
     several = len(set(patients.values())) > 1 and all(patients.values())
-    features = {floor: {name: floor_features(one.section, floor) for name, one in audited.items()} for floor in UNSEEN}
+    features = {floor: floor_features(audited, floor) for floor in UNSEEN}
     measured = {name: judge.measured(one.section, one.space, one.genes) for name, one in audited.items()}
     rows = []
     for name, one in audited.items():
@@ -226,9 +208,9 @@ def excess(audited: Mapping[str, Audited], k: int) -> pd.DataFrame:
         row = {"section": name, "patient": patients[name], "pcc": pcc}
         fitted_on = [o for o in audited if o == name or not several or patients[o] != patients[name]]
         for floor in UNSEEN:
-            if all(values is not None for values in features[floor].values()):
-                line = judge.floor(*({o: part[o] for o in fitted_on} for part in (features[floor], measured)), name)
-                row[floor] = judge.pcc_at_k(columns.pearson(measured[name], line), k)
+            if features[floor] is not None:
+                here = ({o: part[o] for o in fitted_on} for part in (features[floor], measured))
+                row[floor] = judge.pcc_at_k(columns.pearson(measured[name], judge.floor(floor, *here, name)), k)
                 row[f"excess_{floor}"] = np.nan_to_num(pcc) - row[floor]
         rows.append(row)
     return pd.DataFrame(rows)

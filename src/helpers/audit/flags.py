@@ -59,7 +59,7 @@ def by_section(report: Mapping, space: str) -> pd.DataFrame:
     if len(report["skills"]):
         table = table.join(report["skills"].set_index("section").drop(columns="k"))
     for floor, rows in headline(report["floors"], space).groupby("floor"):
-        table = table.join(rows.set_index("section")[["best", "chance_95"]].add_prefix(f"{floor}_"))
+        table = table.join(rows.set_index("section")[["pcc", "chance_95"]].add_prefix(f"{floor}_"))
     return table.assign(score=table["pcc"].fillna(0.0))
 
 
@@ -93,7 +93,7 @@ def own_library(case: Evidence) -> Verdict:
 
 def beaten_by_nuclei(case: Evidence) -> Verdict:
     """Whether the nuclei, or the stain, score as much; depth was measured on the spot itself and decides nothing."""
-    found = [beaten_by(case, floor) for floor in ("nuclei", "haematoxylin") if f"{floor}_best" in case.by]
+    found = [beaten_by(case, floor) for floor in ("nuclei", "haematoxylin") if f"{floor}_pcc" in case.by]
     if not found:
         return None, "neither the nuclei nor an image was given"
     return any(raised for raised, _ in found), "; ".join(words for _, words in found)
@@ -106,7 +106,7 @@ def beaten_by_place(case: Evidence) -> Verdict:
 
 def beaten_by(case: Evidence, floor: str) -> Verdict:
     """Whether a floor scores as much as the model; of two that are within their chance neither beats the other."""
-    alone, chance = case.by[f"{floor}_best"], case.by[f"{floor}_chance_95"]
+    alone, chance = case.by[f"{floor}_pcc"], case.by[f"{floor}_chance_95"]
     some_score = (alone > chance) | (case.by["pcc"] > case.by["chance_95"])
     beaten = some_score & (case.by["score"] <= alone + ALIKE)
     return bool(beaten.mean() > 0.5), (

@@ -147,7 +147,8 @@ def main(
     panel_chosen_on: Annotated[Literal["training", "all", "unknown"], typer.Option()] = "unknown",
     title: Annotated[str, typer.Option(help="name of the model and cohort")] = "Predicted expression",
     min_spot_counts: Annotated[
-        int | None, typer.Option(help="spots of fewer counts are left out; else as the cohort's config says, or 100")
+        int | None,
+        typer.Option(min=1, help="spots of fewer counts are left out; else as in the cohort's config, or 100"),
     ] = None,
     out: Annotated[Path, typer.Option(help="folder of audit.html and audit.json")] = Path("audit"),
     draws: Annotated[
@@ -159,7 +160,8 @@ def main(
     try:
         known = {name: predictions.read(path) for name, path in named_by(predicted).items()}
         read = read_cohort(known, counts, cohort, counts_layer, gene_names)
-        read, shallow = without_shallow(read, min_spot_counts or least_counts(cohort))
+        least = least_counts(cohort) if min_spot_counts is None else min_spot_counts
+        read, shallow = without_shallow(read, least)
         for name, section in read.items():
             if nuclei:
                 add_nuclei(section, Path(nuclei.format(section=name)))

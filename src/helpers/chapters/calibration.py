@@ -23,8 +23,8 @@ def fold_tables(prediction: AnnData) -> tuple[pd.DataFrame, pd.DataFrame]:
     keys = {name: prediction.uns[name] for name in FOLD}
     layers = [prediction.layers[name] for name in (schema.MEASURED, schema.PREDICTED, schema.SPREAD)]
     hyper = prediction.uns["info"]["hyper"]
-    # Opposite noise cancels in the mean, as if it were over all possible samples.
-    averaged = np.inf if hyper["antithetic"] else hyper["n_samples"]
+    # Opposite noise cancels in the mean, as if it were over all possible samples; the mean in one call is over all.
+    averaged = np.inf if hyper["antithetic"] or hyper["sampler"] == "mean" else hyper["n_samples"]
     genes = calibration.by_gene(prediction.var_names, *layers, averaged).assign(**keys)
     ranks = [
         calibration.pit_histogram(prediction.layers[layer]).assign(**keys, level=level)
@@ -34,8 +34,8 @@ def fold_tables(prediction: AnnData) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def all_folds(predictions: Iterable[AnnData]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Both tables of `fold_tables` for every prediction, stacked, with FOLD in front; empty where there is none."""
-    tables = [fold_tables(prediction) for prediction in predictions]
+    """Both tables of `fold_tables` for every prediction with samples, stacked, with FOLD in front; else empty."""
+    tables = [fold_tables(prediction) for prediction in predictions if schema.PIT in prediction.layers]
     if not tables:
         return pd.DataFrame(columns=[*FOLD, "gene"]), pd.DataFrame(columns=[*FOLD, "level", "low", "high", "density"])
     genes, ranks = (pd.concat(parts) for parts in zip(*tables, strict=True))

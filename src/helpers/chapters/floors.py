@@ -16,7 +16,7 @@ from helpers.models import backbones
 from helpers.scores import paired, predictability, top_genes
 from helpers.targets import normalization
 
-FITTED_HERE = ("haematoxylin", "position")  # the others are fitted beside ridge
+FITTED_HERE = ("haematoxylin", "place")  # the others are fitted beside ridge
 ORACLE = "depth"  # no image holds that number
 KEYS = ["section", "split", "target", "backbone"]
 COLUMNS = ["section", "split", "backbone", "seed", "target", "gene", "pcc", "rmse_over_sd"]
@@ -66,9 +66,9 @@ def training_mean(sections: Sections, panels: Panels, targets: Sequence[str], sp
 
 def models_first(table: pd.DataFrame, targets: Sequence[str]) -> pd.DataFrame:
     """Rows by backbone, models before floors, then by target in the order given; rows of both keep their order."""
-    place = {name: i for i, name in enumerate([*backbones.MODELS, *backbones.FLOORS, *targets])}
+    rank = {name: i for i, name in enumerate([*backbones.MODELS, *backbones.FLOORS, *targets])}
     by = ["backbone", "target"]
-    return table.sort_values(by, key=lambda names: names.map(place), kind="stable", ignore_index=True)
+    return table.sort_values(by, key=lambda names: names.map(rank), kind="stable", ignore_index=True)
 
 
 def means_over_seeds(tables: Sequence[pd.DataFrame], targets: Sequence[str]) -> pd.DataFrame:

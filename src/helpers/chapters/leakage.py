@@ -201,7 +201,7 @@ def one_section_gaps(fits: pd.DataFrame, value: str) -> pd.DataFrame:
 
 def of_place(gaps: pd.DataFrame) -> pd.DataFrame:
     """The gaps of place alone, each patient under its name."""
-    place = gaps[gaps["backbone"] == "position"]
+    place = gaps[gaps["backbone"] == "place"]
     return place.assign(patient="patient " + place["patient"])
 
 

@@ -21,8 +21,8 @@ from helpers.targets import normalization
 ALL, OWN, AWAY = "all other sections", "own patient too", "other patients only"
 EQUAL = {kind: f"{kind}, at equal depth" for kind in (OWN, AWAY)}
 TRAININGS = (ALL, OWN, AWAY, *EQUAL.values())
-BACKBONES = ("ridge", "nuclei", "haematoxylin", "position", "depth")
-WITHOUT_IMAGE = ("position", "depth")  # what needs no image
+BACKBONES = ("ridge", "nuclei", "haematoxylin", "place", "depth")
+WITHOUT_IMAGE = ("place", "depth")  # what needs no image
 N_DRAWS = 5  # sets of equal size
 N_PAIRS = 3  # of single sections
 TRIES = 200

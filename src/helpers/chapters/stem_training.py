@@ -16,6 +16,9 @@ from helpers.scores.pit import pit, within
 from helpers.targets import normalization
 
 CURVES = ["step", "mse", "vb", "backbone", "target", "split", "held_out", "seed"]
+PROFILE = "profile"  # the arm that changes nothing
+WITHOUT_NUCLEI = "without_nuclei"
+SEED = "seed_"  # and a number
 
 
 def fit_and_predict(
@@ -29,19 +32,43 @@ def fit_and_predict(
 ) -> AnnData:
     """One fit and its prediction of the held-out section, spots x genes; `settings` are those of `backbones.predict`.
 
-    Models see residuals clipped at +-sqrt(spots) and are scored against the same. An arm sees the target prepared in
-    its own way, and is scored against the same as all others. Samples are not kept, but how they scatter is.
+    Models see residuals clipped at +-sqrt(spots) and are scored against the same. An `arm` is the same fit with one
+    thing changed, scored against the same as all others: another seed (`seed_1`), features without those of nuclei
+    (`without_nuclei`), or the target prepared in another way (a scaling, `Recipe.arm`). Samples are not kept, but how
+    they scatter is.
     """
-    if arm:
-        settings["arm"] = arm
-    prepare = None if arm else normalization.clip
+    prepare = normalization.clip
+    if arm == WITHOUT_NUCLEI:
+        sections = {name: without_nuclei(section) for name, section in sections.items()}
+    elif arm and arm.startswith(SEED):
+        seed = int(arm.removeprefix(SEED))
+    elif arm:
+        settings["arm"], prepare = arm, None
     prediction = backbones.predict(sections, held_out, target, backbone, prepare=prepare, seed=seed, **settings)
     prediction.layers[schema.MEASURED] = normalization.clip(prediction.layers[schema.MEASURED], target)
-    prediction.uns |= {name: sections[held_out].uns[name] for name in ("mpp", "pitch_um")}
+    prediction.uns |= {name: sections[held_out].uns[name] for name in ("mpp", "pitch_um")} | {"arm": arm or PROFILE}
     samples = prediction.uns["info"].pop("samples", None)
     if samples is not None:
-        keep_scatter(prediction, samples, seed)
+        keep_scatter(prediction, samples, prediction.uns["seed"])
     return prediction
+
+
+def without_nuclei(section: AnnData) -> AnnData:
+    """The section with the features of its patches that are not of nuclei: neither their number nor their shape.
+
+    ValueError where no feature is named so, as those of published encoders are not.
+    """
+    names = np.asarray(section.uns["patch_names"], str)
+    kept = ~np.char.startswith(np.char.rpartition(names, ":")[:, 2], "nuclei_")
+    if kept.all():
+        raise ValueError(
+            f"section {section.uns['section']}: no feature is of nuclei; leave out the arm {WITHOUT_NUCLEI}"
+        )
+    part = section.copy()
+    for slot in (schema.PATCH, schema.PATCH_AUGMENTED):
+        if slot in part.obsm:
+            part.obsm[slot] = part.obsm[slot][..., kept]
+    return part
 
 
 def keep_scatter(prediction: AnnData, samples: np.ndarray, seed: int = 0) -> None:

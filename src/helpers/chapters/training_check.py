@@ -6,6 +6,7 @@ import pandas as pd
 from anndata import AnnData
 
 from helpers import schema
+from helpers.chapters.stem_training import PROFILE, SEED
 from helpers.labels import label
 from helpers.scores import predictability, top_genes
 
@@ -51,15 +52,30 @@ def fraction_of_ridge(medians: pd.DataFrame) -> pd.DataFrame:
 
 
 def score_arms(scores: pd.DataFrame, arms: Iterable[AnnData], ceilings: pd.Series, k: int) -> pd.DataFrame:
-    """PCC-k of STEM by section and arm, seeds averaged; the arm `profile` is that of `scores`.
+    """PCC-k of STEM by section and arm, on the sections that have arms; the arm `profile` is that of `scores`.
 
     Columns split, target, arm, section and, for k of 50, pcc_50.
     """
-    tables = [score(one, ceilings).assign(arm=one.uns["info"]["hyper"]["arm"]) for one in arms]
-    table = pd.concat([scores[scores["backbone"] == "stem"].assign(arm="profile"), *tables])
+    tables = [score(one, ceilings).assign(arm=one.uns["arm"]) for one in arms]
+    profile = scores[scores["backbone"] == "stem"].assign(arm=PROFILE)
+    if tables:
+        profile = profile[profile["section"].isin(pd.concat(tables)["section"])]
     keys = ["split", "target", "arm", "section"]
-    over_seeds = table.groupby([*keys, "gene"], sort=False)["pcc"].mean().reset_index()
+    over_seeds = pd.concat([profile, *tables]).groupby([*keys, "gene"], sort=False)["pcc"].mean().reset_index()
     return pcc_at_k(over_seeds, keys, k).reset_index(name=f"pcc_{k}")
+
+
+def seeds_remark(by_arm: pd.DataFrame, k: int) -> str:
+    """How far seeds lie apart (Markdown), a line for each target and section; takes `score_arms`, "" without seeds."""
+    lines = []
+    for (target, section), part in by_arm.groupby(["target", "section"], sort=False):
+        scores = part.loc[(part["arm"] == PROFILE) | part["arm"].str.startswith(SEED), f"pcc_{k}"]
+        if len(scores) > 1:
+            lines.append(
+                f"- {label(target)}, section {section}: {len(scores)} seeds from {scores.min():.3f} to "
+                f"{scores.max():.3f}, standard deviation {scores.std():.3f}."
+            )
+    return "\n".join(lines)
 
 
 def fractions_remark(fractions: pd.DataFrame) -> str:

@@ -94,6 +94,8 @@ def _contradictions(config: Mapping) -> Iterator[str]:
         yield f"stem_targets {', '.join(sorted(unknown))} are not among the targets"
     if config.setdefault("example", config["sections"][0]) not in config["sections"]:
         yield f"example {config['example']!r} is not among the sections"
+    if unknown := set(config.setdefault("stem_studied", [config["example"]])) - set(config["sections"]):
+        yield f"stem_studied {', '.join(sorted(unknown))} are not among the sections"
     files: dict[str, str] = {}
     for section in config["sections"]:
         other = files.setdefault(config.get("ids", {}).get(section, section), section)

@@ -35,8 +35,8 @@ def ranking(
     for panel, report in (("A", "log2"), ("B", "composition")):
         axes[panel].set_ylabel(reports[report])
     sides(axes["C"], ranked, reports)
-    axes["A"].set_title(r"$\bf{A}$   PCC in log ranks by the library")
-    axes["B"].set_title(r"$\bf{B}$   Composition skill ranks by the truth")
+    axes["A"].set_title(r"$\bf{A}$   PCC in log against the truth")
+    axes["B"].set_title(r"$\bf{B}$   Composition skill against the truth")
     title = "One model knows more of the composition, the other of the library: which is put first?"
     lower.suptitle(rf"$\bf{{C}}$   {title}", x=0.075, ha="left", fontsize=axes["A"].title.get_fontsize())
     return axes

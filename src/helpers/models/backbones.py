@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from helpers.columns import pearson
 from helpers.models.stem.recipes import PAPER
-from helpers.schema import LATTICE, MEASURED, PATCH, PATCH_AUGMENTED, PREDICTED, patients_of
+from helpers.schema import MEASURED, PATCH, PATCH_AUGMENTED, PREDICTED, SPATIAL, patients_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -25,6 +26,13 @@ SPLITS = ("section", "patient")
 SMOOTH = 3  # degree in x and in y of what a place alone may say
 DEFAULTS = {"seed": 0, "profile": "quick"}  # kept with every prediction, also where they do not matter
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(0, 5, 11))
+NO_PENALTY = 1e-6
+# Of one number per spot, which is no less than zero: monotone, and steep where it is small or everywhere alike.
+SHAPES = {
+    "as it is": np.asarray,
+    "root": lambda x: np.sqrt(np.maximum(x, 0)),
+    "log": lambda x: np.log1p(np.maximum(x, 0)),
+}
 
 
 def predict(
@@ -98,9 +106,9 @@ def nuclei_count(section: AnnData) -> np.ndarray:
     return section.obs[["n_nuclei"]].to_numpy()
 
 
-def log_depth(section: AnnData) -> np.ndarray:
-    """The logarithm of each spot's total counts, one column: measured, not predicted."""
-    return np.log1p(section.obs[["total_counts"]].to_numpy())
+def depth(section: AnnData) -> np.ndarray:
+    """The total counts of each spot, one column: measured, not predicted."""
+    return section.obs[["total_counts"]].to_numpy()
 
 
 def haematoxylin(section: AnnData) -> np.ndarray:
@@ -108,12 +116,12 @@ def haematoxylin(section: AnnData) -> np.ndarray:
     return section.obs[["haematoxylin"]].to_numpy()
 
 
-def position(section: AnnData) -> np.ndarray:
+def place(section: AnnData) -> np.ndarray:
     """Smooth functions of the place in the section: products of Legendre polynomials of x and y, without the constant.
 
     Every section is stretched to the same square, so a place can only say what holds there in other sections too.
     """
-    xy = np.asarray(section.obsm[LATTICE], float)
+    xy = np.asarray(section.obsm[SPATIAL], float)
     x, y = (2 * (xy - xy.min(axis=0)) / np.maximum(np.ptp(xy, axis=0), 1) - 1).T
     return np.polynomial.legendre.legvander2d(x, y, (SMOOTH, SMOOTH))[:, 1:]
 
@@ -125,28 +133,45 @@ def ridge(x: np.ndarray, y: np.ndarray, sections: np.ndarray, x_new: np.ndarray)
     """Ridge regression on standardized features, one penalty for all genes.
 
     The penalty is the one of `ALPHAS` with the highest mean PCC when each training section in turn is predicted from
-    the others (blocks of consecutive spots, where there is only one).
+    the others (`inner_folds`).
     """
-    from sklearn.model_selection import KFold, LeaveOneGroupOut
-
-    if len(set(sections)) > 1:
-        folds = LeaveOneGroupOut().split(x, groups=sections)
-    else:
-        folds = KFold(min(5, len(x))).split(x) if len(x) > 1 else []
     scores = np.zeros(len(ALPHAS))
-    for fit, check in folds:
+    for fit, check in inner_folds(x, sections):
         inner = _linear(x[fit], y[fit], sections[fit], x[check], ALPHAS)
-        # A gene without a PCC (constant) counts as zero, alike for every penalty.
-        scores += [np.nan_to_num(pearson(y[check], predicted)).mean() for predicted, _ in inner]
+        scores += [mean_pcc(y[check], predicted) for predicted, _ in inner]
     alpha = ALPHAS[int(scores.argmax())]
     [(predicted, _)] = _linear(x, y, sections, x_new, [alpha])
     return predicted, {"alpha": alpha}
 
 
-def line(x: np.ndarray, y: np.ndarray, sections: np.ndarray, x_new: np.ndarray) -> tuple[np.ndarray, dict]:
-    """Least squares, a slope and its sign for each gene: the floors."""
-    [(predicted, slopes)] = _linear(x, y, sections, x_new, [1e-6])
-    return predicted, {"slopes": slopes}
+def curve(x: np.ndarray, y: np.ndarray, sections: np.ndarray, x_new: np.ndarray) -> tuple[np.ndarray, dict]:
+    """A monotone curve of one number for each gene, up or down by its slope: the floors.
+
+    Least squares on the number in one of `SHAPES`, for all genes the one with the highest mean PCC when each training
+    section in turn is predicted from the others (`inner_folds`). A step function (isotonic regression) is monotone
+    too, but learns noise and does not carry over to another patient: a lower floor.
+    """
+    scores = dict.fromkeys(SHAPES, 0.0)
+    for (fit, check), (name, shape) in product(inner_folds(x, sections), SHAPES.items()):
+        [(predicted, _)] = _linear(shape(x[fit]), y[fit], sections[fit], shape(x[check]), [NO_PENALTY])
+        scores[name] += mean_pcc(y[check], predicted)
+    best = max(scores, key=scores.get)
+    [(predicted, slopes)] = _linear(SHAPES[best](x), y, sections, SHAPES[best](x_new), [NO_PENALTY])
+    return predicted, {"slopes": slopes, "shape": best}
+
+
+def inner_folds(x: np.ndarray, sections: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rows to fit on and to check on: each training section in turn, blocks of consecutive spots where there is one."""
+    from sklearn.model_selection import KFold, LeaveOneGroupOut
+
+    if len(set(sections)) > 1:
+        return list(LeaveOneGroupOut().split(x, groups=sections))
+    return list(KFold(min(5, len(x))).split(x)) if len(x) > 1 else []
+
+
+def mean_pcc(measured: np.ndarray, predicted: np.ndarray) -> float:
+    """Mean PCC over genes; one without a PCC (constant) counts as zero, alike for whatever is chosen from."""
+    return float(np.nan_to_num(pearson(measured, predicted)).mean())
 
 
 def stem(
@@ -156,13 +181,15 @@ def stem(
     x_new: np.ndarray,
     augmented: np.ndarray | None = None,
     weights: str | Path | None = None,
+    keep_samples: bool = True,
     **settings,
 ) -> tuple[np.ndarray, dict]:
-    """STEM conditioned on the features; the prediction is the mean of its samples.
+    """STEM conditioned on the features; the prediction is the mean of its samples, or its mean in one call.
 
     `weights` is a file to keep the fitted network in, `augmented` as in `training.fit`; `settings` are seed, profile,
-    hyperparameters and those of `training.Run`. Kept beside the prediction are the independent samples (samples x
-    spots x genes): of antithetic pairs, the first of each.
+    hyperparameters and those of `training.Run`. Kept beside the prediction are independent samples (samples x spots x
+    genes): of antithetic pairs, the first of each. The mean in one call has none: as many are drawn by `sde`, where
+    they are to be kept.
     """
     import torch
 
@@ -175,12 +202,15 @@ def stem(
     if weights is not None:
         with store.atomic(weights) as partial:
             torch.save(fitted, partial)
-    samples = sample(fitted, x_new, seed=settings.get("seed", 0), progress=run.progress)
+    hyper, drawing = dict(fitted["hyper"]), {"seed": settings.get("seed", 0), "progress": run.progress}
+    samples = sample(fitted, x_new, **drawing)
     predicted = samples.mean(0)
-    if fitted["hyper"]["antithetic"]:
-        samples = samples[: max(1, len(samples) // 2)]
-    kept = {name: np.asarray(fitted[name]) for name in ("loss", "validation")}
-    return predicted, kept | {"hyper": dict(fitted["hyper"]), "samples": samples}
+    kept = {name: np.asarray(fitted[name]) for name in ("loss", "validation")} | {"hyper": hyper}
+    if keep_samples:
+        if hyper["sampler"] == "mean":
+            samples = sample(fitted, x_new, sampler="sde", **drawing)
+        kept["samples"] = samples[: max(1, len(samples) // 2)] if hyper["antithetic"] else samples
+    return predicted, kept
 
 
 @dataclass(frozen=True)
@@ -201,16 +231,16 @@ BACKBONES = {
     "stem": Backbone(
         patch,
         stem,
-        settings=("seed", "profile", "progress", "weights", "checkpoint", "n_devices", *PAPER),
+        settings=("seed", "profile", "progress", "weights", "keep_samples", "checkpoint", "n_devices", *PAPER),
         views=PATCH_AUGMENTED,
         page="06_patches",
         costly=True,
     ),
     "ridge": Backbone(patch, ridge, page="06_patches"),
-    "nuclei": Backbone(nuclei_count, line, floor=True),
-    "haematoxylin": Backbone(haematoxylin, line, floor=True),
-    "position": Backbone(position, ridge, floor=True),
-    "depth": Backbone(log_depth, line, floor=True, oracle=True),
+    "nuclei": Backbone(nuclei_count, curve, floor=True),
+    "haematoxylin": Backbone(haematoxylin, curve, floor=True),
+    "place": Backbone(place, ridge, floor=True),
+    "depth": Backbone(depth, curve, floor=True, oracle=True),
 }
 MODELS = tuple(name for name, model in BACKBONES.items() if not model.floor)
 FLOORS = tuple(name for name, model in BACKBONES.items() if model.floor)

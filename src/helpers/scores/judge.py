@@ -115,22 +115,23 @@ def best_ks(ks: Sequence[int], n_genes: int) -> list[int]:
 # Without a model ------------------------------------------------------------------------------------------------
 
 
-def floor(features: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray], held_out: str) -> np.ndarray:
-    """What a straight line on one number per spot, fitted on the other sections, predicts of the held-out one; float32.
+def floor(name: str, features: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray], held_out: str) -> np.ndarray:
+    """What the floor of that name, fitted on the other sections, predicts of the held-out one; spots x genes, float32.
 
-    `features` are spots x 1 and `values` spots x genes, by section. A section on its own is cut into five blocks of
-    consecutive spots, each predicted from the rest up to its level, which no correlation sees.
+    `features`, what it looks at (spots x features), and `values` (spots x genes) are by section. A section on its own
+    is cut into five blocks of consecutive spots, each predicted from the rest up to its level, which no correlation
+    sees.
     """
-    others = [section for section in features if section != held_out]
+    fit, others = backbones.BACKBONES[name].fit, [section for section in features if section != held_out]
     if others:
         labels = np.repeat(others, [len(features[section]) for section in others])
         x, y = (np.vstack([part[section] for section in others]) for part in (features, values))
-        return backbones.line(x, y, labels, features[held_out])[0].astype(np.float32)
+        return fit(x, y, labels, features[held_out])[0].astype(np.float32)
     x, y = features[held_out], values[held_out].astype(float)
     out = np.empty_like(y)
     for block in np.array_split(np.arange(len(out)), 5):
         rest = np.setdiff1d(np.arange(len(out)), block)
-        out[block] = backbones.line(x[rest], y[rest], np.full(len(rest), held_out), x[block])[0]
+        out[block] = fit(x[rest], y[rest], np.full(len(rest), held_out), x[block])[0]
         # The mean of the rest is low where the block is high: left in, it would turn a trend against the floor.
         out[block] -= y[rest].mean(axis=0)
     return out.astype(np.float32)

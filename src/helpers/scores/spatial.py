@@ -4,6 +4,7 @@ import warnings
 from functools import lru_cache
 
 import numpy as np
+from scipy.linalg import orth
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 from scipy.stats import qmc
@@ -62,7 +63,7 @@ def moran_basis(
     unit) or are 1 for `neighbours` within `radius` lattice steps and 0 beyond. The maps must carry smooth variables
     with uncorrelated coefficients. Those of neighbours vanish at the border, so a gradient spreads over many of them
     with signs that belong together; those of distance do not (`moran_randomize` has the rates).
-    With covariates `fixed` (n x k) the maps are those of what the covariates leave, n x (n - 1 - k), and every
+    With k independent covariates `fixed` the maps are those of what they leave, n x (n - 1 - k), and every
     correlation on them is a partial one: what is stationary but for a trend is tested as such.
     Dray, Legendre & Peres-Neto 2006, doi 10.1016/j.ecolmodel.2006.02.015 (distance: their weights f1, all connected).
 
@@ -73,8 +74,8 @@ def moran_basis(
         raise ValueError(f"weights {weights!r} are neither distance nor neighbours")
     matrix = -cdist(xy, xy) if weights == "distance" else neighbours(xy, radius)
     n = len(matrix)
-    out = np.ones((n, 1)) if fixed is None else np.column_stack([np.ones(n), unit(fixed)])
-    out = np.linalg.qr(out)[0]
+    # Covariates that are constant, or follow from each other, take out no more than what is left of them.
+    out = orth(np.column_stack([np.ones(n) / np.sqrt(n), *([] if fixed is None else np.nan_to_num(unit(fixed)).T)]))
     centred = matrix - out @ (out.T @ matrix)
     centred -= (centred @ out) @ out.T
     # What is taken out has eigenvalue 0, as other maps may: lifted above all, it can be told apart and dropped.
