@@ -7,10 +7,11 @@ To add a model, write the two and enter them in BACKBONES, the one list of them.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -145,8 +146,8 @@ def ridge(x: np.ndarray, y: np.ndarray, sections: np.ndarray, x_new: np.ndarray)
 
 def line(x: np.ndarray, y: np.ndarray, sections: np.ndarray, x_new: np.ndarray) -> tuple[np.ndarray, dict]:
     """Least squares, a slope and its sign for each gene: the floors."""
-    [(predicted, slopes)] = _linear(x, y, sections, x_new, [1e-6])
-    return predicted, {"slopes": slopes}
+    [(predicted, weights)] = _linear(x, y, sections, x_new, [1e-6])
+    return predicted, {"slopes": _decomposed(_within(x, sections)).axes @ weights}
 
 
 def stem(
@@ -216,25 +217,54 @@ MODELS = tuple(name for name, model in BACKBONES.items() if not model.floor)
 FLOORS = tuple(name for name, model in BACKBONES.items() if model.floor)
 
 
+class _Decomposed(NamedTuple):
+    """Training features as deviations from their sections' means, one standard deviation each, as z = U S axes'."""
+
+    scale: np.ndarray  # features
+    axes: np.ndarray  # features x components
+    sizes: np.ndarray  # components, S squared
+
+
+_KEPT: dict[bytes, _Decomposed] = {}
+N_KEPT = 40  # folds of a cohort: every target is fitted on the same features
+
+
 def _linear(
     x: np.ndarray, y: np.ndarray, sections: np.ndarray, x_new: np.ndarray, alphas: Sequence[float]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each penalty, predictions (spots x genes) and slopes (features x genes) per standard deviation of a feature.
+    """For each penalty, predictions (spots x genes) and weights of the components (components x genes).
 
     Slopes come from deviations from each training section's own mean, so differences of stain or depth between
     sections are not mistaken for effects; level and scale are those of the training spots.
     """
-    from sklearn.preprocessing import StandardScaler
-
     deviations = _within(x, sections)
-    scale = StandardScaler().fit(deviations).scale_
-    left, sizes, right = np.linalg.svd(deviations / scale, full_matrices=False)
-    turned, new = left.T @ _within(y, sections), (x_new - x.mean(0)) / scale @ right.T
-    out = []
-    for alpha in alphas:
-        weights = (sizes / (sizes**2 + alpha))[:, None] * turned
-        out.append((y.mean(0) + new @ weights, right.T @ weights))
-    return out
+    scale, axes, sizes = _decomposed(deviations)
+    turned = axes.T @ ((deviations / scale).T @ _within(y, sections))
+    new, level = (x_new - x.mean(0)) / scale @ axes, y.mean(0)
+    weights = [turned / (sizes + alpha)[:, None] for alpha in alphas]
+    return [(level + new @ each, each) for each in weights]
+
+
+def _decomposed(deviations: np.ndarray) -> _Decomposed:
+    """The decomposition of some training features, which costs most of a fit; the latest are kept."""
+    key = hashlib.sha256(np.ascontiguousarray(deviations)).digest() + bytes(str(deviations.shape), "ascii")
+    if key not in _KEPT:
+        if len(_KEPT) == N_KEPT:
+            del _KEPT[next(iter(_KEPT))]
+        _KEPT[key] = _decompose(deviations)
+    return _KEPT[key]
+
+
+def _decompose(deviations: np.ndarray) -> _Decomposed:
+    """By the smaller side of the matrix."""
+    scale = deviations.std(axis=0)
+    scale[scale < 10 * np.finfo(float).eps] = 1.0  # constant in every section
+    z = deviations / scale
+    if z.shape[1] <= len(z):
+        sizes, axes = np.linalg.eigh(z.T @ z)
+        return _Decomposed(scale, axes, np.maximum(sizes, 0.0))
+    _, sizes, axes = np.linalg.svd(z, full_matrices=False)
+    return _Decomposed(scale, axes.T, sizes**2)
 
 
 def _within(values: np.ndarray, sections: np.ndarray) -> np.ndarray:
