@@ -24,7 +24,7 @@ STAMPS = Path("build/code")  # one small file a module and notebook, written ane
 NOT_STARTED = "Kernel died before replying to kernel_info"
 LOOKS = ("figures/", "labels")
 KERNEL = b"IPKernelApp"  # begins remarks of a kernel on itself
-# `-m papermill` without a grammar of web addresses, which no notebook needs and which takes 2 s to set up at each start.
+# `-m papermill` without a grammar of web addresses that no notebook needs: it takes 2 s to set up at each start.
 PAPERMILL = "import sys; sys.modules['rfc3987_syntax'] = None; from papermill.cli import papermill; papermill()"
 
 
