@@ -16,7 +16,7 @@ def make_section(name, seed, level=0.0):
     """One gene is the stain, one a gradient in x, one differs between sections alone."""
     rng = np.random.default_rng(seed)
     lattice = np.argwhere(np.ones((5, 8))).astype(float)
-    stain = rng.normal(size=len(lattice))
+    stain = 5 + rng.normal(size=len(lattice))
     obs = pd.DataFrame({"section": name, "patient": name[0], "haematoxylin": stain})
     obs.index = [f"{i}x{name}" for i in range(len(obs))]
     made = AnnData(obs=obs, var=pd.DataFrame(index=GENES), obsm={schema.SPATIAL: lattice})

@@ -7,7 +7,7 @@ from anndata import AnnData
 from scipy.sparse import csr_matrix
 
 from helpers.chapters import patients
-from helpers.schema import COUNTS, LATTICE
+from helpers.schema import COUNTS, SPATIAL
 from helpers.targets import normalization
 
 GENES = [f"g{i}" for i in range(5)]
@@ -27,7 +27,7 @@ def section(name, depth=40.0, seed=0):
     made.layers[COUNTS] = csr_matrix(counts)
     for target in TARGETS:
         made.layers[target] = normalization.TARGETS[target].values(counts, total, counts.sum(0) / total.sum())
-    made.obsm[LATTICE], made.obsm["patch"] = GRID, np.column_stack([nuclei, rng.normal(size=len(GRID))])
+    made.obsm[SPATIAL], made.obsm["patch"] = GRID, np.column_stack([nuclei, rng.normal(size=len(GRID))])
     return made
 
 

@@ -71,13 +71,22 @@ def test_the_fraction_of_ridge_needs_both(table):
     assert training_check.fraction_of_ridge(training_check.median_pcc(table[table["backbone"] == "ridge"], 2)).empty
 
 
-def test_an_arm_stands_beside_the_profile(table):
-    arm = prediction(MEASURED, section="A1", info={"hyper": {"arm": "clipped"}})
+def test_an_arm_stands_beside_the_profile_on_the_sections_that_have_one(table):
+    arm = prediction(MEASURED, section="A1", arm="clipped")
     found = training_check.score_arms(table, [arm], CEILINGS, k=2)
     assert list(found) == ["split", "target", "arm", "section", "pcc_2"]
     by_arm = found.set_index(["arm", "section"])["pcc_2"]
     assert by_arm["profile", "A1"] == pytest.approx(0.7) and by_arm["clipped", "A1"] == pytest.approx(1)
+    assert set(found["section"]) == {"A1"}
     assert set(training_check.score_arms(table, [], CEILINGS, k=2)["arm"]) == {"profile"}
+
+
+def test_seeds_are_said_apart_from_other_arms(table):
+    seed = prediction(MEASURED, section="A1", arm="seed_1")
+    text = training_check.seeds_remark(training_check.score_arms(table, [seed], CEILINGS, k=2), 2)
+    assert text == "- log2(x + 1), section A1: 2 seeds from 0.700 to 1.000, standard deviation 0.212."
+    clipped = prediction(MEASURED, section="A1", arm="clipped")
+    assert training_check.seeds_remark(training_check.score_arms(table, [clipped], CEILINGS, k=2), 2) == ""
 
 
 def fractions(*values):

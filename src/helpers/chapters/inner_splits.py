@@ -2,25 +2,20 @@
 
 Of a fold's training sections one, the next in order, is set aside; each candidate is fitted on the others and scored on
 it. A fold takes the candidate whose log predictions have the highest composition skill there (PCC-k as residuals, their
-own library divided out). The committed run is made so:
-
-    python -m helpers.chapters.inner_splits build/her2st data/results/inner_splits.csv
+own library divided out). `tests/choose_steps.py` makes the committed table.
 """
 
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from itertools import product
-from pathlib import Path
 
 import pandas as pd
 from anndata import AnnData
 
-from helpers import schema, store
+from helpers import schema
 from helpers.chapters.stem_training import fit_and_predict
 from helpers.columns import pearson
 from helpers.scores import judge
-from helpers.targets.genes import panel_of
 
 K = 50
 TARGET = "log2"
@@ -78,19 +73,3 @@ def remark(table: pd.DataFrame) -> str:
         f"{took.index[0]}{others}. Median composition skill on the sections set aside: {medians}. With "
         f"{took.index[0]} STEM has {share.median():.0%} of ridge's ({share.iloc[0]:.0%} to {share.iloc[-1]:.0%})."
     )
-
-
-def main(build: Path, table: Path) -> None:
-    """Choose on the sections with an image of a built cohort, each row printed when it is known."""
-    read = (store.read_section(path) for path in sorted((build / "targets").glob("*.h5ad")))
-    sections = {section.uns["section"]: section for section in read if schema.PATCH in section.obsm}
-    panel = store.read_table(build / "results/panel.csv", ["panel", "gene"])
-    rows = []
-    for row in score_candidates(sections, {name: panel_of(name, panel) for name in sections}):
-        rows.append(row)
-        print(row, flush=True)
-    store.write_table(pd.DataFrame(rows), table)
-
-
-if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))

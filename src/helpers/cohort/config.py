@@ -94,7 +94,10 @@ def _contradictions(config: Mapping) -> Iterator[str]:
         yield f"stem_targets {', '.join(sorted(unknown))} are not among the targets"
     if config.setdefault("example", config["sections"][0]) not in config["sections"]:
         yield f"example {config['example']!r} is not among the sections"
-    if unknown := set(config.setdefault("stem_studied", [config["example"]])) - set(config["sections"]):
+    if unknown := set(config.setdefault("stem_studied", [config["example"]])) - {
+        config["example"],
+        *config["sections"],
+    }:
         yield f"stem_studied {', '.join(sorted(unknown))} are not among the sections"
     files: dict[str, str] = {}
     for section in config["sections"]:

@@ -7,11 +7,12 @@ To add a model, write the two and enter them in BACKBONES, the one list of them.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -122,7 +123,8 @@ def place(section: AnnData) -> np.ndarray:
     Every section is stretched to the same square, so a place can only say what holds there in other sections too.
     """
     xy = np.asarray(section.obsm[SPATIAL], float)
-    x, y = (2 * (xy - xy.min(axis=0)) / np.maximum(np.ptp(xy, axis=0), 1) - 1).T
+    span = np.ptp(xy, axis=0)
+    x, y = (2 * (xy - xy.min(axis=0)) / np.where(span > 0, span, 1) - 1).T
     return np.polynomial.legendre.legvander2d(x, y, (SMOOTH, SMOOTH))[:, 1:]
 
 
@@ -156,8 +158,9 @@ def curve(x: np.ndarray, y: np.ndarray, sections: np.ndarray, x_new: np.ndarray)
         [(predicted, _)] = _linear(shape(x[fit]), y[fit], sections[fit], shape(x[check]), [NO_PENALTY])
         scores[name] += mean_pcc(y[check], predicted)
     best = max(scores, key=scores.get)
-    [(predicted, slopes)] = _linear(SHAPES[best](x), y, sections, SHAPES[best](x_new), [NO_PENALTY])
-    return predicted, {"slopes": slopes, "shape": best}
+    x, x_new = SHAPES[best](x), SHAPES[best](x_new)
+    [(predicted, weights)] = _linear(x, y, sections, x_new, [NO_PENALTY])
+    return predicted, {"slopes": _decomposed(_within(x, sections)).axes @ weights, "shape": best}
 
 
 def inner_folds(x: np.ndarray, sections: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -246,25 +249,54 @@ MODELS = tuple(name for name, model in BACKBONES.items() if not model.floor)
 FLOORS = tuple(name for name, model in BACKBONES.items() if model.floor)
 
 
+class _Decomposed(NamedTuple):
+    """Training features as deviations from their sections' means, one standard deviation each, as z = U S axes'."""
+
+    scale: np.ndarray  # features
+    axes: np.ndarray  # features x components
+    sizes: np.ndarray  # components, S squared
+
+
+_KEPT: dict[bytes, _Decomposed] = {}
+N_KEPT = 40  # folds of a cohort: every target is fitted on the same features
+
+
 def _linear(
     x: np.ndarray, y: np.ndarray, sections: np.ndarray, x_new: np.ndarray, alphas: Sequence[float]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each penalty, predictions (spots x genes) and slopes (features x genes) per standard deviation of a feature.
+    """For each penalty, predictions (spots x genes) and weights of the components (components x genes).
 
     Slopes come from deviations from each training section's own mean, so differences of stain or depth between
     sections are not mistaken for effects; level and scale are those of the training spots.
     """
-    from sklearn.preprocessing import StandardScaler
-
     deviations = _within(x, sections)
-    scale = StandardScaler().fit(deviations).scale_
-    left, sizes, right = np.linalg.svd(deviations / scale, full_matrices=False)
-    turned, new = left.T @ _within(y, sections), (x_new - x.mean(0)) / scale @ right.T
-    out = []
-    for alpha in alphas:
-        weights = (sizes / (sizes**2 + alpha))[:, None] * turned
-        out.append((y.mean(0) + new @ weights, right.T @ weights))
-    return out
+    scale, axes, sizes = _decomposed(deviations)
+    turned = axes.T @ ((deviations / scale).T @ _within(y, sections))
+    new, level = (x_new - x.mean(0)) / scale @ axes, y.mean(0)
+    weights = [turned / (sizes + alpha)[:, None] for alpha in alphas]
+    return [(level + new @ each, each) for each in weights]
+
+
+def _decomposed(deviations: np.ndarray) -> _Decomposed:
+    """The decomposition of some training features, which costs most of a fit; the latest are kept."""
+    key = hashlib.sha256(np.ascontiguousarray(deviations)).digest() + bytes(str(deviations.shape), "ascii")
+    if key not in _KEPT:
+        if len(_KEPT) == N_KEPT:
+            del _KEPT[next(iter(_KEPT))]
+        _KEPT[key] = _decompose(deviations)
+    return _KEPT[key]
+
+
+def _decompose(deviations: np.ndarray) -> _Decomposed:
+    """By the smaller side of the matrix."""
+    scale = deviations.std(axis=0)
+    scale[scale < 10 * np.finfo(float).eps] = 1.0  # constant in every section
+    z = deviations / scale
+    if z.shape[1] <= len(z):
+        sizes, axes = np.linalg.eigh(z.T @ z)
+        return _Decomposed(scale, axes, np.maximum(sizes, 0.0))
+    _, sizes, axes = np.linalg.svd(z, full_matrices=False)
+    return _Decomposed(scale, axes.T, sizes**2)
 
 
 def _within(values: np.ndarray, sections: np.ndarray) -> np.ndarray:
