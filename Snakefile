@@ -270,6 +270,7 @@ PAGES = {
         CEILINGS
         | CONTROLS
         | {
+            "inner_table": "data/results/inner_splits.csv",
             "predictions": EVERY_FIT,
             "losses": images(f"{BUILD}/losses/{{split}}.{{section}}.{{fit}}.csv", split=COHORT["splits"], fit=FITS),
             "arm_predictions": expand(PREDICTIONS, section=STUDIED, split=COHORT["splits"], fit=ARMS),

@@ -21,7 +21,7 @@ def prediction(seed=0, target="log2", antithetic=False, backbone="stem"):
     made.layers[schema.SPREAD] = np.ones((40, 4))
     made.layers[schema.PIT] = np.full((40, 4), 0.01)
     made.layers[schema.PIT_WITHIN] = np.tile([0.1, 0.4, 0.6, 0.98], (40, 1))
-    hyper = {"antithetic": antithetic, "n_samples": 4}
+    hyper = {"sampler": "sde", "antithetic": antithetic, "n_samples": 4}
     made.uns = {"split": "section", "target": target, "held_out": "A1", "seed": seed, "backbone": backbone}
     made.uns["info"] = {"hyper": hyper}
     return made

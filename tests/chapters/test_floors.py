@@ -36,7 +36,7 @@ def test_each_floor_predicts_the_gene_that_it_sees(sections):
     found = floors.score_floors(sections, PANELS, ["log2"], ["section"])
     assert list(found.columns) == floors.COLUMNS and len(found) == 2 * 3 * 3
     pcc = found.groupby(["backbone", "gene"])["pcc"].min()
-    assert pcc["haematoxylin", "stained"] > 0.99 and pcc["place", "placed"] > 0.95
+    assert pcc["haematoxylin", "stained"] > 0.98 and pcc["place", "placed"] > 0.95
     assert found.loc[(found["backbone"] == "haematoxylin") & (found["gene"] == "placed"), "pcc"].max() < 0.9
 
 

@@ -68,7 +68,8 @@ def test_an_arm_is_another_seed_or_sees_no_nuclei(sections, monkeypatch):
         return np.zeros((len(x_new), 3)), {}
 
     monkeypatch.setitem(backbones.BACKBONES, "stem", replace(backbones.BACKBONES["stem"], fit=fit))
-    for one in sections.values():
+    for name, one in sections.items():
+        one.uns["section"] = name
         one.uns["patch_names"] = np.array(["a:od", "a:nuclei_per_mm2", "b:od", "b:nuclei_area_sd"])
     found = stem_training.fit_and_predict(sections, "A1", "stem", "pearson_residual", 0, arm="seed_2")
     assert (seen["seed"], found.uns["seed"], found.uns["arm"], seen["x"].shape[1]) == (2, 2, "seed_2", 4)
