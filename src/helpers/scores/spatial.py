@@ -1,7 +1,6 @@
 """Spatial nulls: what the correlation of two unrelated maps of this smoothness would be."""
 
 import warnings
-from functools import lru_cache
 
 import numpy as np
 from scipy.linalg import orth
@@ -9,12 +8,14 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 from scipy.stats import qmc
 
-from helpers.columns import unit
+from helpers.columns import ranks, unit
 from helpers.scores.paired import finite
 
 N_DRAWS = 8192  # of a null: two seeds give the same mean and 95 % point to half a hundredth
 N_DRAWS_OF_MEAN = 1024  # where nothing but the mean of a null is wanted
 BALANCED = 1000  # components whose signs are balanced
+KEPT_BYTES = 2**28  # of signs
+_DRAWN: dict[tuple[int, int, int], np.ndarray] = {}
 
 # Spatial null ---------------------------------------------------------------------------------------------------
 
@@ -188,9 +189,9 @@ def type_one_error(
     >>> 0.02 < type_one_error(X, Y, moran_basis(np.argwhere(np.ones((5, 5)))), n_draws=39) < 0.08
     True
     """
+    X, Y = (ranks(maps) if rank else np.asarray(maps) for maps in (X, Y))  # once, not at each y
     rejected = [
-        p_values(*null_correlations(X, y, basis, rank, n_draws, seed + k)) <= level
-        for k, y in enumerate(np.transpose(Y))
+        p_values(*null_correlations(X, y, basis, n_draws=n_draws, seed=seed + k)) <= level for k, y in enumerate(Y.T)
     ]
     return float(np.mean(rejected))
 
@@ -207,9 +208,19 @@ def _unit_length(values: np.ndarray) -> np.ndarray:
     return values / np.where(length > 1e-6, length, np.nan)
 
 
-@lru_cache(maxsize=2)
 def _signs(n: int, n_draws: int, seed: int) -> np.ndarray:
-    """Random signs, components x draws; the same for all that is scored on a section, so drawn once.
+    """Random signs, components x draws; the same for all that is scored on a section, so the latest are kept."""
+    key = n, n_draws, seed
+    if key not in _DRAWN:
+        signs = _drawn_signs(*key)
+        while _DRAWN and sum(kept.nbytes for kept in _DRAWN.values()) + signs.nbytes > KEPT_BYTES:
+            del _DRAWN[next(iter(_DRAWN))]
+        _DRAWN[key] = signs
+    return _DRAWN[key]
+
+
+def _drawn_signs(n: int, n_draws: int, seed: int) -> np.ndarray:
+    """Balanced random signs, components x draws.
 
     A few smooth components carry most of a map, so that independent signs leave a Monte-Carlo error of hundredths in a
     thousand draws. Those of a scrambled Sobol sequence are as random one by one, and balanced taken together: the error
