@@ -69,6 +69,8 @@ def read(
         "pitch_um": pitch_um,
         "section": name,
     }
+    if raw.image_size is not None:
+        section.uns["image_size"] = np.array(raw.image_size)
     section.obs["section"] = pd.Categorical([name] * section.n_obs)
     section.obs["patient"] = pd.Categorical([_patient(name, raw.patient, user.patients)] * section.n_obs)
     section.obs["total_counts"] = np.asarray(section.layers[COUNTS].sum(1)).ravel()
@@ -173,23 +175,42 @@ def _reader_options(layout: str, user: Stated) -> dict[str, str]:
 
 
 def _lengths(name: str, raw: RawSection, user: Stated) -> list[float]:
-    """Diameter and distance of spots in um; ValueError where neither user nor files tell one."""
-    lengths = {"spot_um": user.spot_um or raw.spot_um, "pitch_um": user.pitch_um or raw.pitch_um}
-    for key, value in lengths.items():
-        if np.isnan(value):
+    """Diameter and distance of spots in um; ValueError where neither user nor files tell one, or bins are no spots."""
+    lengths = []
+    for key in ("spot_um", "pitch_um"):
+        stated, found = getattr(user, key), getattr(raw, key)
+        length = float(stated or found)
+        if np.isnan(length):
             raise ValueError(f"section {name}: its files do not say {key}; give it in the config, in um")
-    return [float(value) for value in lengths.values()]
+        if abs(length - raw.bin_um) > MPP_TOLERANCE * raw.bin_um:
+            raise ValueError(
+                f"section {name}: {key} is {length:g} in the config, its files hold bins of {raw.bin_um:g} um (Visium "
+                f"HD); leave {key} out to read the bins as spots, or join bins into spots before"
+            )
+        if abs(length - found) > MPP_TOLERANCE * found:
+            warnings.warn(
+                f"section {name}: {key} {length:g} um (user) but {found:g} um (files); the first is used", stacklevel=3
+            )
+        lengths.append(length)
+    return lengths
 
 
 def _patient(name: str, patient: str, patients: Mapping[str, str] | None) -> str:
-    """The patient of a section: as the user states, else as its files say, else one of its own, with a warning."""
+    """The patient of a section: as the user states, else as its files say, else one of its own, with a warning.
+
+    A name of the user's is spelt as the first that is the same but for letter case and blanks.
+    """
     if patients is not None and name not in patients:
         raise ValueError(f"section {name}: not among the patients of the config; add it there")
     if patients is not None:
-        return str(patients[name])
+        known = schema.patient_name(patients[name])
+        same = (" ".join(str(one).split()) for one in patients.values() if schema.patient_name(one) == known)
+        patient = next(same) if known else ""
+    else:
+        patient = schema.patient_name(patient)
     if not patient:
         warnings.warn(f"section {name}: no patient is known, it counts as one of its own; give patients", stacklevel=3)
-    return patient or name
+    return patient or f"{name}?"
 
 
 def _set_mpp(section: AnnData, user: float | None, embedded: float | None, estimated: float) -> None:
