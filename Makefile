@@ -4,6 +4,7 @@ CORES ?= 2
 PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONPATH :=
+export JUPYTER_PATH :=
 
 # Values given on the command line replace those of the config file.
 OVERRIDES := $(if $(BACKBONES),backbones=[$(BACKBONES)]) $(if $(PROFILE),profile=$(PROFILE))

@@ -19,8 +19,8 @@ def read(path: str | Path, layer: str = "") -> pd.DataFrame:
     """Read predictions, spots x genes, both by name.
 
     `.csv`, `.tsv` (also `.gz`) and `.parquet`: the first column, or the index, holds the spots; `.h5ad`: `layer`, or
-    X where there is no other; `.npz`: one two-dimensional array beside `spots` and `genes`. ValueError for a file of another kind, one that would run
-    code when loaded, and values that are not finite.
+    X where there is no other; `.npz`: one two-dimensional array beside `spots` and `genes`. ValueError for a file of
+    another kind, one that would run code when loaded, and values that are not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -70,10 +70,12 @@ def _read_h5ad(path: Path, layer: str = "") -> pd.DataFrame:
     found = store.read_section(path)
     places = ([X] if found.X is not None else []) + list(found.layers)
     if layer and layer not in places:
-        raise ValueError(f"{path}: no layer {layer}; it has {', '.join(places) or 'none'}: name one with --layer")
+        raise ValueError(f"{path}: no layer {layer}; it has {', '.join(places) or 'none'}")
     if not layer and len(places) != 1:
-        has = f"{', '.join(places)}: say with --layer which one holds" if places else "neither X nor a layer for"
-        raise ValueError(f"{path}: it has {has} the predictions")
+        raise ValueError(
+            f"{path}: predictions may be {' or '.join(places) or 'nowhere'}; say which by --layer (of targets by "
+            "--target-layer)"
+        )
     layer = layer or places[0]
     return _named(found.to_df(None if layer == X else layer))
 

@@ -37,6 +37,8 @@ def read(name: str, readers: Mapping, qc: Mapping) -> tuple[AnnData, dict]:
         placed = _placed(whole, thumbnail, size) if image else None
         section = sections.drop_spots(whole, size, qc["min_spot_counts"])
         seen = _seen(whole, thumbnail, size) if image else None
+        if words := sections.too_many(section.n_obs):
+            warnings.warn(f"section {name}: {words}", stacklevel=2)
     kept, reason = sections.quality(section, qc["min_spots"], qc["min_median_counts"])
     return section, {
         "section": name,

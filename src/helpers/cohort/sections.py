@@ -11,6 +11,7 @@ import pandas as pd
 from anndata import AnnData
 
 from helpers import schema
+from helpers.cohort import images
 from helpers.cohort.layouts import LAYOUTS, RawSection, only_file
 from helpers.schema import COUNTS, LATTICE, SPATIAL
 
@@ -20,6 +21,8 @@ MPP_TOLERANCE = 0.05
 ON_LATTICE = 0.5
 # A spot of fewer molecules has a library known to 10 % at best, and pulls every line on log depth towards itself.
 MIN_SPOT_COUNTS = 100
+# Spatial nulls hold a number for every pair of spots, and take the cube of their number in time.
+MOST_SPOTS = 15_000
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def read(
     file = (user.ids or {}).get(name, name)
     raw = LAYOUTS[layout](root, file, **_reader_options(layout, user))
     spot_um, pitch_um = _lengths(name, raw, user)
-    image = raw.image if user.images is None else only_file(root, user.images.format(section=name, id=file))
+    image = raw.image if user.images is None else _image(root, user.images, name, file)
     section = raw.spots
     section.uns = {
         "image": str(image or ""),
@@ -155,6 +158,16 @@ def drop_spots(
     return kept
 
 
+def too_many(n_spots: int) -> str:
+    """Why so many spots cannot be judged, with the memory they would take; "" where they can."""
+    if n_spots <= MOST_SPOTS:
+        return ""
+    return (
+        f"{n_spots:,} spots: the chance of a score needs {8e-9 * n_spots**2:,.0f} GB and hours; at most "
+        f"{MOST_SPOTS:,} are judged: join bins into spots, or give a part of the section"
+    )
+
+
 def quality(section: AnnData, min_spots: int, min_median_counts: float) -> tuple[bool, str]:
     """Whether the section is kept by the declared rule, and the reason when it is not."""
     if section.n_obs < min_spots:
@@ -163,6 +176,15 @@ def quality(section: AnnData, min_spots: int, min_median_counts: float) -> tuple
     if median < min_median_counts:
         return False, f"median of {median:.0f} counts per spot, fewer than {min_median_counts}"
     return True, ""
+
+
+def _image(root: Path, pattern: str, name: str, file: str) -> Path | None:
+    """The image of a section by the user's pattern, None where only others have one; ValueError where none has."""
+    image = only_file(root, pattern.format(section=name, id=file), images.SUFFIXES)
+    every = pattern.format(section="*", id="*")
+    if image is None and not any(path.suffix.lower() in images.SUFFIXES for path in root.glob(every)):
+        raise ValueError(f"{root / every}: no such image; correct images in the config, or leave it out")
+    return image
 
 
 def _reader_options(layout: str, user: Stated) -> dict[str, str]:
