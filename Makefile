@@ -6,6 +6,7 @@ BIN := .venv/bin
 export PYTHONPATH :=
 # Bytecode is kept: each page and test starts a Python, which else compiles all that it imports anew (9 s for 3 s).
 export PYTHONDONTWRITEBYTECODE :=
+export JUPYTER_PATH :=
 
 # Values given on the command line replace those of the config file.
 OVERRIDES := $(if $(BACKBONES),backbones=[$(BACKBONES)]) $(if $(PROFILE),profile=$(PROFILE))

@@ -8,6 +8,7 @@ needs besides paths is in helpers.workflow.
 import hashlib
 import json
 import os
+import shlex
 import sys
 from datetime import date
 from importlib.metadata import version
@@ -28,6 +29,8 @@ SCHEMA = yaml.safe_load(Path("config/schema.yaml").read_text())
 try:
     # A job reads this file again; the config that it gets has been checked.
     known = {"target": list(TARGETS), "backbone": list(BACKBONES)} if workflow.is_main_process else None
+    for path in workflow.configfiles if workflow.is_main_process else ():
+        configs.content(path)  # Snakemake takes the last of two keys of one name
     COHORT = configs.complete(config, SCHEMA, ", ".join(map(str, workflow.configfiles)), known, workflow.is_main_process)
 except ValueError as error:
     raise WorkflowError(str(error)) from None
@@ -74,8 +77,8 @@ VALUES = COHORT | {
     **COHORT["ladder"],
 }
 
-JUPYTER_BOOK = Path(sys.executable).with_name("jupyter-book")
-RUN = f"{sys.executable} -m helpers.workflow run {{params.page}} {{output.page}} {BUILD} {{threads}} {{params.given:q}}"
+JUPYTER_BOOK = shlex.quote(str(Path(sys.executable).with_name("jupyter-book")))
+RUN = f"{shlex.quote(sys.executable)} -m helpers.workflow run {{params.page}} {{output.page}} {BUILD} {{threads}} {{params.given:q}}"
 
 
 def code_of(page):

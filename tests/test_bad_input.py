@@ -148,7 +148,7 @@ def elsewhere(table):
         (SPOT_FILE, emptied, "fetch the file again"),
         (SPOT_FILE, halved, "fetch the file again"),
         (SPOT_FILE, without_its_end, "fetch the file again"),
-        (SPOT_FILE, a_web_page, "no column"),
+        (SPOT_FILE, a_web_page, "no row below the header, <html>"),
         (IMAGE, emptied, "fetch"),
         (IMAGE, halved, "cut short or damaged.*fetch"),
         (IMAGE, a_web_page, "fetch"),

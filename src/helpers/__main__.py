@@ -16,9 +16,12 @@ from helpers.cohort import downloads
 Config = Annotated[Path, typer.Argument(help="config of a cohort, config/her2st.yaml")]
 
 
-def check(path: Config) -> None:
+def check(
+    path: Config,
+    debug: Annotated[bool, typer.Option(help="on a problem show where in the code it arose")] = False,
+) -> None:
     """Read a cohort's raw files in seconds: what is there, what is missing, what is wrong, section by section."""
-    raise typer.Exit(check_cohort(path))
+    raise typer.Exit(check_cohort(path, debug))
 
 
 def data(path: Config) -> None:
@@ -26,8 +29,11 @@ def data(path: Config) -> None:
     raise typer.Exit(fetch_cohort(path))
 
 
-def check_cohort(path: Path) -> int:
-    """Print what `check.cohort` finds for the config at `path`: 0 well, 1 a section has a problem, 2 no cohort."""
+def check_cohort(path: Path, debug: bool = False) -> int:
+    """Print what `check.cohort` finds for the config at `path`: 0 well, 1 a section has a problem, 2 no cohort.
+
+    With `debug` the first section that has a problem raises it.
+    """
     try:
         config = configs.load(path)
     except (ValueError, OSError) as error:
@@ -41,6 +47,8 @@ def check_cohort(path: Path) -> int:
         print(f"{readers['root']}: no such folder; fetch the cohort (make data), or correct root", file=sys.stderr)
         return 2
     table = checking.cohort(config["sections"], readers, config["qc"])
+    if debug and (bad := list(table.loc[table["problem"] != "", "section"])):
+        checking.read(bad[0], readers, config["qc"])
     print(f"{config['title']}: {len(table)} sections in {readers['root']}\n")
     good = table[table["problem"] == ""]
     if len(good):

@@ -32,6 +32,7 @@ SPOT_PITCH_UM = 200.0
 
 MPP_RANGE = 0.05, 20.0  # um; an objective of 100x, and an overview in which a spot is five pixels wide
 
+_NO_PATIENT = {"", "NAN", "NONE", "NA", "N/A", "<NA>", "NULL", "UNKNOWN", "NOT AVAILABLE", "-", "?"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -97,6 +98,17 @@ def check_mpp(mpp: float, where: str) -> None:
 def has_nuclei(section: AnnData) -> bool:
     """Whether the section has been through 02_segmentation, that is, has an H&E image."""
     return "n_nuclei" in section.obs
+
+
+def patient_name(value) -> str:
+    """One spelling of a patient's name, "" where there is none: no value, a blank, or a word for it.
+
+    >>> [patient_name(value) for value in ("Patient 1", " patient  1", 1.0, "a", float("nan"), "None", " ")]
+    ['1', '1', '1', 'A', '', '', '']
+    """
+    words = "" if value is None else " ".join(str(value).upper().split())
+    name = re.sub(r"^PATIENT[ _-]*(?=\w)|\.0$", "", words)
+    return "" if name in _NO_PATIENT else name
 
 
 def patient_of(section: AnnData) -> str:

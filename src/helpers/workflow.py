@@ -211,7 +211,8 @@ def _papermill(page: str, given: Path, executed: Path, log: Path, threads: int) 
         *("--cwd", str(NOTEBOOKS), "--kernel", "python3", "--no-progress-bar", "--log-level", "WARNING"),
         *("--stderr-file", "/dev/stdout"),
     ]
-    environment = os.environ | {"JUPYTER_PREFER_ENV_PATH": "1", "OMP_NUM_THREADS": str(threads)}
+    # A kernel named python3 on JUPYTER_PATH, as clusters set it, would go before the one of this environment.
+    environment = os.environ | {"JUPYTER_PREFER_ENV_PATH": "1", "OMP_NUM_THREADS": str(threads), "JUPYTER_PATH": ""}
     with (
         log.open("wb", buffering=0) as file,
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=file) as process,

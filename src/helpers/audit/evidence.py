@@ -17,6 +17,7 @@ from helpers.targets import normalization, spaces
 
 STEPS = (1, 2, 3)  # of a lattice, by which predictions may lie beside their spots
 NEAR = 0.4  # of a step: a spot that lies so near to where another would lie is that one
+NO_OTHERS = 0.95  # share of the measured genes
 SAME_TOTAL = 0.01  # of the mean: counts of molecules differ by more between spots
 
 
@@ -44,6 +45,7 @@ def evidence(one: Audited, k: int, ceiling: np.ndarray) -> dict:
         "kept_by_conversion": kept_by_conversion(one),
         "doubts": "; ".join(one.doubts),
         "not_umi": one.not_umi,
+        "only_panel": only_panel(one),
     } | best_shift(one, measured, k)
 
 
@@ -175,6 +177,14 @@ def correlations(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarra
 
 
 # Counts ---------------------------------------------------------------------------------------------------------
+
+
+def only_panel(one: Audited) -> bool:
+    """Whether the counts hold hardly a gene that was not predicted: their library is that of a panel.
+
+    Twenty genes or fewer are no panel.
+    """
+    return len(one.genes) > 20 and len(one.genes) > NO_OTHERS * one.section.n_vars
 
 
 def why_not_umi(counts) -> str:

@@ -187,8 +187,13 @@ def smoothed_target(case: Evidence) -> Verdict:
 
 
 def panel_library(case: Evidence) -> Verdict:
-    """Whether the target given divides by the sum over the panel."""
+    """Whether the target given divides by the sum over the panel, or the counts hold no other genes."""
     known, words = case.target
+    if (alone := case.by["only_panel"].astype(bool)).any():
+        return True, (
+            f"the counts hold the predicted genes alone {sections(alone)}: libraries, residuals and ceilings are of "
+            f"these; give the counts of all genes"
+        )
     return known and known["library"] == "panel", words
 
 

@@ -1,8 +1,6 @@
 """Anyone's predictions: read from a file, matched to a section by the names of spots and genes."""
 
-import csv
 import difflib
-import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,16 +8,19 @@ import numpy as np
 import pandas as pd
 
 from helpers import store
+from helpers.cohort import tables
+from helpers.gene_names import clean
 
+X = "X"  # the place in an h5ad file that is no layer
 MIN_SPOTS = 20  # fewer give a correlation whose standard error exceeds 0.22
 
 
-def read(path: str | Path) -> pd.DataFrame:
+def read(path: str | Path, layer: str = "") -> pd.DataFrame:
     """Read predictions, spots x genes, both by name.
 
-    `.csv`, `.tsv` (also `.gz`) and `.parquet`: the first column, or the index, holds the spots; `.h5ad`: X; `.npz`:
-    one two-dimensional array beside `spots` and `genes`. ValueError for a file of another kind, one that would run
-    code when loaded, and values that are not finite.
+    `.csv`, `.tsv` (also `.gz`) and `.parquet`: the first column, or the index, holds the spots; `.h5ad`: `layer`, or
+    X where there is no other; `.npz`: one two-dimensional array beside `spots` and `genes`. ValueError for a file of
+    another kind, one that would run code when loaded, and values that are not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -29,7 +30,9 @@ def read(path: str | Path) -> pd.DataFrame:
         raise ValueError(
             f"{path}: predictions are read from {', '.join(READERS)}; pickles, .pt and .npy run code or lack names"
         )
-    table = READERS[kind](path)
+    if layer and kind != ".h5ad":
+        raise ValueError(f"{path}: only h5ad files have layers; leave --layer out")
+    table = _read_h5ad(path, layer) if kind == ".h5ad" else READERS[kind](path)
     for names, what in ((table.index, "spot"), (table.columns, "gene")):
         if names.has_duplicates:
             raise ValueError(f"{path}: {what} {names[names.duplicated()][0]!r} occurs twice; keep one")
@@ -48,20 +51,11 @@ def read(path: str | Path) -> pd.DataFrame:
 
 
 def read_named(path: Path) -> pd.DataFrame:
-    """A table of text with a header, indexed by its first column; comma, semicolon or tab, by its header."""
+    """A table of text with a header (`tables.read`), indexed by its first column."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; check the pattern and the section's name")
-    try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt") as file:
-            header = file.readline()
-            separator = max(",;\t", key=header.count)
-            # "NA" and the like may be names; only an empty cell or "nan" is missing.
-            known = {"dtype": {0: str}, "keep_default_na": False, "na_values": ["", "nan"]}
-            table = pd.read_csv(file, sep=separator, header=None, index_col=0, **known)
-        names = next(csv.reader([header.rstrip("\r\n")], delimiter=separator))
-        return _named(table.set_axis(names[-table.shape[1] :], axis=1))
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path}: not a readable table ({error}); write spots x genes with names") from error
+    table = tables.read(path, "write spots x genes with names")
+    return _named(table.set_index(table.columns[0]))
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -71,8 +65,19 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return _named(table)
 
 
-def _read_h5ad(path: Path) -> pd.DataFrame:
-    return _named(store.read_section(path).to_df())
+def _read_h5ad(path: Path, layer: str = "") -> pd.DataFrame:
+    """The layer, or X; ValueError where several places may hold the predictions and none was named."""
+    found = store.read_section(path)
+    places = ([X] if found.X is not None else []) + list(found.layers)
+    if layer and layer not in places:
+        raise ValueError(f"{path}: no layer {layer}; it has {', '.join(places) or 'none'}")
+    if not layer and len(places) != 1:
+        raise ValueError(
+            f"{path}: predictions may be {' or '.join(places) or 'nowhere'}; say which by --layer (of targets by "
+            "--target-layer)"
+        )
+    layer = layer or places[0]
+    return _named(found.to_df(None if layer == X else layer))
 
 
 def _read_npz(path: Path) -> pd.DataFrame:
@@ -96,7 +101,7 @@ def _read_npz(path: Path) -> pd.DataFrame:
 
 
 def _named(table: pd.DataFrame) -> pd.DataFrame:
-    return table.set_axis(table.index.astype(str), axis=0).set_axis(table.columns.astype(str), axis=1)
+    return table.set_axis(clean(table.index), axis=0).set_axis(clean(table.columns), axis=1)
 
 
 READERS: dict[str, Callable[[Path], pd.DataFrame]] = {

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,8 +16,8 @@ from helpers import schema, store
 from helpers.audit import card, predictions
 from helpers.audit.assess import assess
 from helpers.audit.flags import FLAGS, sentence
+from helpers.cohort import check, images, layouts, placement, sections
 from helpers.cohort import config as configs
-from helpers.cohort import images, layouts, sections
 from helpers.labels import counted
 from helpers.models import backbones
 from helpers.scores import judge
@@ -112,20 +113,36 @@ def least_counts(cohort: str) -> int:
     return configs.load(cohort)["qc"]["min_spot_counts"] if cohort else sections.MIN_SPOT_COUNTS
 
 
-def without_shallow(read: Mapping[str, AnnData], least: int) -> tuple[dict[str, AnnData], list[str]]:
-    """The sections without spots of fewer than `least` counts, and a remark on each that loses some.
+def as_the_book(section: AnnData, name: str, picture: str | Path, least: int) -> tuple[AnnData, list[str]]:
+    """The section with the spots that the book would keep (`sections.drop_spots`), and remarks on what it loses.
 
-    The rule of the book (`sections.drop_spots`); ValueError for a section of which nothing is left.
+    Spots of fewer than `least` counts, and those outside the `picture` ("" for none). ValueError where none is left.
     """
-    kept, remarks = {}, []
-    for name, section in read.items():
-        deep = normalization.library_size(section) >= least
-        if not deep.any():
-            raise ValueError(f"section {name}: no spot has {least} counts; lower --min-spot-counts, or leave it out")
-        kept[name] = section[deep].copy()
-        if n := int((~deep).sum()):
-            remarks.append(f"section {name}: {counted(n, 'spots')} of fewer than {least} counts are left out")
-    return kept, remarks
+    total = normalization.library_size(section)
+    section.obs["total_counts"] = total
+    section.uns = dict(section.uns) | {"section": name, "image": str(picture), "n_spots_dropped": 0}
+    try:
+        kept = sections.drop_spots(section, images.size(picture) if picture else None, least)
+    except ValueError as error:
+        raise ValueError(str(error).replace("qc.min_spot_counts", "--min-spot-counts")) from None
+    few = int((total < least).sum())
+    if words := sections.too_many(kept.n_obs):
+        raise ValueError(f"section {name}: {words}")
+    lost = {f"of fewer than {least} counts": few, "outside the image": section.n_obs - kept.n_obs - few}
+    return kept, [f"section {name}: {counted(n, 'spots')} {why} are left out" for why, n in lost.items() if n]
+
+
+def doubts(read: Mapping[str, AnnData], pictures: Mapping[str, str | Path]) -> list[str]:
+    """What `check` would doubt of the sections: spots placed otherwise than their images say, the same data twice."""
+    seen = {
+        name: placement.view(read[name], images.thumbnail(picture, check.THUMBNAIL_PX), images.size(picture))
+        for name, picture in pictures.items()
+        if picture and read[name].n_obs >= check.MIN_PLACED
+    }
+    found = [(name, placement.doubt(one)) for name, one in seen.items()]
+    found += [*placement.doubts_of_others(seen).items()]
+    found += [*check.same_data({name: check.signature(section) for name, section in read.items()}).items()]
+    return [f"section {name}: {words}" for name, words in found if words]
 
 
 def main(
@@ -145,6 +162,9 @@ def main(
     spot_um: Annotated[float | None, typer.Option(help="diameter of a spot in um, where the counts do not say")] = None,
     target: Annotated[str, typer.Option(help="what the model was scored against, targets/{section}.csv")] = "",
     panel_chosen_on: Annotated[Literal["training", "all", "unknown"], typer.Option()] = "unknown",
+    layer: Annotated[str, typer.Option(help="layer of h5ad predictions that holds them, or X")] = "",
+    target_layer: Annotated[str, typer.Option(help="the same of h5ad targets")] = "",
+    debug: Annotated[bool, typer.Option(help="on an error show where in the code it arose")] = False,
     title: Annotated[str, typer.Option(help="name of the model and cohort")] = "Predicted expression",
     min_spot_counts: Annotated[
         int | None,
@@ -158,21 +178,31 @@ def main(
     """Audit predictions of gene expression from H&E: a report card (HTML) and its numbers (JSON)."""
     # As many parameters as the program has options: typer reads them off this signature.
     try:
-        known = {name: predictions.read(path) for name, path in named_by(predicted).items()}
-        read = read_cohort(known, counts, cohort, counts_layer, gene_names)
-        least = least_counts(cohort) if min_spot_counts is None else min_spot_counts
-        read, shallow = without_shallow(read, least)
-        for name, section in read.items():
-            if nuclei:
-                add_nuclei(section, Path(nuclei.format(section=name)))
-            picture = image.format(section=name) or (section.uns["image"] if cohort else "")
-            if picture:
-                add_image(section, Path(picture), mpp, spot_um)
-        targets = {name: predictions.read(target.format(section=name)) for name in known} if target else None
-        report = assess(read, known, space, targets, panel_chosen_on, draws)
-        report["remarks"] = shallow + report["remarks"]
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            known = {name: predictions.read(path, layer) for name, path in named_by(predicted).items()}
+            read, remarks = read_cohort(known, counts, cohort, counts_layer, gene_names), []
+            pictures = {n: image.format(section=n) or (s.uns["image"] if cohort else "") for n, s in read.items()}
+            least = least_counts(cohort) if min_spot_counts is None else min_spot_counts
+            for name, section in read.items():
+                read[name], lost = as_the_book(section, name, pictures[name], least)
+                remarks += lost
+            remarks += doubts(read, pictures)
+            for name, section in read.items():
+                if nuclei:
+                    add_nuclei(section, Path(nuclei.format(section=name)))
+                if pictures[name]:
+                    add_image(section, Path(pictures[name]), mpp, spot_um)
+            files = {name: target.format(section=name) for name in known if target}
+            targets = {name: predictions.read(file, target_layer) for name, file in files.items()} or None
+            report = assess(read, known, space, targets, panel_chosen_on, draws)
+        said = dict.fromkeys(str(warning.message) for warning in caught if warning.category is UserWarning)
+        report["remarks"] = [*said, *remarks, *report["remarks"]]
+    except Exception as error:  # of a library too: what is wrong with a file is one line
+        if debug:
+            raise
+        kind = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
+        print(f"{kind}{error}", file=sys.stderr)
         raise typer.Exit(2) from None
     write(report, out, title)
     print(in_words(report))

@@ -40,7 +40,7 @@ def write_sections(paths: Iterable[str | Path], readers: Mapping, qc: Mapping) -
         section, row = check.read(Path(path).stem, readers, qc)
         store.write_section(section, path)
         rows.append(row)
-    return pd.DataFrame(rows).drop(columns="problem")
+    return check.table(rows).drop(columns="problem")
 
 
 def spots_of(sections: Iterable[AnnData], columns: Sequence[str] | None = None) -> pd.DataFrame:

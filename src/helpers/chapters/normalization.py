@@ -11,6 +11,7 @@ import pandas as pd
 from anndata import AnnData
 
 from helpers import store
+from helpers.gene_names import left_out_of_panels
 from helpers.labels import counted, label
 from helpers.schema import COUNTS
 from helpers.targets import genes
@@ -61,6 +62,18 @@ def describe_panels(panels: Panels, n_sections: int) -> str:
         f"{which} of {counted(len(first), 'genes')}, from {counted(n_sections, 'sections')}. "
         f"The first (fingerprint `{genes.panel_hash(first)}`) begins with {', '.join(first[:8])}. "
         "{download}`The panel <results/panel.csv>`."
+    )
+
+
+def describe_left_out(sections: Sections) -> str:
+    """How many genes of all sections are no candidates for a panel, whatever their counts."""
+    common = sorted(set.intersection(*(set(section.var_names) for section in sections.values())))
+    n = int(left_out_of_panels(common).sum())
+    if not n:
+        return "No gene is called mitochondrial or of a ribosomal protein: look whether the names are symbols."
+    return (
+        f"{counted(n, 'genes')} of {len(common):,}, mitochondrial or of ribosomal proteins by their names, "
+        f"{'is' if n == 1 else 'are'} no candidate{'s' * (n > 1)}."
     )
 
 

@@ -4,19 +4,21 @@
 """
 
 import warnings
-from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from collections.abc import Iterable, Mapping
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from helpers.cohort import images, sections
-from helpers.schema import SPATIAL, patient_of
+from helpers.cohort import images, placement, sections
+from helpers.schema import COUNTS, SPATIAL, patient_of
 
 THUMBNAIL_PX = 1500  # longer side; a spot of a 7 mm section is about twenty pixels wide
 ON_TISSUE = 0.1  # a spot is on glass where less of its disc is tissue: fat is mostly holes
+SAME_SIZE = 0.01  # a picture reduced to 2,000 px gives the size of the whole one to a thousandth
+MIN_PLACED = 30  # fewer spots say nothing of their place
 SOURCES = ("user", "lattice", "embedded", "estimated")
 
 
@@ -31,8 +33,12 @@ def read(name: str, readers: Mapping, qc: Mapping) -> tuple[AnnData, dict]:
         whole = sections.read(name=name, **readers, embedded=images.embedded_mpp)
         image = whole.uns["image"]
         size = images.size(image) if image else None
-        placed = _placed(whole, images.thumbnail(image, THUMBNAIL_PX), size) if image else None
+        thumbnail = images.thumbnail(image, THUMBNAIL_PX) if image else None
+        placed = _placed(whole, thumbnail, size) if image else None
         section = sections.drop_spots(whole, size, qc["min_spot_counts"])
+        seen = _seen(whole, thumbnail, size) if image else None
+        if words := sections.too_many(section.n_obs):
+            warnings.warn(f"section {name}: {words}", stacklevel=2)
     kept, reason = sections.quality(section, qc["min_spots"], qc["min_median_counts"])
     return section, {
         "section": name,
@@ -48,7 +54,56 @@ def read(name: str, readers: Mapping, qc: Mapping) -> tuple[AnnData, dict]:
         "image": image,
         "problem": "",
         "warnings": "; ".join(dict.fromkeys(str(warning.message) for warning in caught)),
+        "seen": seen,
+        "signature": signature(section),
     }
+
+
+def _seen(section: AnnData, thumbnail: np.ndarray, size: tuple[int, int]) -> placement.View | None:
+    """How the image shows the section; warned of where spots seem placed otherwise, or on an image of another size."""
+    where = f"section {section.uns['section']}"
+    stated = section.uns.get("image_size")
+    if stated is not None and np.abs(np.array(size) / stated - 1).max() > SAME_SIZE:
+        warnings.warn(
+            f"{where}: the image has {size[0]} x {size[1]} px, its files place spots on one of {stated[0]:.0f} x "
+            f"{stated[1]:.0f} px; give that one",
+            stacklevel=3,
+        )
+    if section.n_obs < MIN_PLACED:
+        return None
+    seen = placement.view(section, thumbnail, size)
+    if words := placement.doubt(seen):
+        warnings.warn(f"{where}: {words}", stacklevel=3)
+    return seen
+
+
+def signature(section: AnnData) -> frozenset:
+    """What tells the spots of a section from any other, whatever they and their genes are called, in any order."""
+    counts = section.layers[COUNTS]
+    sums = (counts.sum(1), counts.getnnz(1), counts.multiply(counts).sum(1))
+    return frozenset(zip(*(np.asarray(one).ravel().tolist() for one in sums), strict=True))
+
+
+def same_data(signatures: Mapping[str, frozenset]) -> dict[str, str]:
+    """By section, in words, an earlier one with the counts of most of its spots: the same data under two names."""
+    found = {}
+    for name, other in combinations(signatures, 2):
+        share = len(signatures[name] & signatures[other]) / max(1, min(len(signatures[name]), len(signatures[other])))
+        if share > 0.5:
+            found[other] = f"{share:.0%} of its spots have the counts of those of {name}: the same data under two names"
+    return found
+
+
+def table(rows: Iterable[Mapping]) -> pd.DataFrame:
+    """Rows of `read` as the table of sections, with the warnings that only other sections give."""
+    rows = [dict(row) for row in rows]
+    seen = {row["section"]: view for row in rows if (view := row.pop("seen", None)) is not None}
+    signatures = {row["section"]: known for row in rows if (known := row.pop("signature", None))}
+    for warned in (placement.doubts_of_others(seen), same_data(signatures)):
+        for row in rows:
+            if words := warned.get(row["section"]):
+                row["warnings"] = "; ".join(filter(None, [row["warnings"], f"section {row['section']}: {words}"]))
+    return pd.DataFrame(rows)
 
 
 def _spots_lost(whole: AnnData, section: AnnData, placed: pd.Series | None, min_counts: int) -> dict[str, float]:
@@ -73,24 +128,20 @@ def _spots_lost(whole: AnnData, section: AnnData, placed: pd.Series | None, min_
 def cohort(names: list[str], readers: Mapping, qc: Mapping, workers: int = 4) -> pd.DataFrame:
     """A row for each section, also for those that cannot be read: `problem` says why, "" where all is well."""
     with ProcessPoolExecutor(workers) as pool:
-        return pd.DataFrame(pool.map(partial(_row, readers=readers, qc=qc), names))
+        tasks = {name: pool.submit(_row, name, readers, qc) for name in names}
+        return table(_result(name, task) for name, task in tasks.items())
+
+
+def _result(name: str, task: Future) -> dict:
+    try:
+        return task.result()
+    except BrokenExecutor:  # the system ends a process that takes all memory
+        return _problem(name, "reading it ended the process, most likely for want of memory; check it alone")
 
 
 def on_tissue(xy: np.ndarray, diameter: float, thumbnail: np.ndarray) -> np.ndarray:
-    """Whether each disc (x, y of the centre and diameter, in pixels of the thumbnail) lies on tissue, and in the image.
-
-    Tissue is darker than the glass around it by the triangle method (Zack 1977, doi 10.1177/25.7.70454).
-    """
-    from scipy.ndimage import gaussian_filter, uniform_filter
-    from skimage.filters import threshold_triangle
-
-    dark = gaussian_filter(255.0 - thumbnail.min(axis=2), 1)
-    share = uniform_filter((dark > threshold_triangle(dark)).astype(float), max(1, round(diameter)))
-    at = np.rint(xy).astype(int)
-    inside = ((at >= 0) & (at < thumbnail.shape[1::-1])).all(axis=1)
-    found = np.zeros(len(xy), bool)
-    found[inside] = share[at[inside, 1], at[inside, 0]] >= ON_TISSUE
-    return found
+    """Whether each disc (x, y of its centre, diameter: pixels of the thumbnail) lies on tissue, and in the image."""
+    return np.nan_to_num(placement.at(placement.tissue_share(thumbnail, diameter), xy)) >= ON_TISSUE
 
 
 def _placed(section: AnnData, thumbnail: np.ndarray, size: tuple[int, int]) -> pd.Series:
@@ -116,4 +167,11 @@ def _row(name: str, readers: Mapping, qc: Mapping) -> dict:
     try:
         return read(name, readers, qc)[1]
     except (ValueError, OSError) as error:
-        return {"section": name, "kept": False, "image": "", "problem": str(error), "warnings": ""}
+        return _problem(name, str(error))
+    except Exception as error:  # of a library; one section must not hide the others
+        return _problem(name, f"{type(error).__name__}: {error}; is each of its files whole, and of its layout?")
+
+
+def _problem(name: str, words: str) -> dict:
+    words = " ".join(words.split())  # one line
+    return {"section": name, "kept": False, "image": "", "problem": words, "warnings": ""}

@@ -14,13 +14,25 @@ READERS = ["layout", "root", "mpp", "ids", "images", "patients", "spot_um", "pit
 def load(path: str | Path, known: Mapping[str, Sequence[str]] | None = None) -> dict:
     """The complete config at `path`, by the schema.yaml beside it; ValueError, FileNotFoundError name the fault."""
     path = Path(path)
+    return complete(content(path), yaml.safe_load(path.with_name("schema.yaml").read_text()), str(path), known)
+
+
+def content(path: str | Path) -> dict:
+    """What the config at `path` says; ValueError, FileNotFoundError for none, and for a key that is given twice.
+
+    YAML's own reader takes the last of two and says nothing.
+    """
+    path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such config")
     try:
-        config = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+        tree = yaml.compose(path.read_text(encoding="utf-8-sig"), yaml.SafeLoader)
+        if twice := next(_twice(tree), None):
+            key, line = twice
+            raise ValueError(f"{path}: line {line}: {key} is given twice; keep one")
+        return yaml.SafeLoader("").construct_document(tree) if tree else {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not YAML ({error})") from error
-    return complete(config, yaml.safe_load(path.with_name("schema.yaml").read_text()), str(path), known)
 
 
 def complete(
@@ -39,6 +51,7 @@ def complete(
     faults = list(_faults(config, schema, known or {})) if check else []
     if not faults:
         config = _with_defaults(config, schema)
+        config["root"] = _at_home(config["root"])
         faults = list(_contradictions(config))
     if faults:
         lines = "\n".join(f"{where}: {fault}" for fault in faults)
@@ -48,12 +61,30 @@ def complete(
 
 def root(config: Mapping) -> str:
     """Folder of the raw files: that of the environment variable `root_setting` where it is set, else `root`."""
-    return os.environ.get(config.get("root_setting", ""), "") or config["root"]
+    return _at_home(os.environ.get(config.get("root_setting", ""), "") or config["root"])
+
+
+def _at_home(path: str) -> str:
+    """The path with the user's own folder in place of ~."""
+    return str(Path(path).expanduser()) if path.split("/")[0] == "~" else path
 
 
 def readers(config: Mapping) -> dict:
     """The arguments of `sections.read` that are the same for all sections."""
     return {key: config[key] for key in READERS if key in config} | {"root": root(config)}
+
+
+def _twice(node) -> Iterator[tuple[str, int]]:
+    """Keys that a mapping of the document holds already, and the line of each."""
+    if isinstance(node, yaml.MappingNode):
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for number, (key, value) in enumerate(node.value):
+            if key.value in keys[:number]:
+                yield key.value, key.start_mark.line + 1
+            yield from _twice(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _twice(item)
 
 
 def _faults(config: Mapping, schema: Mapping, known: Mapping[str, Sequence[str]]) -> dict[str, None]:

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from helpers import quiet
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".svs", ".ndpi", ".qptiff"}
+SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".btf", ".svs", ".ndpi", ".qptiff"}
 PLAIN = {".jpg", ".jpeg", ".png"}  # decoded whole; they know no pixel size, their dpi tag means nothing
 WHOLE_MP = 600  # the largest image decoded whole, in megapixels: 1.8 GB
 PLAUSIBLE_MPP = 0.05, 4.0  # of a microscope's image; 72 dpi would be 353 um
@@ -60,18 +60,17 @@ def embedded_mpp(path: str | Path) -> float | None:
     path = _existing(path)
     if path.suffix.lower() in PLAIN:
         return None
-    import openslide
     from tifffile import RESUNIT
 
-    stated = []
     with _tiff(path) as series:
         page = series.levels[0].keyframe
-        if series.kind == "ome":
-            stated.append(_ome_mpp(page.parent.ome_metadata))
-        if openslide.OpenSlide.detect_format(path):
-            with openslide.OpenSlide(path) as slide:
-                stated.append([float(slide.properties.get(f"openslide.mpp-{axis}", "nan")) for axis in "xy"])
-        per_um = page.get_resolution(RESUNIT.MICROMETER) if page.resolutionunit > RESUNIT.NONE else (0, 0)
+        stated = [_ome_mpp(page)] if series.kind == "ome" else []
+        stated.append(_slide_mpp(path, (page.imagewidth, page.imagelength)))
+        unit = str((page.parent.imagej_metadata or {}).get("unit", "")).lower()
+        if unit in ("um", "µm", "micron", "microns", "\\u00b5m"):
+            per_um = page.get_resolution()
+        else:
+            per_um = page.get_resolution(RESUNIT.MICROMETER) if page.resolutionunit > RESUNIT.NONE else (0, 0)
         stated.append([1 / density if density else np.nan for density in per_um])
     low, high = PLAUSIBLE_MPP
     return next((float(np.mean(mpp)) for mpp in stated if all(low <= value <= high for value in mpp)), None)
@@ -91,14 +90,12 @@ def open(path: str | Path, mpp: float):
     with quiet.tiatoolbox(), _damage_named(path):
         from tiatoolbox.wsicore import wsireader
 
-        if path.suffix.lower() in PLAIN or not _is_tiled(path):
+        reader = None if path.suffix.lower() in PLAIN else _in_pieces(path, (width, height), mpp)
+        if reader is None:
             if width * height > WHOLE_MP * 1e6:
-                raise ValueError(f"{width} x {height} px would be decoded whole; {CONVERT}")
+                raise ValueError(f"{path}: {width} x {height} px would be decoded whole; {CONVERT}")
             reader = wsireader.VirtualWSIReader(_decoded(path), mpp=(mpp, mpp))
             reader.input_path = path
-        else:
-            reader = getattr(wsireader, _tiled_reader(path))(path, mpp=(mpp, mpp))
-            reader._estimate_mpp = lambda properties: (mpp, mpp)  # it fails on a TIFF whose resolution has no unit
         reader.info  # noqa: B018  read here, while the remarks it logs are silenced
     return reader
 
@@ -175,24 +172,42 @@ def _header(path: Path) -> Iterator[Image.Image]:
 
 @contextmanager
 def _tiff(path: Path) -> Iterator:
-    """The series of a TIFF that holds the largest image, with its levels."""
-    from tifffile import PHOTOMETRIC, TiffFile, TiffFileError
+    """The series of a TIFF that holds the image, with its levels: the largest of the file, whatever comes before it.
+
+    Size, pixel size, thumbnail and regions all come from this one.
+    """
+    from tifffile import PHOTOMETRIC, TiffFile
 
     try:
         file = TiffFile(path)
-    except (TiffFileError, ValueError) as error:
-        raise ValueError(f"{path}: not a TIFF image, whatever its name says ({error}); fetch it again") from error
-    with file:
         series = max(file.series, key=lambda one: one.keyframe.imagewidth * one.keyframe.imagelength)
         page = series.levels[0].keyframe
+    except Exception as error:  # tifffile has errors of its own, and lets those of struct and xml pass
+        raise ValueError(f"{path}: not a TIFF image, whatever its name says ({error}); fetch it again") from error
+    with file:
         colour = page.photometric in (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR) and page.samplesperpixel in (3, 4)
         what = f"{page.photometric.name} of {page.samplesperpixel} x {page.bitspersample} bits"
         _check_pixels(path, colour and page.bitspersample == 8 and page.planarconfig == 1, what)
         _check_upright(path, page.tags.valueof("Orientation", default=1))
+        _check_one(path, series, page)
         ends = [start + n for start, n in zip(page.dataoffsets, page.databytecounts, strict=True)]
         if max(ends) > file.filehandle.size:
             raise ValueError(f"{path}: the image is cut short; fetch it again")
         yield series
+
+
+def _check_one(path: Path, series, page) -> None:
+    """Refuse a stack of planes, between which nobody has chosen, and a compression that nothing here decodes."""
+    from tifffile import TIFF
+
+    n = int(np.prod(series.levels[0].shape)) // (page.imagewidth * page.imagelength * page.samplesperpixel)
+    if n > 1:
+        raise ValueError(
+            f"{path}: a stack of {n} images of {page.imagewidth} x {page.imagelength} px ({series.axes}); save the "
+            f"one that the spots were placed on"
+        )
+    if page.compression not in TIFF.DECOMPRESSORS:
+        raise ValueError(f"{path}: its compression {page.compression!r} cannot be decoded here; {CONVERT}")
 
 
 def _check_pixels(path: Path, good: bool, what: str) -> None:
@@ -226,10 +241,10 @@ def _damage_named(path: Path) -> Iterator[None]:
 def _decoded(path: Path) -> np.ndarray:
     """A whole image; Pillow would hold it three times."""
     import imagecodecs
-    from tifffile import imread
 
     if path.suffix.lower() not in PLAIN:
-        return _on_white(imread(path))
+        with _tiff(path) as series:
+            return _on_white(series.levels[0].asarray())
     content = path.read_bytes()
     if not content.startswith(b"\xff\xd8"):
         return _on_white(imagecodecs.png_decode(content))
@@ -247,29 +262,53 @@ def _on_white(pixels: np.ndarray) -> np.ndarray:
     return (255 - (255 - pixels[..., :3].astype(np.uint16)) * alpha // 255).astype(np.uint8)
 
 
-def _ome_mpp(xml: str) -> list[float]:
+def _ome_mpp(page) -> list[float]:
+    """um per pixel, x and y, of the image in OME-XML that is as large as the page."""
     from tifffile import xml2dict
 
-    images = xml2dict(xml)["OME"]["Image"]
-    pixels = (images if isinstance(images, dict) else images[0])["Pixels"]
+    images = xml2dict(page.parent.ome_metadata)["OME"]["Image"]
+    every = [image["Pixels"] for image in ([images] if isinstance(images, dict) else images)]
+    size = (page.imagewidth, page.imagelength)
+    pixels = next((one for one in every if (one.get("SizeX"), one.get("SizeY")) == size), {})
     um = {"nm": 1e-3, "µm": 1, "mm": 1e3, "cm": 1e4}
     sizes = [(pixels.get(f"PhysicalSize{axis}", np.nan), pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "XY"]
     return [value * um.get(unit, np.nan) for value, unit in sizes]
 
 
-def _is_tiled(path: Path) -> bool:
-    with _tiff(path) as series:
-        return series.levels[0].keyframe.is_tiled
-
-
-def _tiled_reader(path: Path) -> str:
-    """The class of tiatoolbox that reads a tiled TIFF in pieces; its own choice decodes plain pyramids whole."""
+def _slide_mpp(path: Path, size: tuple[int, int]) -> list[float]:
+    """um per pixel, x and y, as OpenSlide reads them of a slide of this size; it may choose another page."""
     import openslide
 
+    try:
+        with openslide.OpenSlide(path) as slide:
+            same = slide.dimensions == size
+            return [float(slide.properties.get(f"openslide.mpp-{axis}", "nan")) if same else np.nan for axis in "xy"]
+    except openslide.OpenSlideError:  # a format or a compression that it does not know
+        return [np.nan, np.nan]
+
+
+def _in_pieces(path: Path, size: tuple[int, int], mpp: float):
+    """A reader of tiatoolbox that reads a tiled TIFF piece by piece and takes the same page of this size for its image.
+
+    None for one without tiles, and where there is none: OpenSlide does not know every compression and order of bytes.
+    """
+    from tiatoolbox.wsicore import wsireader
+
     with _tiff(path) as series:
-        _check_tiles_end(series.levels[0].keyframe)
-        pages = series.kind != "ome" and openslide.OpenSlide.detect_format(path)  # it sees no level of an OME-TIFF
-        return "OpenSlideWSIReader" if pages else "TIFFWSIReader"
+        page = series.levels[0].keyframe
+        if not page.is_tiled:
+            return None
+        _check_tiles_end(page)
+        # OpenSlide sees no level of an OME-TIFF.
+        kinds = ["OpenSlideWSIReader"] * (series.kind != "ome") + ["TIFFWSIReader"]
+    for kind in kinds:
+        with suppress(Exception):  # each reader has errors of its own for what it does not know
+            reader = getattr(wsireader, kind)(path, mpp=(mpp, mpp))
+            reader._estimate_mpp = lambda properties: (mpp, mpp)  # it fails on a TIFF whose resolution has no unit
+            if tuple(reader.info.slide_dimensions) == size:
+                reader.read_rect((0, 0), (8, 8), resolution=mpp, units="mpp")
+                return reader
+    return None
 
 
 def _check_tiles_end(page) -> None:

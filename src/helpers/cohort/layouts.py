@@ -4,11 +4,10 @@ A reader takes the cohort's folder and the name that the section's files bear, a
 files do not say stays unknown there; `helpers.cohort.sections.read` makes a section of it.
 """
 
-import gzip
 import json
-import re
 import warnings
-import zlib
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,16 +17,11 @@ from anndata import AnnData
 from scipy import sparse
 
 from helpers import schema
+from helpers.cohort import images, tables, tenx
+from helpers.gene_names import clean, symbols
 from helpers.schema import COUNTS, LATTICE, SPATIAL, SPOT_DIAMETER_UM, SPOT_PITCH_UM
 
-IMAGES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".svs", ".ndpi", ".qptiff"}
-VISIUM_SPOT_UM, VISIUM_PITCH_UM = 55.0, 100.0
-# scalefactors_json.json gives the diameter of a theoretical spot of this size, which is not the 55 um that capture:
-# https://software.10xgenomics.com/spatial-gene-expression/software/pipelines/1.3/output/images
-SCALEFACTORS_SPOT_UM = 65.0
-POSITIONS = ["barcode", "in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres"]
-SYMBOLS = ["gene_name", "gene_names", "gene_symbol", "gene_symbols", "symbol", "feature_name"]  # usual columns of var
-_GENE_ID = re.compile(r"ENS[A-Z]*G\d{6,}")
+UNPAIRED = 0.05  # of the spots of the shorter of two files: of 36 published sections none lacks more than 2 %
 
 
 class RawSection(NamedTuple):
@@ -41,13 +35,15 @@ class RawSection(NamedTuple):
     spot_um: float = np.nan
     pitch_um: float = np.nan
     mpp_estimated: float = np.nan  # by others, um per pixel
+    image_size: tuple[float, float] | None = None  # width and height in pixels of the image that spots were placed on
+    bin_um: float = np.nan  # side of the square bins that the spots are, of Visium HD
 
 
 def her2st(root: Path, name: str) -> RawSection:
     """A section of the tree of almaan/her2st (Andersson et al. 2021, doi 10.1038/s41467-021-26271-2).
 
-    Spots of the count file and of the spot file are joined by name, `{x}x{y}`. The image is the one in the section's
-    folder, `ST-imgs/C/C3/`; the patient is the name's letter.
+    Spots of the count file and of the spot file are joined by name, `{x}x{y}`; of a spot file with a column `selected`
+    those that it marks. The image is the one in the section's folder, `ST-imgs/C/C3/`, the patient the name's letter.
     """
     counts_path = root / "data" / "ST-cnts" / f"{name}.tsv.gz"
     spots_path = root / "data" / "ST-spotfiles" / f"{name}_selection.tsv"
@@ -61,7 +57,7 @@ def her2st(root: Path, name: str) -> RawSection:
     return RawSection(
         section,
         patient=name[0],
-        image=only_file(root / "data" / "ST-imgs" / name[0] / name, "*", IMAGES),
+        image=only_file(root / "data" / "ST-imgs" / name[0] / name, "*", images.SUFFIXES),
         spot_um=SPOT_DIAMETER_UM,
         pitch_um=SPOT_PITCH_UM,
         mpp_estimated=_beside_her2st(root, name),
@@ -84,43 +80,39 @@ def hest(root: Path, name: str, counts_layer: str | None = None, gene_names: str
     nuclei = [root / "cellvit_seg" / f"{name}_cellvit_seg.{kind}" for kind in ("parquet", "geojson")]
     return RawSection(
         section,
-        patient=re.sub("^Patient ", "", str(metadata.get("patient") or "")),
-        image=only_file(root / "wsis", f"{name}.[a-zA-Z]*", IMAGES),
+        patient=_hest_patient(root, metadata),
+        image=only_file(root / "wsis", f"{name}.[a-zA-Z]*", images.SUFFIXES),
         nuclei_file=next((path for path in nuclei if path.is_file()), None),
-        spot_um=_number(metadata.get("spot_diameter")),
-        pitch_um=_number(metadata.get("inter_spot_dist")),
-        mpp_estimated=_number(metadata.get("pixel_size_um_estimated")),
+        spot_um=tenx.number(metadata.get("spot_diameter")),
+        pitch_um=tenx.number(metadata.get("inter_spot_dist")),
+        mpp_estimated=tenx.number(metadata.get("pixel_size_um_estimated")),
+        image_size=_hest_size(metadata),
     )
 
 
 def spaceranger(root: Path, name: str) -> RawSection:
     """A section of 10x Visium, `{name}/` or `{name}/outs/` as Space Ranger leaves it; only spots under tissue.
 
-    Barcodes of the matrix and of `spatial/tissue_positions.csv` (`tissue_positions_list.csv` before version 2, without
-    a header) are joined by name. The image is not among these files: the config's `images` says where it lies.
+    Barcodes of the matrix and of `spatial/tissue_positions` (.parquet, .csv, or `_list.csv` before version 2, without
+    a header) are joined by name. Bins of Visium HD are spots as wide as they are apart. The image is not among these
+    files: the config's `images` says where it lies.
     """
     folder = next((path for path in (root / name / "outs", root / name) if path.is_dir()), None)
     if folder is None:
         raise FileNotFoundError(f"{root / name}: no such folder; check the root and the section's name, or give ids")
     matrix_path = folder / "filtered_feature_bc_matrix.h5"
-    section = _read_10x(matrix_path)
-    path, spots = _read_positions(folder / "spatial")
-    known = _common(section.obs_names, spots.index, matrix_path, path)
-    if n_lost := section.n_obs - len(known):
-        raise ValueError(f"{path}: {n_lost} of {section.n_obs} barcodes of {matrix_path} have no line; fetch it again")
-    under_tissue = spots.index[spots["in_tissue"] == 1]
-    common = _common(section.obs_names, under_tissue, matrix_path, path)
-    n_dropped = len(section.obs_names.union(under_tissue)) - len(common)
+    section = tenx.read_matrix(matrix_path)
+    section = _section(section.X, section.obs_names, section.var_names)
+    path, spots = tenx.read_positions(folder / "spatial")
+    _common(section.obs_names, spots.index, matrix_path, path)
+    common = tenx.under_tissue(section.obs_names, spots, (matrix_path, path))
+    n_dropped = int(spots["in_tissue"].sum()) - len(common)
     section, spots = section[common].copy(), spots.loc[common]
     section.obsm[SPATIAL] = spots[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy(float)
-    section.obsm[LATTICE], _ = _lattice(spots, section.obsm[SPATIAL])
-    return RawSection(
-        section,
-        spot_um=VISIUM_SPOT_UM,
-        pitch_um=VISIUM_PITCH_UM,
-        mpp_estimated=_mpp_of_scalefactors(folder / "spatial" / "scalefactors_json.json"),
-        n_spots_dropped=n_dropped,
-    )
+    factors = folder / "spatial" / "scalefactors_json.json"
+    hires = _size(folder / "spatial" / "tissue_hires_image.png")
+    scales = tenx.scales(_read_json(factors) if factors.exists() else {}, common, hires)
+    return _on_array(section, spots, scales)._replace(n_spots_dropped=n_dropped)
 
 
 def h5ad(root: Path, name: str, counts_layer: str | None = None, gene_names: str | None = None) -> RawSection:
@@ -138,22 +130,14 @@ def h5ad(root: Path, name: str, counts_layer: str | None = None, gene_names: str
             f"{path}: no obsm['spatial'], it has {_listed(found.obsm)}; put each spot's centre there, x and y in "
             f"pixels of the full-resolution image (pxl_col_in_fullres, pxl_row_in_fullres)"
         )
+    patient, scales = _one_patient(found.obs, path), _scales_within(found)
     found = _counted(found, counts_layer, path)
     if "in_tissue" in found.obs:
-        found = found[found.obs["in_tissue"].astype(int) == 1].copy()
-    genes = _symbols(found.var, gene_names, path)
+        found = found[tenx.flags(found.obs["in_tissue"], f"{path}: obs['in_tissue']").to_numpy()].copy()
+    genes = symbols(found.var_names, str(path), found.var, gene_names)
     section = _section(found.X, found.obs_names, genes, np.asarray(found.obsm[SPATIAL])[:, :2])
-    visium = False
-    if (spots := _array_coordinates(found.obs)) is not None:
-        section.obsm[LATTICE], visium = _lattice(spots, section.obsm[SPATIAL])
-    patients = found.obs["patient"].astype(str).unique() if "patient" in found.obs else []
-    return RawSection(
-        section,
-        patient=patients[0] if len(patients) == 1 else "",
-        image=only_file(root, f"{name}.[a-zA-Z]*", IMAGES),
-        spot_um=VISIUM_SPOT_UM if visium else np.nan,
-        pitch_um=VISIUM_PITCH_UM if visium else np.nan,
-    )
+    image = only_file(root, f"{name}.[a-zA-Z]*", images.SUFFIXES)
+    return _on_array(section, _array_coordinates(found.obs, path), scales)._replace(patient=patient, image=image)
 
 
 LAYOUTS = {"her2st": her2st, "hest": hest, "spaceranger": spaceranger, "h5ad": h5ad}
@@ -176,13 +160,34 @@ def _section(counts, spots: pd.Index, genes: pd.Index, xy=None) -> AnnData:
     return section
 
 
+def _on_array(section: AnnData, spots: pd.DataFrame | None, scales: tenx.Scales) -> RawSection:
+    """The section on its array, `spots` by array_row and array_col, with the lengths that bins or Visium's array have.
+
+    Bins of Visium HD are stated; an array of hexagons is taken for Visium's, of any other nothing is known.
+    """
+    spot_um = pitch_um = scales.bin_um
+    if spots is not None:
+        section.obsm[LATTICE], hexagons = _lattice(spots, section.obsm[SPATIAL], square=not np.isnan(scales.bin_um))
+        if hexagons:
+            spot_um, pitch_um = tenx.VISIUM_SPOT_UM, tenx.VISIUM_PITCH_UM
+    return RawSection(
+        section,
+        spot_um=spot_um,
+        pitch_um=pitch_um,
+        mpp_estimated=scales.mpp,
+        image_size=scales.size,
+        bin_um=scales.bin_um,
+    )
+
+
 def _common(names: pd.Index, others: pd.Index, path: Path, other: Path) -> pd.Index:
-    """Names in both files, in the order of the first; a few may lack a partner, not most."""
-    common = names.intersection(others, sort=False)
-    if len(common) < min(len(names), len(others)) / 2:
+    """Names in both files, in the order of the first; of the shorter file a few may lack a partner (UNPAIRED)."""
+    common, least = names.intersection(others, sort=False), min(len(names), len(others))
+    if len(common) < least - max(3, UNPAIRED * least) or not len(common):
         raise ValueError(
             f"{path} and {other} have {len(common) or 'no'} spot{'s' * (len(common) > 1)} in common of {len(names)} "
-            f"and {len(others)}: {_listed(names, 2)} against {_listed(others, 2)}; give the two files of one section"
+            f"and {len(others)}: {_listed(names.difference(others, sort=False), 2)} against "
+            f"{_listed(others.difference(names, sort=False), 2)}; give the two files of one section"
         )
     return common
 
@@ -192,76 +197,62 @@ def _listed(names, n: int = 10) -> str:
     return ", ".join(map(str, names[:n])) + (", ..." if len(names) > n else "") if names else "nothing"
 
 
-def _number(value) -> float:
-    return float(pd.to_numeric(value, errors="coerce")) if value is not None else np.nan
+def _size(path: Path) -> tuple[int, int] | None:
+    """Width and height of a picture that may be there; one that cannot be read says nothing."""
+    with suppress(ValueError, OSError):
+        return images.size(path)
 
 
 # --- the her2st tree ---
 
 
 def _read_counts(path: Path) -> tuple[np.ndarray, pd.Index, pd.Index]:
-    try:
-        with gzip.open(path, "rt") as file:
-            genes = pd.Index(file.readline().rstrip("\n").split("\t")[1:])
-            table = pd.read_csv(file, sep="\t", header=None, index_col=0, low_memory=False)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such count file; check the root and the section's name") from None
-    except (
-        EOFError,
-        zlib.error,
-        gzip.BadGzipFile,
-        pd.errors.ParserError,
-        pd.errors.EmptyDataError,
-        UnicodeDecodeError,
-    ) as error:
-        raise ValueError(f"{path}: not a whole gzip table ({error}); fetch the file again") from error
-    if table.shape[1] != len(genes):
-        raise ValueError(f"{path}: {len(genes)} genes in the header, {table.shape[1]} columns; fetch the file again")
-    for names, what in ((genes, "gene"), (table.index, "spot")):
-        if names.has_duplicates:
-            raise ValueError(f"{path}: {what} {names[names.duplicated()][0]!r} occurs twice; keep one")
-    if (table.dtypes == np.dtype(object)).any():
-        column = genes[int(np.argmax(table.dtypes == np.dtype(object)))]
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such count file; check the root and the section's name")
+    table = tables.read(path)
+    names, genes = clean(table.iloc[:, 0]), clean(table.columns[1:])
+    for twice, what in ((genes, "gene"), (names, "spot")):
+        if twice.has_duplicates:
+            raise ValueError(f"{path}: {what} {twice[twice.duplicated()][0]!r} occurs twice; keep one")
+    text = table.dtypes.iloc[1:] == np.dtype(object)
+    if text.any():
+        column = genes[int(np.argmax(text))]
         raise ValueError(f"{path}: gene {column!r} holds text where counts are wanted; raw counts are whole numbers")
-    values = table.to_numpy()
+    values = table.iloc[:, 1:].to_numpy()
     schema.check_counts(values, str(path))
     if not values.any():
         raise ValueError(f"{path}: every count is zero; leave the section out of the config")
-    return values, pd.Index(table.index.astype(str)), genes
+    _check_no_totals(values, names, genes, path)
+    return values, names, symbols(genes, str(path))
+
+
+def _check_no_totals(values: np.ndarray, names: pd.Index, genes: pd.Index, path: Path) -> None:
+    """Refuse a row or column that is the sum of the others: it would double the library, or be a spot of its own."""
+    for sums, which, what in ((values.sum(0), names, "row"), (values.sum(1), genes, "column")):
+        across = values if what == "row" else values.T
+        at = int(np.argmax(across.sum(1)))
+        if len(across) > 2 and np.array_equal(2 * across[at], sums):
+            raise ValueError(f"{path}: {what} {which[at]!r} is the sum of all others; take it out")
 
 
 def _read_spots(path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, sep="\t")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such spot file; check the root and the section's name") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a readable spot file ({error}); fetch the file again") from error
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such spot file; check the root and the section's name")
+    table = tables.read(path)
     columns = ["x", "y", "new_x", "new_y", "pixel_x", "pixel_y"]
     missing = [column for column in columns if column not in table]
     if missing:
-        raise ValueError(f"{path}: no column {', '.join(missing)}; a spot file has {', '.join(columns)}")
-    numbers = _whole_lines(table, columns, path, first_line=2)
+        have, wanted = ", ".join(table.columns), ", ".join(columns)
+        raise ValueError(f"{path}: no column {', '.join(missing)}; a spot file has {wanted}, this has {have}")
+    numbers = tables.whole_lines(table, columns, path)
     if (numbers[["x", "y"]] % 1 != 0).any(axis=None):
         raise ValueError(f"{path}: x or y is not a whole number; they name the spot, new_x and new_y place it")
-    numbers.index = table["x"].astype(int).astype(str) + "x" + table["y"].astype(int).astype(str)
-    return _each_once(numbers, path)
-
-
-def _whole_lines(table: pd.DataFrame, columns: list[str], path: Path, first_line: int) -> pd.DataFrame:
-    numbers = table[columns].apply(pd.to_numeric, errors="coerce")
-    # A number that lost its last digits is still a number: a column missing after it is what tells.
-    damaged = numbers.isna().any(axis=1) | table.isna().any(axis=1)
-    if damaged.any():
-        line = int(np.argmax(damaged)) + first_line
-        raise ValueError(f"{path}: line {line} is cut off or not a number; fetch the file again")
-    return numbers
-
-
-def _each_once(spots: pd.DataFrame, path: Path) -> pd.DataFrame:
-    if spots.index.has_duplicates:
-        raise ValueError(f"{path}: spot {spots.index[spots.index.duplicated()][0]!r} occurs twice; keep one")
-    return spots
+    if "selected" in table:
+        numbers = numbers[tenx.flags(table["selected"], f"{path}: selected")]
+        if not len(numbers):
+            raise ValueError(f"{path}: selected is 0 for all {len(table)} spots; select those on tissue first")
+    numbers.index = numbers["x"].astype(int).astype(str) + "x" + numbers["y"].astype(int).astype(str)
+    return tables.each_once(numbers, path)
 
 
 def _beside_her2st(root: Path, name: str) -> float:
@@ -270,7 +261,7 @@ def _beside_her2st(root: Path, name: str) -> float:
     if not path.exists():
         return np.nan
     table = pd.read_csv(path).set_index("subseries")["pixel_size_um_estimated"]
-    return float(table.get(name, np.nan))
+    return tenx.number(table.get(name))
 
 
 # --- HEST-1k ---
@@ -291,46 +282,22 @@ def _hest_id(root: Path, name: str) -> str:
     return ids[0]
 
 
-# --- Space Ranger ---
+def _hest_patient(root: Path, metadata: Mapping) -> str:
+    """The patient as the metadata name them, with the study where another study has a patient of the same name.
+
+    Names are local to a study: Patient 1 of two publications is two people.
+    """
+    patient, study = schema.patient_name(metadata.get("patient")), str(metadata.get("dataset_title") or "")
+    if not patient:
+        return ""
+    others = (_read_json(path) for path in sorted((root / "metadata").glob("*.json")))
+    studies = {str(m.get("dataset_title") or "") for m in others if schema.patient_name(m.get("patient")) == patient}
+    return f"{patient} of {study or 'an unnamed study'}" if len(studies) > 1 else patient
 
 
-def _read_10x(path: Path) -> AnnData:
-    import scanpy
-
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such matrix; check the root and the section's name")
-    with warnings.catch_warnings():
-        # A few symbols name two genes. They are numbered here, as scanpy would have us do.
-        warnings.filterwarnings("ignore", "Variable names are not unique", UserWarning)
-        try:
-            found = scanpy.read_10x_h5(path)
-        except Exception as error:  # h5py and scanpy have errors of their own for each kind of damage
-            raise ValueError(f"{path}: not a readable 10x matrix ({error}); fetch the file again") from error
-    found.var_names_make_unique()
-    return _section(found.X, found.obs_names, found.var_names)
-
-
-def _mpp_of_scalefactors(path: Path) -> float:
-    """um per pixel, from the diameter of a theoretical spot in pixels; NaN where the file is not there or silent."""
-    diameter = _number(_read_json(path).get("spot_diameter_fullres")) if path.exists() else np.nan
-    return SCALEFACTORS_SPOT_UM / (diameter or np.nan)
-
-
-def _read_positions(folder: Path) -> tuple[Path, pd.DataFrame]:
-    paths = [folder / name for name in ("tissue_positions.csv", "tissue_positions_list.csv")]
-    path = next((path for path in paths if path.is_file()), None)
-    if path is None:
-        raise FileNotFoundError(f"{paths[0]}: no such file, nor {paths[1].name}; fetch the section's spatial folder")
-    try:
-        table = pd.read_csv(path, header=None, dtype=str)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a readable table of positions ({error}); fetch the file again") from error
-    if table.shape[1] != len(POSITIONS):
-        raise ValueError(f"{path}: {table.shape[1]} columns; a table of positions has {', '.join(POSITIONS)}")
-    has_header = table.iloc[0, 0] == POSITIONS[0]
-    table = table.iloc[int(has_header) :].set_axis(POSITIONS, axis=1).reset_index(drop=True)
-    spots = _whole_lines(table, POSITIONS[1:], path, first_line=1 + has_header)
-    return path, _each_once(spots.set_index(table["barcode"].rename(None)), path)
+def _hest_size(metadata: Mapping) -> tuple[float, float] | None:
+    size = tuple(tenx.number(metadata.get(key)) for key in ("fullres_px_width", "fullres_px_height"))
+    return size if min(size) > 0 else None
 
 
 # --- h5ad ---
@@ -374,44 +341,50 @@ def _are_counts(values) -> bool:
     return values.sum() > 0
 
 
-def _symbols(var: pd.DataFrame, gene_names: str | None, path: Path) -> pd.Index:
-    """Gene symbols: of the column asked for, else the names, else, where those are Ensembl ids, of a usual column.
+def _one_patient(obs: pd.DataFrame, path: Path) -> str:
+    """The patient of all spots; unknown where none is named, and, with a warning, where several are."""
+    patients = {schema.patient_name(value) for value in obs.get("patient", pd.Series(dtype=str)).unique()} - {""}
+    if len(patients) > 1:
+        warnings.warn(f"{path}: spots of {len(patients)} patients, {_listed(sorted(patients), 3)}", stacklevel=2)
+    return patients.pop() if len(patients) == 1 else ""
 
-    A symbol of two genes is numbered, as scanpy does.
+
+def _scales_within(found: AnnData) -> tenx.Scales:
+    """What the scale factors say that scanpy keeps in uns, of one picture.
+
+    A diameter alone says nothing: who wrote it, in um of a real spot or of Space Ranger's, is not known.
     """
-    from anndata.utils import make_index_unique
-
-    if gene_names and gene_names not in var:
-        raise ValueError(f"{path}: var has no column {gene_names}; it has {_listed(var.columns)}")
-    if gene_names is None and not _are_ids(var.index):
-        return make_index_unique(var.index)
-    column = gene_names or next((column for column in SYMBOLS if column in var and not _are_ids(var[column])), None)
-    if column is None:
-        raise ValueError(
-            f"{path}: genes are named by id, {var.index[0]}; give gene_names in the config, the column of var that "
-            f"holds their symbols; it has {_listed(var.columns)}"
-        )
-    return make_index_unique(pd.Index(var[column].astype(str)))
+    kept = found.uns.get(SPATIAL)
+    kept = next(iter(kept.values())) if isinstance(kept, Mapping) and len(kept) == 1 else {}
+    kept = kept if isinstance(kept, Mapping) else {}
+    factors = {key: value for key, value in kept.get("scalefactors", {}).items() if key != "spot_diameter_fullres"}
+    hires = kept.get("images", {}).get("hires")
+    return tenx.scales(factors, found.obs_names, None if hires is None else np.shape(hires)[1::-1])
 
 
-def _are_ids(names) -> bool:
-    return pd.Series(names, dtype=str).str.fullmatch(_GENE_ID.pattern).mean() > 0.5
-
-
-def _array_coordinates(obs: pd.DataFrame) -> pd.DataFrame | None:
+def _array_coordinates(obs: pd.DataFrame, path: Path) -> pd.DataFrame | None:
+    """array_row and array_col of each spot, as obs or the names of spots have them."""
     if {"array_row", "array_col"} <= set(obs.columns):
-        return obs[["array_row", "array_col"]].astype(float)
-    named = obs.index.to_series().str.extract(r"^(?P<array_row>\d+)x(?P<array_col>\d+)$")
-    return None if named.isna().any(axis=None) else named.astype(float)
+        numbers = obs[["array_row", "array_col"]].apply(pd.to_numeric, errors="coerce").astype(float)
+        if numbers.isna().any(axis=None):
+            spot = numbers.index[numbers.isna().any(axis=1)][0]
+            raise ValueError(f"{path}: spot {spot} has no number as obs['array_row'] or ['array_col']; write them")
+        return numbers
+    for pattern in (r"^(?P<array_row>\d+)x(?P<array_col>\d+)$", r"^s_\d{3}um_(?P<array_row>\d+)_(?P<array_col>\d+)"):
+        named = obs.index.to_series().str.extract(pattern)
+        if len(named) and not named.isna().any(axis=None):
+            return named.astype(float)
+    return None
 
 
-def _lattice(spots: pd.DataFrame, pixels: np.ndarray) -> tuple[np.ndarray, bool]:
+def _lattice(spots: pd.DataFrame, pixels: np.ndarray, square: bool = False) -> tuple[np.ndarray, bool]:
     """Array coordinates in units of the pitch, x and y as in the image, and whether they are Visium's hexagons.
 
     Visium counts half steps along a row and puts every second row between: row and column are both even or both odd.
+    So are every second of `square` bins.
     """
     row, column = spots["array_row"].to_numpy(float), spots["array_col"].to_numpy(float)
-    if len(spots) > 1 and ((row + column) % 2 == 0).all():
+    if not square and len(spots) > 1 and ((row + column) % 2 == 0).all():
         return np.column_stack([column / 2, row * np.sqrt(3) / 2]), True
     # Some call the x of an array its row, as HEST does for Spatial Transcriptomics: the image tells.
     straight, crossed = (abs(np.cov(pixels[:, 0], axis)[0, 1]) for axis in (column, row)) if len(spots) > 1 else (1, 0)

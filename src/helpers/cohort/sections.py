@@ -11,6 +11,7 @@ import pandas as pd
 from anndata import AnnData
 
 from helpers import schema
+from helpers.cohort import images
 from helpers.cohort.layouts import LAYOUTS, RawSection, only_file
 from helpers.schema import COUNTS, LATTICE, SPATIAL
 
@@ -20,6 +21,8 @@ MPP_TOLERANCE = 0.05
 ON_LATTICE = 0.5
 # A spot of fewer molecules has a library known to 10 % at best, and pulls every line on log depth towards itself.
 MIN_SPOT_COUNTS = 100
+# Spatial nulls hold a number for every pair of spots, and take the cube of their number in time.
+MOST_SPOTS = 15_000
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def read(
     file = (user.ids or {}).get(name, name)
     raw = LAYOUTS[layout](root, file, **_reader_options(layout, user))
     spot_um, pitch_um = _lengths(name, raw, user)
-    image = raw.image if user.images is None else only_file(root, user.images.format(section=name, id=file))
+    image = raw.image if user.images is None else _image(root, user.images, name, file)
     section = raw.spots
     section.uns = {
         "image": str(image or ""),
@@ -69,6 +72,8 @@ def read(
         "pitch_um": pitch_um,
         "section": name,
     }
+    if raw.image_size is not None:
+        section.uns["image_size"] = np.array(raw.image_size)
     section.obs["section"] = pd.Categorical([name] * section.n_obs)
     section.obs["patient"] = pd.Categorical([_patient(name, raw.patient, user.patients)] * section.n_obs)
     section.obs["total_counts"] = np.asarray(section.layers[COUNTS].sum(1)).ravel()
@@ -153,6 +158,16 @@ def drop_spots(
     return kept
 
 
+def too_many(n_spots: int) -> str:
+    """Why so many spots cannot be judged, with the memory they would take; "" where they can."""
+    if n_spots <= MOST_SPOTS:
+        return ""
+    return (
+        f"{n_spots:,} spots: the chance of a score needs {8e-9 * n_spots**2:,.0f} GB and hours; at most "
+        f"{MOST_SPOTS:,} are judged: join bins into spots, or give a part of the section"
+    )
+
+
 def quality(section: AnnData, min_spots: int, min_median_counts: float) -> tuple[bool, str]:
     """Whether the section is kept by the declared rule, and the reason when it is not."""
     if section.n_obs < min_spots:
@@ -161,6 +176,15 @@ def quality(section: AnnData, min_spots: int, min_median_counts: float) -> tuple
     if median < min_median_counts:
         return False, f"median of {median:.0f} counts per spot, fewer than {min_median_counts}"
     return True, ""
+
+
+def _image(root: Path, pattern: str, name: str, file: str) -> Path | None:
+    """The image of a section by the user's pattern, None where only others have one; ValueError where none has."""
+    image = only_file(root, pattern.format(section=name, id=file), images.SUFFIXES)
+    every = pattern.format(section="*", id="*")
+    if image is None and not any(path.suffix.lower() in images.SUFFIXES for path in root.glob(every)):
+        raise ValueError(f"{root / every}: no such image; correct images in the config, or leave it out")
+    return image
 
 
 def _reader_options(layout: str, user: Stated) -> dict[str, str]:
@@ -173,23 +197,42 @@ def _reader_options(layout: str, user: Stated) -> dict[str, str]:
 
 
 def _lengths(name: str, raw: RawSection, user: Stated) -> list[float]:
-    """Diameter and distance of spots in um; ValueError where neither user nor files tell one."""
-    lengths = {"spot_um": user.spot_um or raw.spot_um, "pitch_um": user.pitch_um or raw.pitch_um}
-    for key, value in lengths.items():
-        if np.isnan(value):
+    """Diameter and distance of spots in um; ValueError where neither user nor files tell one, or bins are no spots."""
+    lengths = []
+    for key in ("spot_um", "pitch_um"):
+        stated, found = getattr(user, key), getattr(raw, key)
+        length = float(stated or found)
+        if np.isnan(length):
             raise ValueError(f"section {name}: its files do not say {key}; give it in the config, in um")
-    return [float(value) for value in lengths.values()]
+        if abs(length - raw.bin_um) > MPP_TOLERANCE * raw.bin_um:
+            raise ValueError(
+                f"section {name}: {key} is {length:g} in the config, its files hold bins of {raw.bin_um:g} um (Visium "
+                f"HD); leave {key} out to read the bins as spots, or join bins into spots before"
+            )
+        if abs(length - found) > MPP_TOLERANCE * found:
+            warnings.warn(
+                f"section {name}: {key} {length:g} um (user) but {found:g} um (files); the first is used", stacklevel=3
+            )
+        lengths.append(length)
+    return lengths
 
 
 def _patient(name: str, patient: str, patients: Mapping[str, str] | None) -> str:
-    """The patient of a section: as the user states, else as its files say, else one of its own, with a warning."""
+    """The patient of a section: as the user states, else as its files say, else one of its own, with a warning.
+
+    A name of the user's is spelt as the first that is the same but for letter case and blanks.
+    """
     if patients is not None and name not in patients:
         raise ValueError(f"section {name}: not among the patients of the config; add it there")
     if patients is not None:
-        return str(patients[name])
+        known = schema.patient_name(patients[name])
+        same = (" ".join(str(one).split()) for one in patients.values() if schema.patient_name(one) == known)
+        patient = next(same) if known else ""
+    else:
+        patient = schema.patient_name(patient)
     if not patient:
         warnings.warn(f"section {name}: no patient is known, it counts as one of its own; give patients", stacklevel=3)
-    return patient or name
+    return patient or f"{name}?"
 
 
 def _set_mpp(section: AnnData, user: float | None, embedded: float | None, estimated: float) -> None:

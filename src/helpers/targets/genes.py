@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from helpers.gene_names import left_out_of_panels
 from helpers.schema import COUNTS
 
 N_HIGHLY_VARIABLE = 2000
-EXCLUDED_PREFIXES = ("MT-", "RPS", "RPL")
 
 
 def statistics(section: AnnData, n_highly_variable: int = N_HIGHLY_VARIABLE) -> pd.DataFrame:
@@ -52,7 +52,7 @@ def panel(statistics: Mapping[str, pd.DataFrame], size: int, exclude: Sequence[s
     n_spots = sum(table["n_spots"] for table in used)
     mean = sum(table["total"] for table in used) / n_spots
     variance = sum(table["total_of_squares"] for table in used) / n_spots - mean**2
-    excluded = mean.index.str.startswith(EXCLUDED_PREFIXES)
+    excluded = left_out_of_panels(mean.index).to_numpy()
     candidate = np.any([table["highly_variable"] for table in used], axis=0) & ~excluded
     mean, variance = mean[candidate], variance[candidate]
     if len(mean) < size:

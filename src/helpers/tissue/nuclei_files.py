@@ -4,12 +4,14 @@ Coordinates are pixels of the full-resolution image everywhere.
 """
 
 import json
+import warnings
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import shapely
-from pyarrow import ArrowException
 from scipy.spatial import cKDTree
 
 from helpers import store
@@ -18,25 +20,29 @@ from helpers.schema import NUCLEI_COLUMNS
 MEASURED = ["x", "y", "area_um2", "probability"]  # as our GeoJSON names them among a nucleus's measurements
 CORNERS = 8  # of the polygon that stands for a nucleus without an outline
 MOST_PER_MM2 = 60_000.0  # nuclei of 16 um2 side by side
+LARGE = 50  # times the median area: a region
+MISSING = "missing"
 AREAS_UM2 = 5.0, 500.0  # a median outside is no nucleus
 
 
 def as_table(nuclei: pd.DataFrame, section: str, back_end: str) -> pd.DataFrame:
     """Nuclei of any back end as the one table, `schema.NUCLEI_COLUMNS`: what it does not know is missing."""
     table = nuclei.assign(section=section, back_end=back_end).reindex(columns=list(NUCLEI_COLUMNS))
-    table["type"] = table["type"].astype(object).where(table["type"].notna(), None)
+    known = table["type"].notna()
+    table["type"] = table["type"].astype(object).where(~known, table["type"].astype(str)).where(known, None)
     return table.astype(dict.fromkeys(MEASURED, float)).reset_index(drop=True)
 
 
 def read(path: str | Path, mpp: float) -> pd.DataFrame:
     """Nuclei of a file: x, y (full-resolution pixels, of `mpp` um), area_um2, type, probability.
 
-    `.parquet`: this project's table, or a GeoDataFrame as HEST-1k writes it (`geometry`, `class`). `.geojson`,
-    `.json`: a polygon or a point per nucleus, as QuPath exports them, or a MultiPolygon or MultiPoint per type, as
-    CellViT and HEST-1k write them. A point has no area (NaN). A file with QuPath's detections or cells gives
-    these alone, a cell its nucleus; annotations beside them are regions. Our own measurements go before geometry.
-    FileNotFoundError for a missing file; ValueError for one that is damaged, of another kind, without nuclei, or
-    with shapes that are no nuclei (lines).
+    `.parquet`: this project's table, a GeoDataFrame as HEST-1k writes it (`geometry`, `class`), or Xenium's vertices.
+    `.geojson`, `.json`: a polygon or a point per nucleus, as QuPath, Baysor and Space Ranger export them, a
+    MultiPolygon or MultiPoint per type, as CellViT and HEST-1k write them, or the JSON of CellViT and HoVer-Net. A
+    point has no area (NaN). A file with QuPath's detections or cells gives these alone, a cell its nucleus;
+    annotations beside them are regions. Our own measurements go before geometry. Outlines that cross themselves are
+    repaired, and shapes that are no nuclei left out, with a warning that counts them and names three.
+    FileNotFoundError for a missing file; ValueError for one that is damaged, of another kind, or mostly no nuclei.
     """
     path = Path(path)
     if not path.is_file():
@@ -46,9 +52,8 @@ def read(path: str | Path, mpp: float) -> pd.DataFrame:
     nuclei = READERS[path.suffix](path, mpp)
     if not len(nuclei):
         raise ValueError(f"{path}: holds no nuclei; export them again, or choose another back end")
-    if not np.isfinite(nuclei[["x", "y"]].to_numpy(float)).all():
-        raise ValueError(f"{path}: some nuclei have no position; export them again")
-    return nuclei.reset_index(drop=True)
+    placed = np.isfinite(nuclei[["x", "y"]].to_numpy(float)).all(axis=1)
+    return nuclei[_kept(path, np.where(placed, "", "without a position"))].reset_index(drop=True)
 
 
 def write_geojson(nuclei: pd.DataFrame, path: str | Path, mpp: float) -> None:
@@ -122,48 +127,112 @@ def quality_warnings(nuclei: pd.DataFrame, spatial: np.ndarray, mpp: float, spot
 def _read_parquet(path: Path, mpp: float) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path)
-    except (OSError, ValueError, ArrowException) as error:
+    except Exception as error:  # pyarrow has errors of its own for each kind of damage
         raise ValueError(f"{path}: damaged, or not a parquet file ({error}); export it again") from error
     if {"x", "y"} <= set(table.columns):
-        return _columns(table)
+        if "area" in table and "area_um2" not in table:
+            warnings.warn(
+                f"{path}: the unit of its column area is not known; name it area_um2 if it is um2", stacklevel=3
+            )
+        return _columns(table.assign(**table[["x", "y"]].apply(pd.to_numeric, errors="coerce")))
+    if {"cell_id", "vertex_x", "vertex_y"} <= set(table.columns):
+        warnings.warn(
+            f"{path}: Xenium's um, of its own image, are taken for {mpp:.3g} um a pixel of this", stacklevel=3
+        )
+        corners = (table[["vertex_x", "vertex_y"]] / mpp).groupby(table["cell_id"], sort=False)
+        geometry = [_built({"type": "Polygon", "coordinates": [one.to_numpy().tolist()]}) for _, one in corners]
+        return _measured(path, geometry, pd.DataFrame(index=range(len(geometry))), mpp)
     if "geometry" not in table:
         have = ", ".join(map(str, table.columns))
         raise ValueError(f"{path}: neither x and y nor geometry among its columns ({have}); give either")
-    try:
-        geometry = shapely.from_wkb(table["geometry"].to_numpy())
-    except (shapely.errors.ShapelyError, TypeError) as error:
-        raise ValueError(f"{path}: its geometry is not WKB ({error}); write it with geopandas") from error
     known = table.reindex(columns=["class"]).set_axis(["type"], axis=1).reset_index(drop=True)
-    return _measured(path, geometry, known, mpp)
+    return _measured(path, _parsed(path, table["geometry"]), known, mpp)
+
+
+def _parsed(path: Path, geometry: pd.Series) -> list:
+    """Shapes of a column of WKB, also in hexadecimal digits, or WKT."""
+    first = next((value for value in geometry if value is not None), b"")
+    text = isinstance(first, str) and not set(first) <= set("0123456789abcdefABCDEF")
+    try:
+        shapes = (shapely.from_wkt if text else shapely.from_wkb)(geometry.to_numpy(object))
+    except (shapely.errors.ShapelyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: its geometry is neither WKB nor WKT ({error}); write it with geopandas") from error
+    return [MISSING if shape is None else shape for shape in shapes]
 
 
 def _read_geojson(path: Path, mpp: float) -> pd.DataFrame:
     try:
         content = json.loads(path.read_bytes())
-        features = content.get("features", [content]) if isinstance(content, dict) else content
-        kinds = [_properties(feature).get("objectType") for feature in features]
-        if any(kind in OBJECTS for kind in kinds):
-            features = [feature for feature, kind in zip(features, kinds, strict=True) if kind in OBJECTS]
-        geometry, rows = [], []
-        for feature in features:
-            shape = shapely.geometry.shape(feature.get("nucleusGeometry") or feature["geometry"])
-            whole = _properties(feature).get("objectType") in OBJECTS
-            parts = [shape] if whole or not hasattr(shape, "geoms") else list(shape.geoms)
-            geometry += parts
-            rows += [_described(_properties(feature))] * len(parts)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, shapely.errors.ShapelyError) as error:
+        items = list(_instances(content) if isinstance(content, dict) and "type" not in content else _parts(content))
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"{path}: damaged, or not GeoJSON ({reason}); export it again") from error
-    return _measured(path, np.array(geometry, object), pd.DataFrame(rows), mpp)
+    geometry, rows = zip(*items, strict=True) if items else ((), ())
+    return _measured(path, [_built(one) for one in geometry], pd.DataFrame(list(rows)), mpp)
 
 
 OBJECTS = {"detection", "cell"}  # of QuPath: one nucleus each
+KINDS = {f"Path{kind.capitalize()}Object": kind for kind in ("detection", "cell", "annotation", "tile")}  # before 0.3
 NUCLEI = [shapely.GeometryType.POINT, shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON]
 READERS = {".parquet": _read_parquet, ".geojson": _read_geojson, ".json": _read_geojson}
 
 
-def _properties(feature: dict) -> dict:
-    return feature.get("properties") or {}
+def _instances(content: dict) -> Iterator[tuple[dict, dict]]:
+    """Outline, else centre, and what is known, of each nucleus in the JSON of CellViT (cells) or HoVer-Net (nuc)."""
+    names = {
+        str(key): value[0] if isinstance(value, list) else value for key, value in content.get("type_map", {}).items()
+    }
+    cells = content["cells"] if "cells" in content else content["nuc"].values()
+    for cell in cells:
+        geometry = {"type": "Point", "coordinates": cell["centroid"]}
+        if cell.get("contour"):
+            geometry = {"type": "Polygon", "coordinates": [cell["contour"]]}
+        kind = cell.get("type")
+        known = {"type": None if kind is None else str(names.get(str(kind), kind))}
+        yield geometry, known | {"probability": _number(cell.get("type_prob"))}
+
+
+def _parts(content: dict | list) -> Iterator[tuple[dict | None, dict]]:
+    """Geometry of each nucleus of GeoJSON, and what is known of it."""
+    features = content.get("features", content.get("geometries", [content])) if isinstance(content, dict) else content
+    features = [one if "geometry" in one else {"geometry": one} for one in features]
+    kinds = [_kind(feature) for feature in features]
+    whole = any(kind in OBJECTS for kind in kinds)
+    for feature, kind in zip(features, kinds, strict=True):
+        if whole and kind not in OBJECTS:
+            continue
+        known = _described(_mapping(feature.get("properties")))
+        geometry = feature.get("nucleusGeometry") or feature["geometry"]
+        for part in [geometry] if whole else _simple(geometry):
+            yield part, known
+
+
+def _simple(geometry: dict | None) -> Iterator[dict | None]:
+    """The polygons and points that a geometry is made of."""
+    kind = geometry["type"] if geometry else ""
+    if kind == "GeometryCollection":
+        for one in geometry["geometries"]:
+            yield from _simple(one)
+    elif kind in ("MultiPolygon", "MultiPoint"):
+        for one in geometry["coordinates"]:
+            yield {"type": kind.removeprefix("Multi"), "coordinates": one}
+    else:
+        yield geometry
+
+
+def _kind(feature: dict) -> str | None:
+    """What QuPath calls the object; versions before 0.4 and before 0.3 say it elsewhere."""
+    properties = _mapping(feature.get("properties"))
+    kind = properties.get("objectType") or properties.get("object_type") or KINDS.get(feature.get("id"))
+    return kind.lower() if isinstance(kind, str) else None
+
+
+def _mapping(value) -> dict:
+    """A mapping, also one that was written as text, as geopandas does; a text that is none is a name."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            value = json.loads(value)
+    return value if isinstance(value, dict) else {"name": value} if isinstance(value, str) else {}
 
 
 def _described(properties: dict) -> dict:
@@ -171,28 +240,67 @@ def _described(properties: dict) -> dict:
     measured = properties.get("measurements") or {}
     if isinstance(measured, list):
         measured = {entry["name"]: entry["value"] for entry in measured}
-    class_ = properties.get("classification") or {}
-    numbers = {key: float(measured.get(key, np.nan)) for key in MEASURED}
+    measured, class_ = _mapping(measured), _mapping(properties.get("classification"))
+    numbers = {key: _number(measured.get(key)) for key in MEASURED}
     if "Detection probability" in measured:  # StarDist's
-        numbers["probability"] = float(measured["Detection probability"])
+        numbers["probability"] = _number(measured["Detection probability"])
     return numbers | {"type": class_.get("name") or ": ".join(class_.get("names", [])) or None}
 
 
-def _measured(path: Path, geometry: np.ndarray, known: pd.DataFrame, mpp: float) -> pd.DataFrame:
-    """Centre and area of each shape, where `known`, a row per shape, does not tell them."""
+def _number(value) -> float:
+    return np.nan if value is None else float(pd.to_numeric(value, errors="coerce"))
+
+
+def _built(geometry: dict | None):
+    """The shape, or in words why it is none."""
+    if geometry is None:
+        return MISSING
+    try:
+        return shapely.geometry.shape(geometry)
+    except (ValueError, TypeError, IndexError, KeyError, AttributeError, shapely.errors.ShapelyError):
+        return f"a {geometry.get('type', 'shape')} of too few points"
+
+
+def _measured(path: Path, shapes: list, known: pd.DataFrame, mpp: float) -> pd.DataFrame:
+    """Centre and area of each shape, where `known`, a row per shape, does not tell them; words are no shapes."""
+    wrong = np.array([shape if isinstance(shape, str) else "" for shape in shapes], object)
+    geometry = np.array([None if isinstance(shape, str) else shape for shape in shapes], object)
     kinds = shapely.get_type_id(geometry)
-    nucleus = np.isin(kinds, NUCLEI) & ~shapely.is_empty(geometry)
-    if not nucleus.all():
-        first = geometry[~nucleus][0]
-        what = "missing" if first is None else "empty" if first.is_empty else f"a {first.geom_type}"
-        raise ValueError(
-            f"{path}: {np.sum(~nucleus)} shapes are no nuclei, the first is {what}; "
-            "export a polygon (closed and filled) or a point for each nucleus"
-        )
-    centre, area = shapely.centroid(geometry), shapely.area(geometry) * mpp**2
-    area[kinds == shapely.GeometryType.POINT] = np.nan
+    for at in np.flatnonzero((wrong == "") & (~np.isin(kinds, NUCLEI) | shapely.is_empty(geometry))):
+        wrong[at] = "empty" if geometry[at].is_empty else f"a {geometry[at].geom_type}"
+    outlined = (wrong == "") & (kinds != shapely.GeometryType.POINT)
+    if n := len(crossed := np.flatnonzero(outlined & ~shapely.is_valid(geometry))):
+        geometry[crossed] = [_mended(one) for one in geometry[crossed]]
+        warnings.warn(f"{path}: {n} outlines cross themselves and were repaired", stacklevel=4)
+    area = np.where(outlined, shapely.area(geometry) * mpp**2, np.nan)
+    wrong[outlined & (area == 0)] = "an outline without area"
+    usual = np.median(area[area > 0]) if (area > 0).any() else np.nan
+    wrong[area > LARGE * usual] = f"an outline of more than {LARGE} nuclei"
+    kept, centre = _kept(path, wrong), shapely.centroid(geometry)
     table = pd.DataFrame({"x": shapely.get_x(centre), "y": shapely.get_y(centre), "area_um2": area})
-    return _columns(known.combine_first(table))
+    return _columns(known.combine_first(table)[kept])
+
+
+def _mended(outline: shapely.Geometry) -> shapely.Geometry:
+    """An outline that crosses itself, made valid; its hull where that leaves less than half: points in disorder."""
+    valid, hull = shapely.make_valid(outline), shapely.convex_hull(outline)
+    return hull if shapely.area(valid) < shapely.area(hull) / 2 else valid
+
+
+def _kept(path: Path, wrong: np.ndarray) -> np.ndarray:
+    """Which nuclei have nothing wrong; a warning counts the others and names three. ValueError where most are wrong."""
+    bad = np.flatnonzero(wrong != "")
+    named = ", ".join(f"number {at + 1} is {wrong[at]}" for at in bad[:3])
+    if len(bad) > len(wrong) / 2:
+        raise ValueError(
+            f"{path}: {len(bad)} of {len(wrong)} shapes are no nuclei, {named}; export a polygon (closed and filled) "
+            "or a point for each nucleus"
+        )
+    if len(bad):
+        warnings.warn(
+            f"{path}: {len(bad)} of {len(wrong)} shapes are no nuclei and are left out: {named}", stacklevel=4
+        )
+    return wrong == ""
 
 
 def _columns(table: pd.DataFrame) -> pd.DataFrame:

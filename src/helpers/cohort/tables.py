@@ -1,0 +1,115 @@
+"""Tables of text as people write them: one rule for header and body, at every door that takes one."""
+
+import csv
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+SEPARATORS = "\t,;"
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+FETCH = "fetch the file again"
+_DECIMAL_COMMA = re.compile(r";\"?-?\d+,\d+\"?(;|$)", re.M)
+
+
+def read(path: str | Path, fix: str = FETCH, columns: Sequence[str] = ()) -> pd.DataFrame:
+    """A table under the names of its header, indexed by the lines of the file; its first column is text.
+
+    See `parse`. A file whose name ends in .gz is unpacked. ValueError, ending in `fix`, for one that is no table.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+        return parse(gzip.decompress(content) if path.suffix == ".gz" else content, path, fix, columns)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path}: not a whole gzip table ({error}); {fix}") from error
+
+
+def parse(content: bytes, where: str | Path, fix: str = FETCH, columns: Sequence[str] = ()) -> pd.DataFrame:
+    """The same of the bytes of a file, named `where` in errors.
+
+    UTF-8 or UTF-16, lines as any system ends them, comments (#) above the header. Cells are parted by tab, comma or
+    semicolon, whichever the header has most of, else by blanks; quotes are taken off. Rows of one cell more than the
+    header begin with a name of their own, as R writes them: that column is "". `columns` are those of a table that
+    may lack a header: it does where its first line holds numbers behind a name.
+    """
+    try:
+        text = content.decode("utf-16" if content.startswith(UTF_16) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{where}: not text in UTF-8 ({error}); {fix}") from error
+    text = text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+    file, start = io.StringIO(text), 1
+    while (line := file.readline()) and (line.startswith("#") or not line.strip()):
+        start += 1
+    if not line:
+        raise ValueError(f"{where}: an empty table; {fix}")
+    names, separator = _cells(line.rstrip("\n"))
+    if columns and all(_is_value(name) for name in names[1:]) and len(names) > 1:
+        names, start = list(columns), start - 1
+    try:
+        table = _body(text, start, separator)
+    except pd.errors.EmptyDataError:
+        raise ValueError(f"{where}: no row below the header, {', '.join(names[:5])}; {fix}") from None
+    except pd.errors.ParserError as error:
+        raise ValueError(f"{where}: not a whole table ({str(error).strip()}); {fix}") from error
+    if table.shape[1] == len(names) + 1:
+        names = ["", *names]
+    if table.shape[1] != len(names):
+        raise ValueError(f"{where}: {len(names)} names in the header, {table.shape[1]} columns below it; {fix}")
+    return table.set_axis(names, axis=1)
+
+
+def _cells(line: str) -> tuple[list[str], str]:
+    """Cells of a header, without quotes and blanks around them, and what parts them."""
+    cells = {separator: next(csv.reader([line], delimiter=separator)) for separator in SEPARATORS}
+    separator = max(SEPARATORS, key=lambda one: len(cells[one]))
+    if len(cells[separator]) == 1:
+        separator = " "
+        cells[" "] = next(csv.reader([line.strip()], delimiter=" ", skipinitialspace=True))
+    return [cell.strip().strip("'") for cell in cells[separator]], separator
+
+
+def _body(text: str, start: int, separator: str) -> pd.DataFrame:
+    """Rows below the first `start` lines, indexed as an editor counts lines; empty ones are left out."""
+    table = pd.read_csv(
+        io.StringIO(text),
+        sep=r"\s+" if separator == " " else separator,
+        header=None,
+        skiprows=start,
+        skip_blank_lines=False,
+        # Names may be "NA" or "nan"; only the other cells can be missing.
+        converters={0: lambda cell: cell.strip().strip("'")},
+        decimal="," if separator == ";" and _DECIMAL_COMMA.search(text) else ".",
+        low_memory=False,
+    )
+    table.index += start + 1
+    empty = table.index[table[0] == ""]
+    return table.drop(index=empty[table.loc[empty, 1:].isna().all(axis=1)]) if len(empty) else table
+
+
+def _is_value(cell: str) -> bool:
+    return cell.lower() in ("true", "false") or not pd.isna(pd.to_numeric(cell, errors="coerce"))
+
+
+def whole_lines(table: pd.DataFrame, columns: Sequence[str], where: str | Path) -> pd.DataFrame:
+    """These columns as numbers; ValueError names the first line that is cut off or holds text in one of them."""
+    numbers = table[list(columns)].apply(pd.to_numeric, errors="coerce").astype(float)
+    # A number that lost its last digits is still a number: a column missing after it is what tells, unless that
+    # column has gaps elsewhere too.
+    without_gaps = table.columns[table.iloc[:-1].notna().all()]
+    damaged = numbers.isna().any(axis=1) | table[without_gaps].isna().any(axis=1)
+    if damaged.any():
+        line = damaged.idxmax()
+        raise ValueError(f"{where}: line {line} is cut off or not a number; {FETCH}")
+    return numbers
+
+
+def each_once(spots: pd.DataFrame, where: str | Path) -> pd.DataFrame:
+    """The table, where no spot stands in it twice; ValueError names one that does."""
+    if spots.index.has_duplicates:
+        raise ValueError(f"{where}: spot {spots.index[spots.index.duplicated()][0]!r} occurs twice; keep one")
+    return spots

@@ -1,0 +1,85 @@
+"""Names of genes, at every door: ids with symbols beside them -> symbols, and which genes say little of a tissue."""
+
+import re
+import warnings
+from collections.abc import Sequence
+
+import pandas as pd
+
+SYMBOLS = ("gene_name", "gene_names", "gene_symbol", "gene_symbols", "symbol", "symbols", "feature_name", "hgnc_symbol")
+IDS = ("gene_ids", "gene_id", "id", "ensembl_id", "ensembl")
+MISSING = {"", "nan", "none", "na", "n/a", "null", "<na>"}
+_GENOME = r"[A-Za-z]+[A-Za-z.]*\d[A-Za-z0-9.]*_+"  # of a reference of two genomes: GRCh38_, mm10___
+_ID = re.compile(rf"({_GENOME})?(ENS[A-Z]*G\d{{6,}}|FBgn\d{{7}}|WBGene\d{{8}})(\.\d+)?")
+# Symbols are MT-CO1 in people, mt-Co1 in mice, mt:CoI in flies, MT.CO1 as R mends it; RPS3, Rps3, RpS3.
+_LEFT_OUT = re.compile(rf"({_GENOME})?(mt[-.:]|rp[sl])", re.I)
+
+
+def symbols(
+    names: Sequence[str], where: str, beside: pd.DataFrame | None = None, column: str | None = None
+) -> pd.Index:
+    """The symbol of each gene: of `column` where it is given, else its name, else, of ids, a usual column of `beside`.
+
+    A gene without a symbol keeps its name. A symbol of two genes is numbered, as scanpy does. ValueError, naming
+    `where`, for ids without symbols beside them; numbers are warned of.
+    """
+    from anndata.utils import make_index_unique
+
+    names, beside = clean(names), pd.DataFrame() if beside is None else beside
+    if column is not None and column not in beside:
+        raise ValueError(f"{where}: var has no column {column}; it has {_listed(beside.columns)}")
+    if column is None and not _are_ids(names):
+        return make_index_unique(_named(names, beside, where))
+    usual = (one for one in beside if str(one).lower() in SYMBOLS and not _are_ids(clean(beside[one])))
+    column = column if column is not None else next(usual, None)
+    if column is None and names.str.isdigit().mean() > 0.5:
+        warnings.warn(f"{where}: genes are numbered, {names[0]}, {names[-1]}; name them by symbol", stacklevel=2)
+        return make_index_unique(names)
+    if column is None:
+        raise ValueError(
+            f"{where}: genes are named by id, {names[0]}; give gene_names in the config, the column of var that "
+            f"holds their symbols, or name them by symbol in the file; var has {_listed(beside.columns)}"
+        )
+    found = clean(beside[column])
+    missing = found.str.lower().isin(MISSING)
+    return make_index_unique(names.where(missing, found))
+
+
+def clean(names: Sequence[str]) -> pd.Index:
+    """Names as text, without quotes and blanks around them; one that is missing is "".
+
+    >>> list(clean(['"ERBB2"', " RPS3", None]))
+    ['ERBB2', 'RPS3', '']
+    """
+    names = pd.Series(list(names), dtype=object)
+    return pd.Index(names.where(names.notna(), "").astype(str).str.strip(" \t\"'"), dtype=object)
+
+
+def left_out_of_panels(names: Sequence[str]) -> pd.Series:
+    """Which genes are mitochondrial or of ribosomal proteins, in any species whose names say so.
+
+    >>> left_out_of_panels(["MT-CO1", "mt-Nd1", "GRCh38_RPL5", "Rps3", "ERBB2", "MT1X"]).tolist()
+    [True, True, True, True, False, False]
+    """
+    return pd.Series(list(names), dtype=str).str.match(_LEFT_OUT)
+
+
+def _named(names: pd.Index, beside: pd.DataFrame, where: str) -> pd.Index:
+    """Symbols, and the id of a gene that has none."""
+    missing = names.str.lower().isin(MISSING)
+    ids = next((clean(beside[one]) for one in beside if str(one).lower() in IDS), None)
+    if ids is not None:
+        return names.where(~missing, ids)
+    if (names == "").any() or missing.sum() > 1:
+        raise ValueError(f"{where}: {missing.sum()} genes have no name; write their symbols, or ids, into the file")
+    return names
+
+
+def _are_ids(names: pd.Index) -> bool:
+    """Whether most names are ids or numbers; a symbol is missing rather than an id."""
+    known = pd.Series(names[~names.str.lower().isin(MISSING)], dtype=str)
+    return not len(known) or (known.str.fullmatch(_ID) | known.str.fullmatch(r"\d+")).mean() > 0.5
+
+
+def _listed(columns: Sequence[str]) -> str:
+    return ", ".join(map(str, columns[:10])) if len(columns) else "no column"
