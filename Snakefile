@@ -273,7 +273,7 @@ PAGES = {
         CEILINGS
         | CONTROLS
         | {
-            "inner_table": "data/results/inner_splits.csv",
+            "inner_table": "data/results/stem_recipe/inner_splits.csv",
             "predictions": EVERY_FIT,
             "losses": images(f"{BUILD}/losses/{{split}}.{{section}}.{{fit}}.csv", split=COHORT["splits"], fit=FITS),
             "arm_predictions": expand(PREDICTIONS, section=STUDIED, split=COHORT["splits"], fit=ARMS),
@@ -338,7 +338,7 @@ PAGES = {
     "25_factorial": Page(PANEL | CONTROLS | {"section_files": sections_as("encoded")}, tables(factorial="factorial.csv")),
     "26_floors": Page(
         TARGETS_FOLDER | PANEL | PREDICTABILITY | CONTROLS,
-        tables(floors_table="floors.csv", excess_table="floors_excess.csv"),
+        tables(floors_table="floors.csv", excess_table="floors_excess.csv", ablation_table="ablation.csv"),
     ),
     "27_partial": Page(
         {"section_files": images(f"{BUILD}/segmented/{{section}}.h5ad")} | CONTROLS | {"predictions": EVERY_FIT},
@@ -388,7 +388,11 @@ PAGES = {
     ),
     "34_known_truth": Page(
         PANEL | {"section_files": sections_as("segmented")},
-        tables(known_truth="known_truth.csv", ranks_table="known_truth_ranks.csv"),
+        tables(
+            known_truth="known_truth.csv",
+            ranks_table="known_truth_ranks.csv",
+            ceiling_table="known_truth_ceilings.csv",
+        ),
     ),
     "35_audit": Page(
         {

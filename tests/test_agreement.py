@@ -68,7 +68,7 @@ def test_scores_where_only_depth_varies(run):
     same(audited["chance_95"], chapter["chance_95"])
 
 
-@pytest.mark.parametrize("floor", ["nuclei", "haematoxylin", "depth"])
+@pytest.mark.parametrize("floor", ["nuclei", "haematoxylin", "place", "depth"])
 @pytest.mark.parametrize("target", ["log2", "pearson_residual", "log1p_cp10k"])
 def test_floors(run, floor, target):
     tables, _, read = run

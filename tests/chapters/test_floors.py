@@ -154,3 +154,18 @@ def test_the_error_of_the_training_mean_stands_beside_the_models(genes):
     found = floors.error_medians(genes, constant, "section")["log2"]
     assert found["ridge"] == 1 and found["training mean"] == 2
     assert floors.error_medians(genes, constant, "patient").empty
+
+
+def test_ridge_without_nuclei_loses_what_only_they_say(sections):
+    rng = np.random.default_rng(0)
+    for name, one in sections.items():
+        stain = one.obs["haematoxylin"].to_numpy()
+        one.obsm[schema.PATCH] = np.column_stack([stain, rng.normal(size=(len(stain), 2))])
+        one.uns |= {"section": name, "patch_names": np.array(["100um:nuclei_per_mm2", "100um:od", "100um:hue"])}
+    table = floors.without_nuclei(sections, dict.fromkeys(PANELS, ["stained"]), ["log2"], "section", 1)
+    assert (table["with_nuclei"] > 0.9).all() and (table["without_nuclei"] < 0.5).all()
+    assert "medians over 3 sections: log2(x + 1) " in floors.ablation_sentence(table, 1)
+    for one in sections.values():
+        one.uns["patch_names"] = np.array(["uni:0", "uni:1", "uni:2"])
+    nothing = floors.without_nuclei(sections, PANELS, ["log2"], "section", 1)
+    assert nothing.empty and "nothing to leave out" in floors.ablation_sentence(nothing, 1)

@@ -241,3 +241,19 @@ def test_where_depths_vary_most_is_asked_of_patients_where_there_are_enough(rank
 def test_the_opening_says_where_nuclei_were_counted():
     text = chapter.opening("Mine", {"A1": section("A1"), "B1": section("B1", nuclei=False)})
     assert "**Mine**, 2 sections of 2 patients; nuclei were counted in 1 and are made in 1. On each, 24 models" in text
+
+
+def test_ceilings_hold_for_logs_of_poisson_counts_and_are_too_high_where_counts_vary_unseen():
+    sections = {"A1": section("A1"), "B1": section("B1", seed=1)}
+    table = chapter.ceiling_errors(sections, dict.fromkeys(sections, GENES), 5)
+    error = (table["ceiling"] - table["perfect"]).groupby([table["theta"], table["target"]]).mean()
+    assert abs(error[np.inf, "log2"]) < 0.05
+    assert error[10.0, "pearson_residual"] > error[np.inf, "pearson_residual"] + 0.02
+    text = chapter.ceiling_sentences(table, 5)
+    assert "2 sections of 2 patients" in text and text.count("\n- ") == 6 and "nan" not in text
+
+
+def test_sections_with_nuclei_are_those_of_the_ceilings():
+    counted, not_counted = section("A1"), section("B1", nuclei=False)
+    assert list(chapter.with_nuclei({"A1": counted, "B1": not_counted})) == ["A1"]
+    assert list(chapter.with_nuclei({"B1": not_counted})) == ["B1"]

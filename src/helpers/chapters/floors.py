@@ -12,8 +12,9 @@ import pandas as pd
 from anndata import AnnData
 
 from helpers import labels, schema
+from helpers.chapters import stem_training
 from helpers.models import backbones
-from helpers.scores import paired, predictability, top_genes
+from helpers.scores import judge, paired, predictability, top_genes
 from helpers.targets import normalization
 
 FITTED_HERE = ("haematoxylin", "place")  # the others are fitted beside ridge
@@ -46,6 +47,35 @@ def score_floors(
     """Floors fitted and scored on every section, target and split: COLUMNS."""
     fits = product(floors, sections, targets, splits)
     return pd.concat([score_floor(sections, panels, *fit) for fit in fits], ignore_index=True)
+
+
+def without_nuclei(sections: Sections, panels: Panels, targets: Sequence[str], split: str, k: int) -> pd.DataFrame:
+    """PCC-k of ridge with all features and without those of nuclei: section, target, with_nuclei, without_nuclei.
+
+    Empty where no feature is of nuclei, as of published encoders.
+    """
+    columns = ["section", "target", "with_nuclei", "without_nuclei"]
+    try:
+        bare = {name: stem_training.without_nuclei(section) for name, section in sections.items()}
+    except ValueError:
+        return pd.DataFrame(columns=columns)
+    rows = []
+    for held_out, target in product(sections, targets):
+        fits = (score_floor(part, panels, "ridge", held_out, target, split) for part in (sections, bare))
+        rows.append((held_out, target, *(judge.pcc_at_k(fit["pcc"].to_numpy(), k) for fit in fits)))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def ablation_sentence(table: pd.DataFrame, k: int) -> str:
+    """What ridge loses without features of nuclei, target by target (Markdown); takes `without_nuclei`."""
+    if table.empty:
+        return "No feature of these patches is of nuclei alone: there is nothing to leave out."
+    parts = [
+        f"{labels.label(target)} {part['with_nuclei'].median():.3f} and {part['without_nuclei'].median():.3f}"
+        for target, part in table.groupby("target", sort=False)
+    ]
+    n = labels.counted(table["section"].nunique(), "sections")
+    return f"PCC-{k} of `ridge` with all features and without those of nuclei, medians over {n}: {'; '.join(parts)}."
 
 
 def training_mean(sections: Sections, panels: Panels, targets: Sequence[str], splits: Sequence[str]) -> pd.DataFrame:

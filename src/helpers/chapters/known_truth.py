@@ -21,7 +21,7 @@ from helpers.chapters.type_one_error import fields
 from helpers.columns import pearson, spearman
 from helpers.labels import counted, label
 from helpers.schema import COUNTS, LATTICE, has_nuclei, patients_of
-from helpers.scores import judge, paired, spatial
+from helpers.scores import judge, paired, spatial, top_genes
 from helpers.targets import normalization
 
 COUPLINGS = (0.0, 0.5, 1.0)  # correlation of a true log library with log nuclei, before depths are put in its order
@@ -35,6 +35,7 @@ LIBRARY, COMPOSITION = "library", "composition"
 REPORTS = ("log2", "log1p_cp10k", "pearson_residual", COMPOSITION, LIBRARY)
 TARGETS = REPORTS[:3]
 GUESSED = 0.8  # library skill of the guess
+DISPERSIONS = (np.inf, 10.0)  # shape of the gamma factor of each count, as of theta: Poisson, and an sd of 0.32
 KEYS = ["section", "patient", "coupling", "shrunk", "library_sd"]
 COLUMNS = [*KEYS, "model", "library_skill", "composition_skill", "true_library", "true_composition", "report"]
 COLUMNS += ["value", "chance_95"]
@@ -119,14 +120,19 @@ def composition(of: Tissue, skill: float = 1.0, shrunk: bool = True) -> np.ndarr
     return shares / (shares.sum(axis=1, keepdims=True) + 1 - share.sum())
 
 
-def truth(of: Tissue, coupling: float, seed: int = 0) -> Truth:
-    """A section whose log library has that correlation with log nuclei: its own depths, put in another order."""
+def truth(of: Tissue, coupling: float, seed: int = 0, theta: float = np.inf) -> Truth:
+    """A section whose log library has that correlation with log nuclei: its own depths, put in another order.
+
+    Counts are Poisson, or vary besides by a gamma factor of shape `theta` that nothing shows.
+    """
     order = np.lexsort((of.other, mixed(coupling, of.nuclei, of.other, shrunk=False)))
     library = np.empty(len(order))
     library[order] = np.sort(normalization.library_size(of.section))
     shares = composition(of)
     expected = library[:, None] * np.column_stack([shares, 1 - shares.sum(axis=1)])
-    counts = np.random.default_rng(seed).poisson(expected).astype(float)
+    rng = np.random.default_rng(seed)
+    factor = rng.gamma(theta, 1 / theta, expected.shape) if np.isfinite(theta) else 1.0
+    counts = rng.poisson(expected * factor).astype(float)
     made = AnnData(obs=of.section.obs, var=pd.DataFrame(index=[*of.panel, REST]), layers={COUNTS: csr_matrix(counts)})
     made.obsm.update(of.section.obsm)
     measured = {target: judge.measured(made, target, of.panel) for target in TARGETS}
@@ -251,6 +257,48 @@ def sweep(
                 found = score(true, predicted, k).items()
                 rows += [row | {"report": r, "value": v, "chance_95": null.get(r, np.nan)} for r, v in found]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+# Ceilings -------------------------------------------------------------------------------------------------------
+
+
+def with_nuclei(sections: Mapping[str, AnnData]) -> dict[str, AnnData]:
+    """The sections in which nuclei were counted, which are those that are predicted; all where there is none."""
+    return {name: section for name, section in sections.items() if has_nuclei(section)} or dict(sections)
+
+
+def ceiling_errors(
+    sections: Mapping[str, AnnData], panels: Mapping[str, Sequence[str]], k: int, coupling: float = 0.5
+) -> pd.DataFrame:
+    """The noise ceiling beside what a perfect model scores, whose library and composition are the truth.
+
+    Columns section, patient, theta (of `DISPERSIONS`), target, perfect and ceiling (means over the k genes that the
+    perfect model predicts best), and low and high: the 5 % and 95 % points over genes of ceiling less score.
+    """
+    rows = []
+    for (name, patient), theta in product(patients_of(sections).items(), DISPERSIONS):
+        of = tissue(sections[name], panels[name])
+        true = truth(of, coupling, theta=theta)
+        for target, predicted in predictions(true, true.log_library, composition(of)).items():
+            r, ceiling = pearson(true.measured[target], predicted), judge.ceilings(true.made, target, true.panel)
+            best, (low, high) = top_genes.top_k(r, min(k, len(r))), np.nanquantile(ceiling - r, (0.05, 0.95))
+            row = dict(zip(("section", "patient", "theta", "target"), (name, patient, theta, target), strict=True))
+            rows.append(row | {"perfect": r[best].mean(), "ceiling": ceiling[best].mean(), "low": low, "high": high})
+    return pd.DataFrame(rows)
+
+
+def ceiling_sentences(table: pd.DataFrame, k: int) -> str:
+    """By how much ceilings are too high or too low, target by target (Markdown); takes `ceiling_errors`."""
+    lines = []
+    for (theta, target), part in table.groupby(["theta", "target"], sort=False):
+        error = part["ceiling"] - part["perfect"]
+        counts = "Poisson counts" if np.isinf(theta) else f"counts that vary by a gamma factor of shape {theta:g} too"
+        lines.append(
+            f"- {label(target)}, {counts}: a perfect model scores PCC-{k} {part['perfect'].median():.2f}, its ceiling "
+            f"is {_plus(error.median())} from that ({_plus(error.min())} to {_plus(error.max())} over sections); "
+            f"single genes {_plus(part['low'].median())} to {_plus(part['high'].median())}."
+        )
+    return f"Medians over {_of(table)}; of genes, the 5 % and 95 % points.\n\n" + "\n".join(lines)
 
 
 # Ranks ----------------------------------------------------------------------------------------------------------
@@ -382,6 +430,10 @@ def shrunk_sentence(ranked: pd.DataFrame, k: int) -> str:
 def _of(table: pd.DataFrame) -> str:
     sections, patients = (table[column].nunique() for column in ("section", "patient"))
     return f"{counted(sections, 'sections')} of {counted(patients, 'patients')}"
+
+
+def _plus(value: float) -> str:
+    return f"{round(value, 2) + 0.0:+.2f}"
 
 
 def _signed(values: pd.Series) -> str:
