@@ -18,6 +18,7 @@ import pandas as pd
 import yaml
 
 from helpers import workflow as book
+from helpers.chapters import answer
 from helpers.cohort import config as configs
 from helpers.models.backbones import BACKBONES
 from helpers.targets.normalization import TARGETS
@@ -515,3 +516,5 @@ rule reference:
             "versions": {package: version(package) for package in packages},
         }
         Path(output.provenance).write_text(json.dumps(provenance, indent=1) + "\n")
+        if COHORT["cohort"] == "her2st":
+            answer.write(Path("README.md"), folder)

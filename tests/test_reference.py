@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.chapters import answer
 from helpers.scores import coupling
 
 ROOT = Path(__file__).parents[1]
@@ -103,43 +104,9 @@ def test_ridge_rows_of_table2_are_found_again():
     pd.testing.assert_frame_equal(committed, computed, rtol=1e-2)
 
 
-def test_the_readme_prints_the_committed_numbers():
-    table = pd.read_csv(COMMITTED / "table1.csv").dropna(subset="target")
-    shown = table[table["metric"].isin(["median_abs_rho_nuclei", "share_coupled_nuclei", "median_abs_rho_depth"])]
-    fractions = pd.read_csv(COMMITTED / "fraction_of_ridge.csv")
-    floors = pd.read_csv(COMMITTED / "floors.csv").query("split == 'section'")
-    place = floors[floors["backbone"] == "position"].groupby("target")["pcc_50"].median()
-    readme = (ROOT / "README.md").read_text()
-    for number in [*shown["value"], *fractions["ridge"], *fractions["stem"], *place]:
-        assert f" {number:.3f} " in readme
-
-
 def test_the_readme_says_what_the_committed_tables_say():
-    readme = " ".join((ROOT / "README.md").read_text().split())
-    patients = pd.read_csv(COMMITTED / "patients.csv").query("backbone in ['ridge', 'nuclei']")
-    b4 = patients.query("section == 'B4' and training == 'all other sections'")
-    for target, words in (("log2", " in log and "), ("pearson_residual", " as residuals; C2")):
-        score = b4[b4["target"] == target].groupby("backbone")["pcc_50"].mean()
-        assert f"{score['ridge']:.2f} for {score['nuclei']:.2f}{words}" in readme
-    away = patients[patients["training"] == "other patients only"]
-    away = away.groupby(["target", "backbone", "section"])["pcc_50"].mean().groupby(["target", "backbone"]).median()
-    log, residual = (f"{away[t, 'ridge']:.2f} for {away[t, 'nuclei']:.2f}" for t in ("log2", "pearson_residual"))
-    assert f"medians {log} and {residual}" in readme
-    fractions = pd.read_csv(COMMITTED / "fraction_of_ridge.csv").set_index("target")["fraction"]
-    said = f"{fractions['log2']:.0%} of ridge's in log and {fractions['pearson_residual']:.0%} as residuals"
-    assert said.replace("%", " %") in readme
-    crossed = pd.read_csv(COMMITTED / "cross_space.csv").query(
-        "scored_in == 'pearson_residual' and trained_in == 'log2'"
-    )
-    stem, ridge = (crossed[crossed["backbone"] == name]["pcc_50"].median() for name in ("stem", "ridge"))
-    assert f"reaches {stem:.2f} where ridge reaches {ridge:.2f}, {stem / ridge:.0%}".replace("%", " %") in readme
-    kept = pd.read_csv(COMMITTED / "frontier.csv").query("measure == 'separation' and transform == 'log'")
-    kept = kept.pivot(index="section", columns="size_factor", values="value")[["none", "total"]]
-    words = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 8: "eight"}
-    up = (kept["total"] > kept["none"]).sum()
-    assert f"better in {words[up]} of {words[len(kept)]} sections" in readme and f"worse in {words[8 - up]}" in readme
-    for name in ("C1", "E1"):
-        assert f"{name} {kept.loc[name, 'none']:.2f} to {kept.loc[name, 'total']:.2f}" in readme
+    said = (ROOT / "README.md").read_text().split(answer.BEGIN)[1].split(answer.END)[0]
+    assert said == answer.block(COMMITTED)
 
 
 # --- like with like, on made tables ---

@@ -6,6 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 
 from helpers.chapters import recipe
 from helpers.models.stem import recipes
@@ -43,3 +44,10 @@ def test_the_network_is_drawn_at_its_published_size():
     for size in (f"{paper['n_heads']} heads", f"{paper['depth']} blocks", f"{paper['hidden_size']} → 2", "300 genes"):
         assert size in words
     assert set(re.findall(r"1,?536", words)) == {"1,536"}  # features of the patch, and four times the width
+
+
+def test_a_fraction_of_ridge_stands_with_the_size_of_the_network():
+    fitted = {"weights": {"a.w": np.zeros((3, 4)), "b.w": np.zeros(5)}, "hyper": {"steps": 100, "batch_size": 32}}
+    table = recipe.with_size(pd.DataFrame({"fraction": [0.9]}), fitted)
+    assert table.iloc[0].to_dict() == {"fraction": 0.9, "parameters": 17, "spot_views": 3200}
+    assert recipe.with_size(pd.DataFrame({"fraction": []}), {}).empty

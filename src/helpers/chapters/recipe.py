@@ -60,6 +60,19 @@ def sizes(weights: Mapping) -> pd.Series:
     return pd.concat([by_part, pd.Series({"in total": by_part.sum()})])
 
 
+def with_size(fractions: pd.DataFrame, fitted: Mapping) -> pd.DataFrame:
+    """Fractions of ridge's score beside the size of the network that reached them: parameters and spot_views.
+
+    `fitted` is a network as it is stored, or empty where there is none.
+    """
+    size = (
+        (sizes(fitted["weights"])["in total"], fitted["hyper"]["steps"] * fitted["hyper"]["batch_size"])
+        if fitted
+        else ()
+    )
+    return fractions.assign(**dict(zip(("parameters", "spot_views"), size or (pd.NA, pd.NA), strict=True)))
+
+
 def remark(profile: str, table: pd.DataFrame) -> str:
     """The sentence (Markdown) over the table of departures."""
     return f"Profile `{profile}`: {counted(len(table), 'departures') if len(table) else 'no departures'}."

@@ -1,0 +1,235 @@
+"""The results that README prints, made from the committed tables of a reference run: no number is typed.
+
+`make reference` writes them between two marks; a test holds README to the tables.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers import labels, store
+from helpers.chapters.patients import ALL, AWAY
+from helpers.scores.coupling import LOG, RESIDUAL
+from helpers.scores.paired import MIN_PATIENTS
+
+BEGIN, END = "<!-- results, written by make reference -->\n", "<!-- end of results -->\n"
+TARGETS = (LOG, RESIDUAL, "log1p_cp10k")
+COUPLINGS = {
+    "median_abs_rho_nuclei": "median over genes of \\|rho(target, nuclei)\\|",
+    "share_coupled_nuclei": "share of genes with \\|rho\\| > 0.3",
+    "median_abs_rho_nuclei_given_depth": "median over genes of \\|rho(target, nuclei given depth)\\|",
+    "median_abs_rho_depth": "median over genes of \\|rho(target, depth)\\|",
+}
+MODELS = {"ridge": "ridge", "stem": "STEM (`PROFILE=cpu`)", "nuclei": "nuclei alone", "place": "place alone"}
+READ = ("table1", "sections", "floors", "patients", "skills", "fraction_of_ridge", "frontier", "known_truth_ranks")
+READ += ("type_one_error",)
+Tables = Mapping[str, pd.DataFrame]
+
+
+def read(folder: Path) -> dict[str, pd.DataFrame]:
+    """The tables that the results are made from, by name."""
+    return {name: store.read_table(folder / f"{name}.csv") for name in READ}
+
+
+def block(folder: Path) -> str:
+    """The part of README between the marks: a table and its sentences (Markdown)."""
+    tables = read(folder)
+    makers = (unseen, seen, coupled, recipe, skills, regions, known_truth, nulls)
+    return "\n".join([table(tables), "", *(f"- {make(tables)}" for make in makers), ""])
+
+
+def write(readme: Path, folder: Path) -> None:
+    """Put the results of a reference run between the marks of README."""
+    before, rest = readme.read_text().split(BEGIN)
+    after = rest.split(END)[1]
+    readme.write_text(before + BEGIN + block(folder) + END + after)
+
+
+# Table ----------------------------------------------------------------------------------------------------------
+
+
+def table(tables: Tables) -> str:
+    """Medians over sections by target: couplings beside the paper's, scores and skills."""
+    head = "| median over sections | `log2(x+1)` | Pearson residual | `log1p(CP10k)` | the paper: log, residual |"
+    rows = [head, "| --- | --- | --- | --- | --- |"]
+    measured = tables["table1"].dropna(subset="target")
+    for metric, words in COUPLINGS.items():
+        part = measured[measured["metric"] == metric].set_index("target")
+        cells = [_with_chance(part.loc[target]) for target in TARGETS]
+        paper = part.loc[[LOG, RESIDUAL], "paper"]
+        theirs = "not given" if paper.isna().any() else ", ".join(f"{value:.3f}" for value in paper)
+        n = labels.counted(int(part["n_sections"].iloc[0]), "sections")
+        rows.append(_row(f"{words}, {n}", *cells, theirs))
+    for what, scores in (("one section held out", seen_scores(tables)), ("the patient unseen", unseen_scores(tables))):
+        for backbone, words in MODELS.items():
+            if backbone in scores.index:
+                rows.append(_row(f"PCC-50, {words}, {what}", *_cells(scores.loc[backbone]), ""))
+    for backbone in ("ridge", "stem"):
+        part = tables["skills"].query("backbone == @backbone and split == 'section'")
+        if len(part):
+            middle = part.groupby("target")[["library", "composition"]].median().reindex(TARGETS)
+            words = MODELS[backbone]
+            rows += [_row(f"{skill} skill, {words}", *_cells(middle[skill]), "") for skill in middle]
+    return "\n".join(rows)
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cells(values: pd.Series) -> list[str]:
+    return ["" if np.isnan(value) else f"{value:.3f}" for value in values.reindex(TARGETS)]
+
+
+def _with_chance(row: pd.Series) -> str:
+    known = "chance_95" in row and np.isfinite(row["chance_95"])
+    return f"{row['value']:.3f}" + (f" (chance {row['chance_95']:.3f})" if known else "")
+
+
+def seen_scores(tables: Tables) -> pd.DataFrame:
+    """PCC-50 with one section held out, backbone x target: medians over sections."""
+    part = tables["floors"].query("split == 'section'")
+    return part.groupby(["backbone", "target"])["pcc_50"].median().unstack("target").reindex(columns=TARGETS)
+
+
+def by_unseen_section(tables: Tables) -> pd.Series:
+    """PCC-50 of every section without its patient in training, by target, backbone and section.
+
+    Of a patient with one section that is training on all others; means over the sets that were drawn.
+    """
+    fits = tables["patients"]
+    alone = ~fits["section"].isin(fits.loc[fits["training"] == AWAY, "section"])
+    unseen = fits[(fits["n_own"] == 0) & ((fits["training"] == AWAY) | (alone & (fits["training"] == ALL)))]
+    return unseen.groupby(["target", "backbone", "section"], sort=False)["pcc_50"].mean()
+
+
+def unseen_scores(tables: Tables) -> pd.DataFrame:
+    """The same as `seen_scores` without the patient in training."""
+    return by_unseen_section(tables).groupby(["backbone", "target"]).median().unstack("target").reindex(columns=TARGETS)
+
+
+# Sentences ------------------------------------------------------------------------------------------------------
+
+
+def unseen(tables: Tables) -> str:
+    """Whether ridge clears the nuclei without the patient in training, patient by patient."""
+    patient_of = tables["sections"].set_index("section")["patient"].astype(str)
+    scores, parts, above = by_unseen_section(tables), [], {}
+    for target in (LOG, RESIDUAL):
+        both = scores[target].loc[["ridge", "nuclei"]].unstack("backbone")
+        middle = both.groupby(patient_of).median()
+        parts.append(
+            f"{labels.label(target)} "
+            + ", ".join(f"patient {name} {row.ridge:.2f} for {row.nuclei:.2f}" for name, row in middle.iterrows())
+        )
+        above[target] = int((middle["ridge"] > middle["nuclei"]).sum())
+    n = len(middle)
+    alone = f"With {labels.counted(n, 'patients')} nothing about patients can be tested"
+    return (
+        f"**Where no section of the patient is in training, ridge clears nuclei alone in {above[LOG]} of {n} patients "
+        f"in log and {above[RESIDUAL]} as residuals** (PCC-50 of ridge for that of nuclei, medians over a patient's "
+        f"sections): {'; '.join(parts)}. {alone if n < MIN_PATIENTS else f'n = {n}'} (`31_patients`)."
+    )
+
+
+def seen(tables: Tables) -> str:
+    """What is above the floors with sections of the patient in training."""
+    scores = seen_scores(tables)
+    place, nuclei = ([f"{scores.loc[floor, t]:.2f}" for t in (LOG, RESIDUAL)] for floor in ("place", "nuclei"))
+    return (
+        f"With sections of the patient in training, as in the paper, place alone, a smooth function of x and y without "
+        f"an image, scores {place[0]} in log and {place[1]} as residuals, nuclei alone {nuclei[0]} and {nuclei[1]} "
+        f"(`26_floors`)."
+    )
+
+
+def coupled(tables: Tables) -> str:
+    """In how many sections the log target follows nuclei beyond chance, and the residual."""
+    known = tables["table1"].query("metric == 'median_abs_rho_nuclei'").dropna(subset="target").set_index("target")
+    n = int(known["n_sections"].iloc[0])
+    given = tables["table1"].query("metric == 'median_abs_rho_nuclei_given_depth'").set_index("target")
+    log, residual, *left = (
+        f"{rows.loc[target, 'value']:.3f} (95 % point of chance {rows.loc[target, 'chance_95']:.3f})"
+        for rows in (known, given)
+        for target in (LOG, RESIDUAL)
+    )
+    return (
+        f"Over {labels.counted(n, 'sections')} the median coupling to nuclei is {log} in log and {residual} as "
+        f"residuals; given depth {left[0]} and {left[1]}. How large it is belongs to the patient and the tissue "
+        "(`24_ledger`)."
+    )
+
+
+def recipe(tables: Tables) -> str:
+    """STEM's size, how its recipe was chosen, and its scores as shares of ridge's."""
+    fits = tables["fraction_of_ridge"].query("split == 'section'").set_index("target")
+    if fits.empty:
+        return "STEM was not trained in this run."
+    first = fits.iloc[0]
+    return (
+        f"STEM stands here with {first['parameters']:,.0f} parameters and {first['spot_views']:,.0f} spot views "
+        "(published: 35.7 million and 64 million); the number of steps was chosen on inner splits, the rest of its "
+        f"recipe on held-out scores (`11_training_check`). Its PCC-50 is {fits.loc[LOG, 'fraction']:.0%} of ridge's in "
+        f"log and {fits.loc[RESIDUAL, 'fraction']:.0%} as residuals."
+    )
+
+
+def skills(tables: Tables) -> str:
+    """Library and composition skill of log predictions, with chance."""
+    part = tables["skills"].query("split == 'section' and target == 'log2'")
+    middle, parts = part.groupby("backbone").median(numeric_only=True), []
+    for backbone in ("ridge", "stem", "nuclei", "depth"):
+        if backbone in middle.index:
+            both = (middle.loc[backbone, ["library" + end, "composition" + end]] for end in ("", "_chance_95"))
+            value, chance = (f"{library:.2f} and {composition:.2f}" for library, composition in both)
+            parts.append(f"`{backbone}` {value} (chance {chance})")
+    n = labels.counted(part["section"].nunique(), "sections")
+    return (
+        f"Two numbers of a log prediction, library and composition skill, medians over {n}: {'; '.join(parts)} "
+        "(`28_cross_space`)."
+    )
+
+
+def regions(tables: Tables) -> str:
+    """What dividing by depth does to the regions that a pathologist drew."""
+    part = tables["frontier"].query("measure == 'separation' and transform == 'log'")
+    wide = part.pivot(index="section", columns="size_factor", values="value")[["none", "total"]].dropna()
+    change = (wide["total"] - wide["none"]).sort_values()
+    least, most = (
+        f"{name} {wide.loc[name, 'none']:.2f} to {wide.loc[name, 'total']:.2f}" for name in change.index[[0, -1]]
+    )
+    return (
+        "Dividing by depth tells the regions that a pathologist drew apart better in "
+        f"{(change > 0).sum()} of {labels.counted(len(change), 'sections')}, one a patient (most {most}), and worse in "
+        f"{(change < 0).sum()} ({least}, `32_frontier`)."
+    )
+
+
+def known_truth(tables: Tables) -> str:
+    """Which model scores put first where the truth is known."""
+    part = tables["known_truth_ranks"].query("shrunk and coupling == 0.5 and truth == 'composition'")
+    middle = part.groupby("report")["contested"].median()
+    n, patients = part["section"].nunique(), part["patient"].nunique()
+    return (
+        "Of two models of known skill, one of which knows more of the composition and the other more of the library, "
+        f"PCC-50 in log puts the one that knows less of the composition first in {middle[LOG]:.0%} of pairs, CP10k in "
+        f"{middle['log1p_cp10k']:.0%}, the residual in {middle[RESIDUAL]:.0%}, composition skill in "
+        f"{middle['composition']:.0%} (medians over {labels.counted(n, 'sections')} of "
+        f"{labels.counted(patients, 'patients')}, simulated composition, `34_known_truth`)."
+    )
+
+
+def nulls(tables: Tables) -> str:
+    """What the spatial nulls hold and where they fail."""
+    rates = tables["type_one_error"]
+    rate = rates.groupby(["maps", "null"])["rate"].agg(["min", "max"])
+    still = rate.loc["random fields", "spatial"]
+    rising = [rate.loc[("rising to the middle", null), "max"] for null in ("spatial", "place")]
+    rough = rate.loc[("smooth in one half, noise in the other", "place"), "max"]
+    return (
+        f"A test at 5 % against maps as smooth rejects {still['min']:.0%} to {still['max']:.0%} of unrelated "
+        f"stationary maps and {rising[0]:.0%} of maps that merely rise towards the middle of the tissue; with place "
+        f"held fixed {rising[1]:.0%} of those, and {rough:.0%} of maps that are smooth in one half only (`30_inference`)."
+    )
