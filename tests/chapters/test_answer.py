@@ -15,12 +15,7 @@ def rows(columns, *values):
 def folder(tmp_path):
     """Two patients; ridge clears nuclei in one of them in log; STEM reaches half of ridge."""
     targets = list(TARGETS)
-    metrics = [
-        "median_abs_rho_nuclei",
-        "share_coupled_nuclei",
-        "median_abs_rho_nuclei_given_depth",
-        "median_abs_rho_depth",
-    ]
+    without, others = {"ridge": 0.7, "nuclei": 0.6}, {"ridge": 0.2, "nuclei": 0.3}
     scores = {"ridge": 0.8, "stem": 0.4, "nuclei": 0.6, "place": 0.5}
     made = {
         "table1": rows(

@@ -231,5 +231,5 @@ def nulls(tables: Tables) -> str:
     return (
         f"A test at 5 % against maps as smooth rejects {still['min']:.0%} to {still['max']:.0%} of unrelated "
         f"stationary maps and {rising[0]:.0%} of maps that merely rise towards the middle of the tissue; with place "
-        f"held fixed {rising[1]:.0%} of those, and {rough:.0%} of maps that are smooth in one half only (`30_inference`)."
+        f"held fixed {rising[1]:.0%} of those, and {rough:.0%} of maps smooth in one half only (`30_inference`)."
     )

@@ -65,12 +65,10 @@ def with_size(fractions: pd.DataFrame, fitted: Mapping) -> pd.DataFrame:
 
     `fitted` is a network as it is stored, or empty where there is none.
     """
-    size = (
-        (sizes(fitted["weights"])["in total"], fitted["hyper"]["steps"] * fitted["hyper"]["batch_size"])
-        if fitted
-        else ()
-    )
-    return fractions.assign(**dict(zip(("parameters", "spot_views"), size or (pd.NA, pd.NA), strict=True)))
+    size = (pd.NA, pd.NA)
+    if fitted:
+        size = sizes(fitted["weights"])["in total"], fitted["hyper"]["steps"] * fitted["hyper"]["batch_size"]
+    return fractions.assign(parameters=size[0], spot_views=size[1])
 
 
 def remark(profile: str, table: pd.DataFrame) -> str:
