@@ -18,7 +18,6 @@ import pandas as pd
 import yaml
 
 from helpers import workflow as book
-from helpers.chapters import answer
 from helpers.cohort import config as configs
 from helpers.models.backbones import BACKBONES
 from helpers.targets.normalization import TARGETS
@@ -38,6 +37,7 @@ except ValueError as error:
 
 BUILD = f"build/{COHORT['cohort']}"
 RESULTS = f"{BUILD}/results"
+REFERENCE = "data/results/her2st"  # of the committed run
 ROOT = configs.root(COHORT)
 RAW = ROOT if os.path.isabs(ROOT) else f"../{ROOT}"  # as a notebook sees it
 SIMULATED = "simulation" in COHORT
@@ -70,7 +70,7 @@ VALUES = COHORT | {
     "proportions": f"{RAW}/{COHORT['proportions']}" if "proportions" in COHORT else None,
     # Annotated tiles, where a user has them: their licence keeps them out of the project.
     "monuseg": os.path.abspath(os.environ["MONUSEG_ROOT"]) if os.environ.get("MONUSEG_ROOT") else None,
-    "reference": "../data/results/her2st",
+    "reference": f"../{REFERENCE}",
     "raw": configs.readers(COHORT) | {"root": RAW},
     "manifest": f"../{COHORT['manifest']}" if DOWNLOADED else None,
     "backbone": "ridge" if EXAMPLE_FIT == "linear" else EXAMPLE_FIT.split(".")[0],
@@ -333,7 +333,7 @@ PAGES = {
         | PAPER
         | tables(table1="table1.csv", table2="table2.csv", sections="sections.csv", curve="specifications.csv.gz")
         | tables(top_genes="top_genes.csv", couplings="couplings.csv")
-        | {"tracked": [str(path) for path in sorted(Path("data/results/her2st").glob("*.csv*"))]},
+        | {"tracked": [str(path) for path in sorted(Path(REFERENCE).glob("*.csv*"))]},
         tables(ledger="ledger.csv", verdicts="verdicts.csv"),
     ),
     "25_factorial": Page(PANEL | CONTROLS | {"section_files": sections_as("encoded")}, tables(factorial="factorial.csv")),
@@ -474,6 +474,7 @@ rule html:
         words=[str(path) for path in sorted(Path("book").rglob("*")) if path.is_file()],
         notebooks=[str(path) for path in sorted(Path("notebooks").glob("*.ipynb"))],
         look="_config.yml",
+        reference=[f"{REFERENCE}/{name}" for name in ("provenance.json", "figure1.svg")],
     output:
         index=f"{BUILD}/html/index.html",
     log:
@@ -487,6 +488,11 @@ rule html:
         pages = [Path(path) for path in [*input.once, *input.by_section, input.training]]
         staged, built = f"{BUILD}/book", f"{BUILD}/book_build"
         book.stage(pages, Path("book"), Path(input.look), Path(RESULTS), Path(staged), COHORT["title"], COHORT["cohort"])
+        from helpers.chapters import answer  # as late as it is needed: it takes seconds
+
+        intro = Path(staged, "intro.md")
+        intro.write_text(answer.of_book(intro.read_text(), Path(REFERENCE)))
+        shutil.copy(f"{REFERENCE}/figure1.svg", f"{staged}/_static/reference_figure1.svg")
         shell(
             f"rm -rf {built} {BUILD}/html && {JUPYTER_BOOK} build {staged} "
             f"--config {staged}/_config.yml --path-output {built} -W --quiet 2> >(tee {log} >&2) "
@@ -516,5 +522,7 @@ rule reference:
             "versions": {package: version(package) for package in packages},
         }
         Path(output.provenance).write_text(json.dumps(provenance, indent=1) + "\n")
-        if COHORT["cohort"] == "her2st":
+        if str(folder) == REFERENCE:
+            from helpers.chapters import answer
+
             answer.write(Path("README.md"), folder)

@@ -108,11 +108,10 @@ def test_floors_of_the_headline_are_fitted_without_the_patient():
     assert of_sections.loc["S0", "pcc"] != pytest.approx(excess.loc["S0", "nuclei"])
 
 
-def test_a_curve_of_the_nuclei_is_no_more_than_nuclei(cohort):
-    """The flag takes the higher of a line on the count and a line on its log; the table keeps the line."""
-    floors = assess(cohort, knows_composition_alone, "log2")["floors"].query("space == 'log2' and floor == 'nuclei'")
-    at_50 = floors[floors["k"] == 50]
-    assert (at_50["best"] >= at_50["pcc"] - 1e-6).all() and floors[floors["k"] == 10]["best"].isna().all()
+def test_a_floor_that_decides_a_flag_has_its_chance_at_the_k_of_the_headline(cohort):
+    floors = assess(cohort, knows_composition_alone, "log2")["floors"].query("space == 'log2'")
+    known = floors.groupby(["floor", "k"])["chance_95"].agg(lambda chance: chance.notna().all())
+    assert known["nuclei", 50] and known["place", 50] and not known["nuclei", 10] and not known["depth", 50]
 
 
 def test_counts_that_are_not_whole_are_rounded_with_a_word(cohort):

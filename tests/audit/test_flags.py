@@ -8,7 +8,7 @@ from helpers.audit import flags
 from helpers.audit.flags import FLAGS, Evidence
 
 ROW = {"pcc": 0.6, "score": 0.6, "chance_95": 0.2, "own_library": 0.4, "composition": 0.5, "composition_chance_95": 0.2}
-ROW |= {"nuclei_best": 0.3, "nuclei_chance_95": 0.2, "place_best": 0.1, "place_chance_95": 0.2}
+ROW |= {"nuclei_pcc": 0.3, "nuclei_chance_95": 0.2, "place_pcc": 0.1, "place_chance_95": 0.2}
 ROW |= {"shift": 1, "shift_pcc": 0.5, "shift_gain": -0.1, "shift_error": 0.02, "above_ceiling": -0.02, "same_as": ""}
 ROW |= {"kept_by_conversion": 0.99, "doubts": "", "not_umi": ""}
 IDS = "no_composition own_library beaten_by_nuclei beaten_by_place chance misplaced impossible space not_umi few_genes"
@@ -52,9 +52,9 @@ def test_nothing_is_raised_without_a_reason(name):
         ("no_composition", {"composition": np.nan, "composition_chance_95": np.nan}),
         ("own_library", {"own_library": 0.6}),
         ("own_library", {"pcc": 0.1, "score": 0.1, "own_library": 0.0}),
-        ("beaten_by_nuclei", {"nuclei_best": 0.6}),
-        ("beaten_by_nuclei", {"haematoxylin_best": 0.6, "haematoxylin_chance_95": 0.2}),
-        ("beaten_by_place", {"place_best": 0.6}),
+        ("beaten_by_nuclei", {"nuclei_pcc": 0.6}),
+        ("beaten_by_nuclei", {"haematoxylin_pcc": 0.6, "haematoxylin_chance_95": 0.2}),
+        ("beaten_by_place", {"place_pcc": 0.6}),
         ("chance", {"pcc": 0.2}),
         ("chance", {"pcc": np.nan, "score": 0.0, "chance_95": np.nan}),
         ("misplaced", {"shift_gain": 0.1}),
@@ -85,7 +85,7 @@ def test_what_noise_does_raises_nothing(name, change):
 
 def test_one_section_of_two_raises_a_fault_but_no_defeat():
     assert judged("misplaced", {"shift_gain": 0.1}, {})[0] and judged("not_umi", {"not_umi": "no"}, {})[0]
-    assert not judged("beaten_by_nuclei", {"nuclei_best": 0.6}, {})[0]
+    assert not judged("beaten_by_nuclei", {"nuclei_pcc": 0.6}, {})[0]
 
 
 @pytest.mark.parametrize("change", [{"doubts": "are they z-scores?"}, {"kept_by_conversion": 0.8}])
@@ -106,7 +106,7 @@ def test_a_constant_prediction_is_said_to_be_one_and_lies_nowhere():
 
 
 def test_without_nuclei_and_image_nothing_is_said_of_them():
-    blind = case({})._replace(by=case({}).by.drop(columns=["nuclei_best", "nuclei_chance_95"]))
+    blind = case({})._replace(by=case({}).by.drop(columns=["nuclei_pcc", "nuclei_chance_95"]))
     assert flags.beaten_by_nuclei(blind) == (None, "neither the nuclei nor an image was given")
 
 

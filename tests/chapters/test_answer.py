@@ -92,3 +92,9 @@ def test_only_what_is_between_the_marks_is_written(folder, tmp_path):
     readme.write_text(f"before\n{answer.BEGIN}old\n{answer.END}after\n")
     answer.write(readme, folder)
     assert readme.read_text() == f"before\n{answer.BEGIN}{answer.block(folder)}{answer.END}after\n"
+
+
+def test_the_book_opens_with_the_same_numbers_and_links_to_their_pages(folder):
+    words = answer.of_book(f"before\n{answer.BEGIN}{answer.END}after\n", folder)
+    assert words.startswith("before\n|") and words.endswith("after\n") and "([](31_patients))" in words
+    assert words.split("- ", 1)[1].count("chance") == answer.block(folder).split("- ", 1)[1].count("chance")

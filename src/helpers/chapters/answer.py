@@ -3,6 +3,7 @@
 `make reference` writes them between two marks; a test holds README to the tables.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -45,6 +46,13 @@ def write(readme: Path, folder: Path) -> None:
     before, rest = readme.read_text().split(BEGIN)
     after = rest.split(END)[1]
     readme.write_text(before + BEGIN + block(folder) + END + after)
+
+
+def of_book(words: str, folder: Path) -> str:
+    """The introduction of a book with the results of the reference run between its marks, and links to their pages."""
+    before, rest = words.split(BEGIN)
+    linked = re.sub(r"`(\d\d_\w+)`", r"[](\1)", block(folder))
+    return before + linked + rest.split(END)[1]
 
 
 # Table ----------------------------------------------------------------------------------------------------------
