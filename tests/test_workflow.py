@@ -168,6 +168,8 @@ def test_a_page_is_staged_with_present_words_and_the_outputs_that_are_there(hous
     texts = ["".join(cell["source"]) for cell in staged["cells"]]
     assert texts[0] == "# New title" and texts[-1].endswith("COHORT=mine`")
     assert any("injected-parameters" in cell["metadata"].get("tags", []) for cell in staged["cells"])
+    tags = [cell["metadata"].get("tags", []) for cell in staged["cells"] if cell["cell_type"] == "code"]
+    assert all(("hide-input" in tag) != bool({"parameters", "injected-parameters"} & set(tag)) for tag in tags)
     assert Path("staged/_config.yml").read_text() == 'title: "Mine"'
 
 

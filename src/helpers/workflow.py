@@ -289,7 +289,16 @@ def stage(pages: Iterable[Path], words: Path, look: Path, results: Path, book: P
         name = next(part for part in (path.stem, path.parent.name) if (NOTEBOOKS / f"{part}.ipynb").is_file())
         page = with_present_words(json.loads(path.read_text()), json.loads((NOTEBOOKS / f"{name}.ipynb").read_text()))
         page["cells"][-1]["source"] = of_cohort("".join(page["cells"][-1]["source"]), cohort, path.stem)
+        fold_code(page)
         (book / f"{name}.ipynb").write_text(json.dumps(page))
+
+
+def fold_code(page: dict) -> None:
+    """Set the code of a page to be opened by who wants to read it: what it shows and says comes first."""
+    for cell in page["cells"]:
+        tags = cell["metadata"].get("tags", [])
+        if cell["cell_type"] == "code" and not {"parameters", "injected-parameters"} & set(tags):
+            cell["metadata"]["tags"] = [*tags, "hide-input"]
 
 
 def with_present_words(executed: dict, notebook: dict) -> dict:
