@@ -62,6 +62,7 @@ def scores_and_floors(ax: Axes, scores: pd.DataFrame, k: int) -> Axes:
         "pcc": ("model", "black", "o"),
         "nuclei": ("nuclei alone", SECTIONS[3], "x"),
         "haematoxylin": ("haematoxylin alone", SECTIONS[6], "1"),
+        "place": ("place alone", SECTIONS[5], "2"),
         "depth": ("depth alone (oracle)", SECTIONS[4], "+"),
         "twin": ("model on the depth-only twin", SECTIONS[1], "v"),
         "ceiling": ("noise ceiling", GREY, "_"),
