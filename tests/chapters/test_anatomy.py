@@ -116,14 +116,6 @@ def test_a_prediction_loses_its_library_and_nothing_else(section):
     assert (by_gene(made, RESIDUAL, predicted[RESIDUAL])[REST].abs() < 1e-9).all()
 
 
-def test_place_is_every_polynomial_up_to_a_degree():
-    xy = lattice("round")
-    assert len(anatomy.place(xy, 1)) == 2 and len(anatomy.place(xy)) == 9
-    cubic = xy[:, 0] ** 2 * xy[:, 1] - 3 * xy[:, 1] ** 2 + 5
-    basis = np.column_stack([np.ones(len(xy)), *anatomy.place(xy * 117 + 9000)])  # whatever the unit and the origin
-    assert np.linalg.lstsq(basis, cubic, rcond=None)[1].item() < 1e-12 * (cubic**2).sum()
-
-
 # The gap --------------------------------------------------------------------------------------------------------
 
 

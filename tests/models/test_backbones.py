@@ -322,6 +322,13 @@ def test_place_alone_predicts_what_is_smooth_and_alike_in_all_sections_wherever_
     np.testing.assert_allclose(moved.layers["predicted"], prediction.layers["predicted"], rtol=1e-5)
 
 
+def test_place_holds_every_cubic_of_x_and_y_whatever_the_unit_and_the_origin(cohort):
+    x, y = cohort["A1"].obsm["spatial"].T
+    basis = np.column_stack([np.ones(len(x)), backbones.place(cohort["A1"])])
+    cubic = x**2 * y - 3 * y**2 + 5
+    assert np.linalg.lstsq(basis, cubic, rcond=None)[1].item() < 1e-12 * (cubic**2).sum()
+
+
 def test_the_stain_alone_is_a_floor_too(cohort):
     stain, nuclei = (backbones.predict(cohort, "B1", "log2", floor) for floor in ("haematoxylin", "nuclei"))
     np.testing.assert_allclose(stain.layers["predicted"], nuclei.layers["predicted"], rtol=1e-5)

@@ -23,7 +23,7 @@ from scipy.spatial.distance import cdist
 from helpers.chapters.cross_space import Fits, ceilings_of
 from helpers.columns import pearson, unit
 from helpers.labels import counted, label
-from helpers.models.backbones import FLOORS, MODELS
+from helpers.models.backbones import FLOORS, MODELS, place
 from helpers.schema import COUNTS, LATTICE, SPATIAL, patients_of
 from helpers.scores import judge, partial, spatial, top_genes
 from helpers.scores.coupling import LOG, RESIDUAL
@@ -43,17 +43,10 @@ GAP = (NOISE, *PARTS, GENES)
 CEILING = "ceiling"
 DIVIDED = "log1p_cp10k"  # a space without library, from which there is an exact way back
 FEW = 9  # up to so many patients each is named
-DEGREE = 3  # of the polynomial in x and y that place is: 9 columns
 ERRORS = (0.0, 0.2, 0.5)  # of a guessed log depth
 KEYS = ["section", "patient", "split", "backbone"]
 
 # One prediction of one section ----------------------------------------------------------------------------------
-
-
-def place(xy: np.ndarray, degree: int = DEGREE) -> list[np.ndarray]:
-    """Every product of powers of x and y up to a degree: smooth maps, each of spots."""
-    x, y = (unit(xy) * np.sqrt(len(xy))).T
-    return [x**i * y ** (power - i) for power in range(1, degree + 1) for i in range(power + 1)]
 
 
 def own_composition(predicted: np.ndarray, target: str, section: AnnData, genes: Sequence[str]) -> np.ndarray:
@@ -69,13 +62,13 @@ def covariates(
 ) -> dict[str, list[np.ndarray]]:
     """What each part but the rest is a function of, in the order in which it is taken out.
 
-    Library and nuclei as `judge.covariates` holds them fixed. Place: `place`.
+    Library and nuclei as `judge.covariates` holds them fixed. Place: what the floor of that name looks at.
     """
     held = judge.covariates(section, target, genes)
     return {
         LIBRARY: held["depth"],
         NUCLEI: held["nuclei"],
-        PLACE: place(section.obsm[SPATIAL]),
+        PLACE: [*place(section).T],
         COMPOSITION: [own_composition(predicted, target, section, genes)],
     }
 
@@ -239,7 +232,7 @@ class Known(NamedTuple):
         return {
             LIBRARY: library,
             NUCLEI: [nuclei, np.log1p(nuclei)],
-            PLACE: place(self.section.obsm[SPATIAL]) if smooth else [*self.waves.T],
+            PLACE: [*place(self.section).T] if smooth else [*self.waves.T],
             COMPOSITION: [self.values(self.expected, target)],
         }
 
