@@ -406,9 +406,22 @@ PAGES = {
 }
 
 
+def everything(wildcards):
+    """All that pages leave: a table or a prediction that was removed is made again, also where a page stands on it."""
+    left = [str(path) for page in PAGES.values() for paths in page.leaves.values() for path in flat(paths)]
+    of_fits = EVERY_FIT(wildcards)
+    of_sections = [path for path in left if "{fit}" not in path]
+    return of_fits + [path for pattern in of_sections for path in expand(pattern, section=sections(only_images=True))]
+
+
+def flat(paths):
+    return paths if isinstance(paths, list) else [paths]
+
+
 rule book:
     input:
         f"{BUILD}/html/index.html",
+        everything,
 
 
 for name, page in PAGES.items():
