@@ -47,8 +47,9 @@ lab: .venv/ready ## JupyterLab; makes the toy first, which the notebooks read
 	@test -f build/toy/html/index.html || $(MAKE) book COHORT=toy
 	cd notebooks && ../$(BIN)/jupyter lab
 
-bench: .venv/ready ## speed and memory, side by side with plain implementations
+bench: .venv/ready ## speed and memory, side by side with plain implementations, and what each page of the book took
 	$(BIN)/python tests/bench.py
+	@$(BIN)/python -m helpers.workflow times build/$(COHORT)
 
 # The tables behind every panel, with their provenance, from build/ into data/results/.
 reference: book ## commit-ready tables of a reference run

@@ -5,10 +5,13 @@ import dataclasses
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
+
+from helpers import workflow
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src/helpers"
@@ -158,6 +161,25 @@ def test_the_schema_knows_what_the_helpers_know():
     # Targets and backbones have no list here: the doors hand their registries on.
     assert set(known["targets"]["default"]) <= set(normalization.TARGETS)
     assert set(known["backbones"]["default"]) == set(backbones.MODELS)
+
+
+DRAWING = "helpers.store, helpers.figures.figure1, helpers.chapters.median_coupling, helpers.chapters.training_check"
+
+
+@pytest.mark.parametrize(
+    ("program", "late"),
+    [
+        ("import helpers.workflow", {"numpy", "pandas"}),
+        (workflow.PAPERMILL.removesuffix("; papermill()"), {"lark"}),
+        (f"import {DRAWING}", {"anndata", "dask", "torch"}),
+        ("import helpers.scores.judge", {"torch", "sklearn", "scanpy", "matplotlib"}),
+    ],
+)
+def test_what_few_pages_need_is_not_imported_for_all(program, late):
+    """Each page starts a Python: a second here is a minute of the book."""
+    command = [sys.executable, "-c", f"{program}\nimport sys; print(*sys.modules)"]
+    modules = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert not late & set(modules)
 
 
 def test_no_file_holds_a_path_of_one_machine_or_is_large():

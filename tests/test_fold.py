@@ -29,7 +29,7 @@ def fold(cohort, held_out, backbone):
     for name, section in cohort.items():
         targets[name] = section[:, panel].copy()
         targets[name].layers["pearson_residual"] = normalization.target(section, "pearson_residual", panel)
-    arguments = {"genes": panel, "prepare": normalization.clip}
+    arguments = {"genes": panel, "prepare": normalization.clip, "steps": 20, "calls": 4}
     prediction = backbones.predict(targets, held_out, "pearson_residual", backbone, **arguments)
     return panel, prediction.layers[schema.PREDICTED], prediction.layers[schema.MEASURED]
 

@@ -4,20 +4,23 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
+
+from helpers.__main__ import program
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["helpers", "--help"], ("check", "data", "audit")),
-        (["helpers", "check", "--help"], ("path", "config of a cohort")),
-        (["helpers", "data", "--help"], ("path", "config of a cohort")),
-        (["helpers", "audit", "--help"], ("--predictions", "--space")),
+        ([], ("check", "data", "audit")),
+        (["check"], ("path", "config of a cohort")),
+        (["data"], ("path", "config of a cohort")),
+        (["audit"], ("--predictions", "--space")),
     ],
 )
 def test_each_command_has_its_help(arguments, says):
-    done = subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True, check=True)
-    assert all(word in done.stdout for word in says)
+    done = CliRunner().invoke(program, [*arguments, "--help"])
+    assert done.exit_code == 0 and all(word in done.stdout for word in says)
 
 
 def test_an_unknown_command_is_refused():

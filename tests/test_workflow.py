@@ -139,6 +139,19 @@ def test_a_failure_says_which_cell_and_keeps_the_half_run_page_and_the_last_good
     assert run(house) == 0 and workflow.failures(Path("build/toy")) == ""
 
 
+def test_times_say_what_each_run_took_the_longest_first(tmp_path):
+    for name, row in {"07_page": "9.5\t8.0\t400", "02_page/A1": "12.0\t11.0\t300"}.items():
+        path = tmp_path / "benchmarks" / f"{name}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\tcpu_time\tmax_rss\n{row}\n")
+    rows = [line.split() for line in workflow.times(tmp_path).splitlines()[1:]]
+    assert [row[:4] for row in rows] == [
+        ["12.0", "11.0", "300", "02_page/A1"],
+        ["9.5", "8.0", "400", "07_page"],
+        ["21.5", "19.0", "400", "all"],
+    ]
+
+
 def test_a_run_by_hand_leaves_the_book_alone(house, capfd):
     assert run(house, result="../build/toy/results/b.txt") != 0  # the folder is not there: what a book's run was given
     book = {path: path.read_bytes() for path in Path("build/toy").rglob("*") if path.is_file()}

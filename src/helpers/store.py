@@ -1,14 +1,18 @@
 """Files of the study: each is written to a temporary name and moved into place, and checked when read."""
 
+from __future__ import annotations
+
 import json
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import anndata
 import pandas as pd
-from anndata import AnnData
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 
 @contextmanager
@@ -33,6 +37,8 @@ def write_section(section: AnnData, path: str | Path) -> None:
 
 def read_section(path: str | Path) -> AnnData:
     """Read an AnnData; a missing or damaged file is named."""
+    import anndata  # takes a second, and pages that draw read tables only
+
     path = _existing(path)
     try:
         return anndata.read_h5ad(path)

@@ -4,6 +4,7 @@
 """
 
 import ast
+import csv
 import functools
 import hashlib
 import json
@@ -276,6 +277,24 @@ def _elsewhere(value, old: str, new: str):
     return [_elsewhere(one, old, new) for one in value] if isinstance(value, list) else value.replace(old, new, 1)
 
 
+def times(build: Path) -> str:
+    """What each run of a cohort's book took, by Snakemake's measures, the longest first, and all of them together.
+
+    Seconds on the clock and of the processor (sampled: rough for runs below half a minute), and MB of memory at most.
+    """
+    rows = []
+    for path in (build / "benchmarks").rglob("*.tsv"):
+        with path.open() as file:
+            measured = next(csv.DictReader(file, delimiter="\t"))
+        columns = (float(measured[name]) for name in ("s", "cpu_time", "max_rss"))
+        rows.append((*columns, str(path.relative_to(build / "benchmarks").with_suffix(""))))
+    rows.sort(reverse=True)
+    together = (*(sum(row[i] for row in rows) for i in (0, 1)), max((row[2] for row in rows), default=0))
+    rows.append((*together, f"all {len(rows)} runs"))
+    head = f"{'s':>8} {'CPU s':>8} {'MB':>8}  run of {build}"
+    return "\n".join([head, *(f"{s:8.1f} {c:8.1f} {mb:8.0f}  {name}" for s, c, mb, name in rows)])
+
+
 # The book -------------------------------------------------------------------------------------------------------
 
 
@@ -328,7 +347,7 @@ def _parameters_of(cohort: str, run_of: str):
 
 
 def main(arguments: list[str]) -> int:
-    """`run PAGE EXECUTED BUILD THREADS JSON`, `page PAGE BUILD [RUN=..] [NAME=VALUE ..]`, `failures BUILD`."""
+    """`run PAGE EXECUTED BUILD THREADS JSON`, `page PAGE BUILD [RUN=..] [NAME=VALUE ..]`, `failures`, `times BUILD`."""
     command, *rest = arguments
     if command == "run":
         page, executed, build, threads, given = rest
@@ -336,6 +355,9 @@ def main(arguments: list[str]) -> int:
     if command == "failures":
         print(failures(Path(rest[0])), file=sys.stderr)
         return 1
+    if command == "times":
+        print(times(Path(rest[0])))
+        return 0
     page, build, *changes = rest
     changed = {name: yaml.safe_load(value) for name, _, value in (change.partition("=") for change in changes)}
     run_of = str(changed.pop("RUN", ""))

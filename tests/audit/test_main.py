@@ -1,12 +1,14 @@
 """`python -m helpers.audit` is the audit of the one program."""
 
-import subprocess
+import runpy
 import sys
 
+import pytest
 
-def test_it_has_the_options_of_the_audit():
-    programs = (["-m", "helpers.audit"], ["-m", "helpers", "audit"])
-    said = [
-        subprocess.run([sys.executable, *p, "--help"], capture_output=True, text=True, check=True) for p in programs
-    ]
-    assert all("--predictions" in one.stdout and "--space" in one.stdout for one in said)
+
+def test_it_has_the_options_of_the_audit(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["audit", "--help"])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_module("helpers.audit", run_name="__main__")
+    said = capsys.readouterr().out
+    assert not left.value.code and all(option in said for option in ("--predictions", "--space"))

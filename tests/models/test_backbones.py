@@ -167,7 +167,7 @@ def test_samples_are_kept_beside_their_mean(cohort, tiny):
     assert samples.shape == (10, *prediction.shape)
     apart = (samples - samples.mean(0))[:, :, 0]
     assert abs(np.corrcoef(apart[:5].ravel(), apart[5:].ravel())[0, 1]) < 0.3
-    alike = backbones.predict(cohort, "B1", "log2", "stem", profile=tiny, sampler="ancestral", antithetic=False)
+    alike = backbones.predict(cohort, "B1", "log2", "stem", profile=tiny, antithetic=False)
     np.testing.assert_allclose(alike.uns["info"]["samples"].mean(0), alike.layers["predicted"], rtol=1e-5)
 
 

@@ -1,14 +1,19 @@
 """Scores of every fold, and whether training got as far in one target as in the other."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from anndata import AnnData
 
 from helpers import schema
 from helpers.chapters.stem_training import PROFILE, SEED
 from helpers.labels import label
 from helpers.scores import predictability, top_genes
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 FOLD = ["split", "backbone", "target", "section"]
 
