@@ -13,7 +13,7 @@ OVERRIDES := $(if $(BACKBONES),backbones=[$(BACKBONES)]) $(if $(PROFILE),profile
 FLAGS = --cores $(CORES) --configfile config/$(COHORT).yaml --rerun-incomplete --quiet rules \
         $(if $(strip $(OVERRIDES)),--config $(OVERRIDES))
 
-.PHONY: help book page data check audit test test-full lab bench reference clean
+.PHONY: help book unlock page data check audit test test-full lab bench reference clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -23,6 +23,9 @@ help: ## this list
 book: .venv/ready config/$(COHORT).yaml ## run the study and build the book of a cohort
 	@$(BIN)/snakemake book $(FLAGS) || $(BIN)/python -m helpers.workflow failures build/$(COHORT)
 	@echo "The book: $(CURDIR)/build/$(COHORT)/html/index.html"
+
+unlock: .venv/ready config/$(COHORT).yaml ## go on after a run was killed, where no other run is at work
+	@$(BIN)/snakemake --unlock $(FLAGS)
 
 page: .venv/ready ## one page with changed parameters, beside the book: PAGE=26_floors P="k=100" (RUN=A1)
 	@$(BIN)/python -m helpers.workflow page $(PAGE) build/$(COHORT) $(if $(RUN),RUN=$(RUN)) $(P)

@@ -165,6 +165,13 @@ def test_a_run_by_hand_leaves_the_book_alone(house, capfd):
     assert "run make book COHORT=her2st first" in capfd.readouterr().err
 
 
+def test_a_lock_that_a_killed_run_left_is_named_with_the_way_out(house):
+    assert workflow.locked(Path("build/her2st")) == ""
+    Path(".snakemake/locks").mkdir(parents=True)
+    Path(".snakemake/locks/0.input.lock").touch()
+    assert "if none is, make unlock COHORT=her2st" in workflow.locked(Path("build/her2st"))
+
+
 # --- the book ---
 
 

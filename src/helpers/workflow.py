@@ -251,6 +251,13 @@ def failures(build: Path) -> str:
     return "\n".join(path.read_text() for path in left)
 
 
+def locked(build: Path) -> str:
+    """What to do where Snakemake could not start, as a lock is there; "" without one."""
+    if not any(Path(".snakemake/locks").glob("*")):
+        return ""
+    return f"Another run is at work here, or one was killed: if none is, make unlock COHORT={build.name}"
+
+
 def by_hand(page: str, build: Path, changes: Mapping, run_of: str = "") -> tuple[dict, Path]:
     """What a run of a page with changed parameters is given, and where its page goes: the book is left alone.
 
@@ -353,7 +360,7 @@ def main(arguments: list[str]) -> int:
         page, executed, build, threads, given = rest
         return run(page, json.loads(given), Path(executed), Path(build), int(threads))
     if command == "failures":
-        print(failures(Path(rest[0])), file=sys.stderr)
+        print(locked(Path(rest[0])) or failures(Path(rest[0])), file=sys.stderr)
         return 1
     if command == "times":
         print(times(Path(rest[0])))
