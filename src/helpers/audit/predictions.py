@@ -71,10 +71,11 @@ def _read_h5ad(path: Path, layer: str = "") -> pd.DataFrame:
     places = ([X] if found.X is not None else []) + list(found.layers)
     if layer and layer not in places:
         raise ValueError(f"{path}: no layer {layer}; it has {', '.join(places) or 'none'}")
-    if not layer and len(places) != 1:
+    if not places:
+        raise ValueError(f"{path}: it has neither X nor a layer; write the predictions into X, spots x genes")
+    if not layer and len(places) > 1:
         raise ValueError(
-            f"{path}: predictions may be {' or '.join(places) or 'nowhere'}; say which by --layer (of targets by "
-            "--target-layer)"
+            f"{path}: predictions may be {' or '.join(places)}; say which by --layer (of targets by --target-layer)"
         )
     layer = layer or places[0]
     return _named(found.to_df(None if layer == X else layer))
