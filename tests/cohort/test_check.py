@@ -8,7 +8,7 @@ import yaml
 from PIL import Image
 
 from helpers import __main__ as program
-from helpers.cohort import check, images, sections, simulate
+from helpers.cohort import check, images, placement, sections, simulate
 
 CONFIG = Path(__file__).parents[2] / "config"
 QC = {"min_spots": 10, "min_median_counts": 1000, "min_spot_counts": 1}
@@ -106,7 +106,9 @@ def test_a_disc_on_glass_or_outside_is_off_tissue():
     thumbnail = np.full((60, 100, 3), 240, np.uint8)
     thumbnail[:, :50] = (200, 140, 180)
     xy = np.array([[20, 30], [80, 30], [49, 30], [-5, 30], [20, 60]])
-    np.testing.assert_array_equal(check.on_tissue(xy, 8, thumbnail), [True, False, True, False, False])
+    np.testing.assert_array_equal(
+        check.on_tissue(xy, placement.tissue_share(thumbnail, 8)), [True, False, True, False, False]
+    )
 
 
 @pytest.mark.parametrize("error", [KeyError("a library's own"), RuntimeError("two\nlines")])

@@ -236,6 +236,14 @@ def test_spots_of_another_section_are_refused_though_most_names_agree(truth, tmp
         layouts.her2st(tmp_path, "A1")
 
 
+def test_counters_of_htseq_are_no_genes(truth, tmp_path):
+    write_her2st(truth, tmp_path)
+    spoil_counts(tmp_path, change=lambda table: table.assign(__no_feature=1000, **{"__ambiguous[A+B]": 5}))
+    with pytest.warns(UserWarning, match=r"__no_feature, __ambiguous\[A\+B\] of HTSeq are no genes"):
+        found = layouts.her2st(tmp_path, "A1").spots
+    assert list(found.var_names) == list(truth.var_names)
+
+
 @pytest.mark.parametrize(
     ("change", "what"),
     [

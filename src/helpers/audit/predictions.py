@@ -33,6 +33,8 @@ def read(path: str | Path, layer: str = "") -> pd.DataFrame:
     if layer and kind != ".h5ad":
         raise ValueError(f"{path}: only h5ad files have layers; leave --layer out")
     table = _read_h5ad(path, layer) if kind == ".h5ad" else READERS[kind](path)
+    if not table.size:
+        raise ValueError(f"{path}: {len(table)} spots x {table.shape[1]} genes; write spots x genes with names")
     for names, what in ((table.index, "spot"), (table.columns, "gene")):
         if names.has_duplicates:
             raise ValueError(f"{path}: {what} {names[names.duplicated()][0]!r} occurs twice; keep one")
