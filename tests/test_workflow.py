@@ -127,6 +127,15 @@ def test_a_run_leaves_page_parameters_and_log(house):
     assert Path("build/toy/logs/05_page.log").is_file() and not list(Path("build/toy/failed").iterdir())
 
 
+def test_a_kernel_of_another_environment_is_not_started(house, monkeypatch):
+    """Clusters put a kernel named python3 on JUPYTER_PATH."""
+    kernel = house / "site/kernels/python3/kernel.json"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_text(json.dumps({"argv": ["false"], "display_name": "Site Python 3", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(house / "site"))
+    assert run(house) == 0
+
+
 def test_a_failure_says_which_cell_and_keeps_the_half_run_page_and_the_last_good_one(house, capfd):
     assert run(house) == 0
     Path("build/toy/pages/05_page.ipynb").unlink()  # as Snakemake does before it runs a rule

@@ -132,3 +132,40 @@ def test_names_that_do_not_match_are_shown_with_a_guess(table, spoil, words):
 def test_fewer_than_twenty_spots_are_refused(table):
     with pytest.raises(ValueError, match="12 spots; at least 20"):
         predictions.match(table.iloc[:12], SPOTS[:12], GENES, "p.csv")
+
+
+def test_an_h5ad_file_of_several_places_is_asked_for_one(tmp_path, table):
+    made = AnnData(table * 0)
+    made.layers["model"] = table.to_numpy()
+    made.write_h5ad(tmp_path / "p.h5ad")
+    with pytest.raises(ValueError, match="p.h5ad: predictions may be X or model; say which by --layer"):
+        predictions.read(tmp_path / "p.h5ad")
+    pd.testing.assert_frame_equal(predictions.read(tmp_path / "p.h5ad", "model"), table, check_names=False)
+    assert (predictions.read(tmp_path / "p.h5ad", "X") == 0).all(axis=None)
+    with pytest.raises(ValueError, match="p.h5ad: no layer mine; it has X, model"):
+        predictions.read(tmp_path / "p.h5ad", "mine")
+    made.X = None
+    made.write_h5ad(tmp_path / "q.h5ad")
+    pd.testing.assert_frame_equal(predictions.read(tmp_path / "q.h5ad"), table, check_names=False)
+    del made.layers["model"]
+    made.write_h5ad(tmp_path / "r.h5ad")
+    with pytest.raises(ValueError, match="r.h5ad: it has neither X nor a layer"):
+        predictions.read(tmp_path / "r.h5ad")
+    with pytest.raises(ValueError, match="p.csv: only h5ad files have layers"):
+        predictions.read(save(table, tmp_path / "p.csv"), "model")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda t: "\t".join(t) + "\n" + t.to_csv(sep="\t", header=False),
+        lambda t: "# model X\n" + t.to_csv(),
+        lambda t: t.to_csv(quoting=1, lineterminator="\r\n"),
+        lambda t: t.to_csv(sep=";", decimal=","),
+        lambda t: "\ufeff" + t.to_csv(),
+    ],
+    ids=["R", "comment", "quotes", "decimal comma", "byte-order mark"],
+)
+def test_tables_are_read_as_people_write_them(tmp_path, table, write):
+    (tmp_path / "p.tsv").write_text(write(table))
+    pd.testing.assert_frame_equal(predictions.read(tmp_path / "p.tsv"), table, check_names=False)

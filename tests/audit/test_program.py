@@ -12,8 +12,9 @@ from scipy.sparse import csr_matrix
 from typer.testing import CliRunner
 
 from helpers import schema
+from helpers.audit import predictions
 from helpers.audit.flags import FLAGS
-from helpers.audit.program import add_image, add_nuclei, main, read_section
+from helpers.audit.program import add_image, add_nuclei, as_the_book, doubts, main, read_section
 from helpers.cohort import simulate
 
 SIDE, GENES = 14, [f"G{i}" for i in range(60)]
@@ -186,3 +187,45 @@ def test_predictions_in_another_space_than_declared_are_remarked_on(files):
     result = run(files, space="pearson_residual")
     assert result.exit_code == 0 and "remark: section S0: predictions said to be pearson_residual" in result.output
     assert "are they logs or counts?" in (files / "out/audit.html").read_text()
+
+
+def test_spots_outside_the_image_are_left_out_as_in_the_book(tmp_path):
+    made = section(0)
+    Image.new("RGB", (13 * 290, 14 * 290)).save(tmp_path / "A1.png")
+    kept, remarks = as_the_book(made, "A1", tmp_path / "A1.png", 1)
+    assert kept.n_obs == 13 * 14 and remarks == ["section A1: 14 spots outside the image are left out"]
+    with pytest.raises(ValueError, match="section A1: no spot has 1000000 counts; .* lower --min-spot-counts"):
+        as_the_book(made, "A1", "", 10**6)
+
+
+def test_the_same_counts_under_two_names_are_remarked_on(cohort):
+    read = {"S0": cohort["S0"].copy(), "T0": cohort["S0"][::-1].copy(), "S1": cohort["S1"].copy()}
+    [said] = doubts(read, dict.fromkeys(read, ""))
+    assert said.startswith("section T0: 100% of its spots have the counts of those of S0: the same data")
+
+
+def test_spots_placed_otherwise_than_their_image_says_are_remarked_on(drawn, tmp_path):
+    folder, _ = drawn
+    made = read_section(f"{folder}/{{section}}.h5ad", "A1", None, None)
+    kept, _ = as_the_book(made, "A1", folder / "A1.png", 1)
+    assert doubts({"A1": kept}, {"A1": folder / "A1.png"}) == []
+    Image.open(folder / "A1.png").rotate(180).save(tmp_path / "A1.png")
+    [said] = doubts({"A1": kept}, {"A1": tmp_path / "A1.png"})
+    assert "depth follows the stain better with the spots turned by 180 degrees" in said
+
+
+def test_counts_of_the_predicted_genes_alone_are_flagged(files):
+    run(files)
+    report = json.loads((files / "out/audit.json").read_text())
+    [flag] = [flag for flag in report["flags"] if flag["id"] == "panel_library"]
+    assert flag["raised"] and "the counts hold the predicted genes alone in 3 of 3 sections" in flag["says"]
+
+
+def test_an_error_of_a_library_is_one_line_unless_asked_for(files, monkeypatch):
+    def fails(path):
+        raise KeyError("an error of a library")
+
+    monkeypatch.setitem(predictions.READERS, ".csv", fails)
+    result = run(files)
+    assert result.exit_code == 2 and result.stderr == "KeyError: 'an error of a library'\n"
+    assert isinstance(run(files, "--debug").exception, KeyError)

@@ -116,3 +116,10 @@ def test_maps_show_one_gene_in_every_target_and_nuclei_where_there_are_any():
     assert found["Total counts"].tolist() == [3, 4] and found["log2(x + 1)"].tolist() == [1, 2]
     section.obs["n_nuclei"] = [7, 8]
     assert list(normalization.maps(section, "CD74", ["log2"]))[0] == "Nuclei per spot"
+
+
+def test_genes_that_are_no_candidates_are_counted():
+    sections = {"A1": section_of([[1, 1, 1, 1]], var=["MT-CO1", "Rps3", "CD74", "G1"])}
+    said = "2 genes of 4, mitochondrial or of ribosomal proteins by their names, are no candidates."
+    assert normalization.describe_left_out(sections) == said
+    assert "No gene is called mitochondrial" in normalization.describe_left_out({"A1": section_of([[1, 1, 1, 1]])})

@@ -8,7 +8,7 @@ import yaml
 from PIL import Image
 
 from helpers import __main__ as program
-from helpers.cohort import check, images, sections, simulate
+from helpers.cohort import check, images, placement, sections, simulate
 
 CONFIG = Path(__file__).parents[2] / "config"
 QC = {"min_spots": 10, "min_median_counts": 1000, "min_spot_counts": 1}
@@ -106,7 +106,47 @@ def test_a_disc_on_glass_or_outside_is_off_tissue():
     thumbnail = np.full((60, 100, 3), 240, np.uint8)
     thumbnail[:, :50] = (200, 140, 180)
     xy = np.array([[20, 30], [80, 30], [49, 30], [-5, 30], [20, 60]])
-    np.testing.assert_array_equal(check.on_tissue(xy, 8, thumbnail), [True, False, True, False, False])
+    np.testing.assert_array_equal(
+        check.on_tissue(xy, placement.tissue_share(thumbnail, 8)), [True, False, True, False, False]
+    )
+
+
+@pytest.mark.parametrize("error", [KeyError("a library's own"), RuntimeError("two\nlines")])
+def test_an_error_of_a_library_is_a_problem_of_its_section_alone(good, monkeypatch, error):
+    right = sections.read
+
+    def read(*arguments, name, **more):
+        if name == "A1":
+            raise error
+        return right(*arguments, name=name, **more)
+
+    monkeypatch.setattr(check.sections, "read", read)
+    rows = [check._row(name, readers(good), QC) for name in ("A1", "B1")]
+    assert rows[0]["problem"].startswith(f"{type(error).__name__}: ") and "\n" not in rows[0]["problem"]
+    assert rows[1]["problem"] == "" and rows[1]["n_spots"] > 0
+
+
+def test_an_image_of_another_size_than_the_files_say_is_warned_of(good):
+    section = sections.read("her2st", good, "A1")
+    size = images.size(section.uns["image"])
+    thumbnail = images.thumbnail(section.uns["image"], check.THUMBNAIL_PX)
+    section.uns["image_size"] = np.array(size) * 1.005
+    check._seen(section, thumbnail, size)
+    section.uns["image_size"] = np.array(size) * 4
+    with pytest.warns(UserWarning, match=f"A1: the image has {size[0]} x {size[1]} px, its files place spots on one"):
+        check._seen(section, thumbnail, size)
+
+
+def test_the_same_section_under_two_names_is_warned_of_in_the_table(root):
+    for path in [*root.glob("data/ST-*/A1*"), *root.glob("data/ST-imgs/A/A1/*")]:
+        other = Path(str(path).replace("A1", "A2"))
+        other.parent.mkdir(exist_ok=True)
+        shutil.copy(path, other)
+    rows = [check.read(name, readers(root), QC)[1] for name in ("A1", "A2", "B1")]
+    table = check.table(rows).set_index("section")
+    assert "section A2: 100% of its spots have the counts of those of A1" in table.loc["A2", "warnings"]
+    assert "same data" not in "".join(table.loc[["A1", "B1"], "warnings"])
+    assert {"seen", "signature"}.isdisjoint(table)
 
 
 # --- as a program ---

@@ -99,3 +99,19 @@ def test_a_file_that_is_no_config_is_named(tmp_path):
         cohort_config.load(tmp_path / "bad.yaml")
     with pytest.raises(FileNotFoundError, match="none.yaml: no such config"):
         cohort_config.load(tmp_path / "none.yaml")
+
+
+def test_a_key_given_twice_is_refused_with_its_line(tmp_path):
+    (tmp_path / "mine.yaml").write_text("a: 1\nqc:\n  b: 2\n  b: 3\n")
+    with pytest.raises(ValueError, match="mine.yaml: line 4: b is given twice; keep one"):
+        cohort_config.content(tmp_path / "mine.yaml")
+    (tmp_path / "mine.yaml").write_text("\ufeffa: 1\r\nlist: [{b: 2}, {b: 3}]\r\n")
+    assert cohort_config.content(tmp_path / "mine.yaml") == {"a": 1, "list": [{"b": 2}, {"b": 3}]}
+
+
+def test_a_root_may_begin_at_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    complete = cohort_config.complete(config(root="~/data"), SCHEMA, "mine.yaml", KNOWN)
+    assert complete["root"] == cohort_config.root(complete) == str(tmp_path / "data")
+    monkeypatch.setenv("HER2ST_ROOT", "~/mine")
+    assert cohort_config.root(config("her2st")) == str(tmp_path / "mine")

@@ -77,6 +77,89 @@ def test_every_kind_of_tiff_gives_the_same_region(tmp_path, name, how, reader):
     assert images.region(opened, (0, 0), 20 * MPP, MPP)[:10].min() == 255  # outside it is white
 
 
+MACRO = np.full((30, 70, 3), 90, np.uint8)
+PLAIN = {"photometric": "rgb", "tile": (64, 64)}
+UM = {"resolution": (1e4 / 0.46, 1e4 / 0.46), "resolutionunit": "CENTIMETER"}
+
+
+def write_after_a_macro(path, **how):
+    with tifffile.TiffWriter(path) as file:
+        file.write(MACRO, photometric="rgb", resolution=(100, 100), resolutionunit="CENTIMETER")
+        file.write(RAMP, **PLAIN | UM | how)
+        file.write(RAMP[::2, ::2].copy(), subfiletype=1, **PLAIN | how)
+
+
+def write_ome_after_a_macro(path):
+    size = {"PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm", "axes": "YXS"}
+    with tifffile.TiffWriter(path, ome=True) as file:
+        file.write(MACRO, metadata=size | {"PhysicalSizeX": 3.0, "PhysicalSizeY": 3.0}, **PLAIN)
+        file.write(RAMP, metadata=size | {"PhysicalSizeX": 0.46, "PhysicalSizeY": 0.46}, **PLAIN)
+
+
+def write_big_endian(path):
+    with tifffile.TiffWriter(path, byteorder=">") as file:
+        file.write(RAMP, compression="zlib", **PLAIN | UM)
+        file.write(RAMP[::2, ::2].copy(), compression="zlib", subfiletype=1, **PLAIN)
+
+
+KINDS = {
+    "macro first, tiled": lambda path: write_after_a_macro(path, compression="deflate"),
+    "macro first, strips": lambda path: write_after_a_macro(path, tile=None),
+    "macro first, OME": write_ome_after_a_macro,
+    "big-endian": write_big_endian,
+    "BigTIFF": lambda path: tifffile.imwrite(path, RAMP, bigtiff=True, **PLAIN | UM),
+    **{
+        c: lambda path, c=c: tifffile.imwrite(path, RAMP, compression=c, **PLAIN | UM)
+        for c in ("lzw", "zstd", "jpeg2000", "APERIO_JP2000_RGB", "webp")
+    },
+    "ImageJ": lambda path: tifffile.imwrite(
+        path, RAMP, imagej=True, resolution=(1 / 0.46, 1 / 0.46), metadata={"unit": "um"}
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_size_pixel_size_thumbnail_and_regions_are_of_one_image(tmp_path, kind):
+    """Whatever lies before the image in the file, and whoever decodes it; lossy ones are right to some grey values."""
+    path = tmp_path / ("ramp.ome.tif" if "OME" in kind else "ramp.btf" if kind == "BigTIFF" else "ramp.tif")
+    KINDS[kind](path)
+    near = 8 if kind in ("webp", "jpeg2000", "APERIO_JP2000_RGB") else 0
+    assert images.size(path) == (WIDTH, HEIGHT)
+    assert images.embedded_mpp(path) == pytest.approx(0.46, rel=1e-3)
+    np.testing.assert_allclose(images.thumbnail(path, 5000).astype(int), RAMP, atol=near)
+    opened = images.open(path, MPP)
+    found = images.region(opened, (100, 80), 21 * MPP, MPP)
+    np.testing.assert_allclose(found.astype(int), RAMP[70:91, 90:111], atol=near)
+    halved = images.region(opened, (100, 80), 20, 2 * MPP)
+    assert halved[..., 0].mean() == pytest.approx(100, abs=2) and halved[..., 1].mean() == pytest.approx(80, abs=2)
+
+
+def write_stack(path):
+    tifffile.imwrite(path, np.stack([RAMP] * 3), photometric="rgb", tile=(64, 64))
+
+
+def write_ome_stack(path):
+    tifffile.imwrite(path, np.stack([RAMP] * 3), ome=True, metadata={"axes": "ZYXS"}, **PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "says"),
+    [
+        ("z.tif", write_stack, "a stack of 3 images of 240 x 200 px"),
+        ("z.ome.tif", write_ome_stack, "a stack of 3 images of 240 x 200 px"),
+        ("grey.tif", lambda path: tifffile.imwrite(path, RAMP[..., 0], photometric="minisblack"), "MINISBLACK of 1"),
+        ("deep.tif", lambda path: tifffile.imwrite(path, RAMP.astype(np.uint16), photometric="rgb"), "3 x 16 bits"),
+        ("no.tif", lambda path: path.write_bytes(b"II*\0" + bytes(9)), "not a TIFF image"),
+    ],
+)
+@pytest.mark.parametrize("door", [images.size, images.embedded_mpp, lambda path: images.open(path, MPP)])
+def test_what_is_not_damaged_is_not_called_so(tmp_path, name, write, says, door):
+    write(tmp_path / name)
+    with pytest.raises(ValueError, match=f"{name}: .*{says}") as error:
+        door(tmp_path / name)
+    assert "cut short" not in str(error.value)
+
+
 @pytest.mark.parametrize("name", ["ramp.png", "ramp.jpg", "ramp.tif", "ramp.ome.tif"])
 def test_a_thumbnail_is_the_whole_image_made_small(tmp_path, name):
     path = tmp_path / name

@@ -1,3 +1,6 @@
+import json
+
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -187,3 +190,131 @@ def test_an_option_that_a_layout_does_not_know_is_refused(tmp_path):
 
 def test_each_layout_is_read_by_one_function():
     assert set(layouts.LAYOUTS) == {kind.split()[0] for kind in WRITERS}
+
+
+# --- the her2st tree, as people write it ---
+
+
+def spoil_spots(root, change):
+    path = root / "data/ST-spotfiles/A1_selection.tsv"
+    change(pd.read_csv(path, sep="\t")).to_csv(path, sep="\t", index=False)
+
+
+def spoil_counts(root, **how):
+    path = root / "data/ST-cnts/A1.tsv.gz"
+    change = how.pop("change", lambda table: table)
+    change(pd.read_csv(path, sep="\t", index_col=0)).to_csv(path, **{"sep": "\t"} | how)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"sep": ","}, {"quoting": 2}, {"lineterminator": "\r\n"}, {"change": lambda t: t.astype(float)}, {"sep": ";"}],
+    ids=["commas", "quotes", "Windows", "floats", "semicolons"],
+)
+def test_counts_are_read_however_they_are_written(truth, tmp_path, how):
+    write_her2st(truth, tmp_path)
+    spoil_counts(tmp_path, **how)
+    found = layouts.her2st(tmp_path, "A1").spots
+    assert list(found.var_names) == list(truth.var_names) and list(found.obs_names) == list(truth.obs_names)
+    np.testing.assert_array_equal(found.layers[schema.COUNTS].toarray(), truth.layers[schema.COUNTS].toarray())
+
+
+def test_spots_that_were_not_selected_are_left_out(truth, tmp_path):
+    write_her2st(truth, tmp_path)
+    spoil_spots(tmp_path, lambda t: t.assign(selected=[0, 0, *[1] * (len(t) - 2)]))
+    raw = layouts.her2st(tmp_path, "A1")
+    assert list(raw.spots.obs_names) == list(truth.obs_names[2:]) and raw.n_spots_dropped == 2
+    spoil_spots(tmp_path, lambda t: t.assign(selected=0))
+    with pytest.raises(ValueError, match="A1_selection.tsv: selected is 0 for all"):
+        layouts.her2st(tmp_path, "A1")
+
+
+def test_spots_of_another_section_are_refused_though_most_names_agree(truth, tmp_path):
+    write_her2st(truth, tmp_path)
+    spoil_spots(tmp_path, lambda t: t.assign(x=t["x"] + (t["x"] < t["x"].median()) * 50))
+    with pytest.raises(ValueError, match=r"A1.tsv.gz and .*A1_selection.tsv have \d+ spots in common"):
+        layouts.her2st(tmp_path, "A1")
+
+
+def test_counters_of_htseq_are_no_genes(truth, tmp_path):
+    write_her2st(truth, tmp_path)
+    spoil_counts(tmp_path, change=lambda table: table.assign(__no_feature=1000, **{"__ambiguous[A+B]": 5}))
+    with pytest.warns(UserWarning, match=r"__no_feature, __ambiguous\[A\+B\] of HTSeq are no genes"):
+        found = layouts.her2st(tmp_path, "A1").spots
+    assert list(found.var_names) == list(truth.var_names)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda t: pd.concat([t, t.sum().to_frame("Total").T]), "row 'Total'"),
+        (lambda t: t.assign(total=t.sum(axis=1)), "column 'total'"),
+    ],
+)
+def test_a_sum_among_the_counts_is_refused(truth, tmp_path, change, what):
+    write_her2st(truth, tmp_path)
+    spoil_counts(tmp_path, change=change)
+    with pytest.raises(ValueError, match=f"A1.tsv.gz: {what} is the sum of all others; take it out"):
+        layouts.her2st(tmp_path, "A1")
+
+
+def test_genes_named_by_id_are_refused_at_every_door(truth, tmp_path):
+    truth = truth.copy()
+    truth.var_names = [f"ENSG{k:011d}.2" for k in range(truth.n_vars)]
+    for kind in ("her2st", "spaceranger", "h5ad", "hest by id"):
+        options = WRITERS[kind](truth, tmp_path)
+        with pytest.raises(ValueError, match=r"genes are named by id, ENSG00000000000\.2; give gene_names"):
+            sections.read(kind.split()[0], tmp_path, "A1", **options)
+
+
+# --- patients ---
+
+
+def write_patients(root, patients):
+    """A section of HEST for each id, with the patient and the study that its metadata name."""
+    for name, (patient, study) in patients.items():
+        (root / "metadata").mkdir(exist_ok=True, parents=True)
+        about = {"patient": patient, "dataset_title": study, "spot_diameter": 100, "inter_spot_dist": 200}
+        (root / "metadata" / f"{name}.json").write_text(json.dumps(about))
+
+
+def test_a_patient_is_local_to_its_study_and_one_but_for_spelling(tmp_path):
+    patients = {
+        "S1": ("Patient 1", "One"),
+        "S2": ("patient  1", "One"),
+        "S3": ("Patient 1", "Two"),
+        "S4": ("Patient 2", "Two"),
+        "S5": (float("nan"), "One"),
+        "S6": ("  ", "One"),
+    }
+    write_patients(tmp_path, patients)
+    read = {name: json.loads((tmp_path / f"metadata/{name}.json").read_text()) for name in patients}
+    found = [layouts._hest_patient(tmp_path, metadata) for metadata in read.values()]
+    assert found == ["1 of One", "1 of One", "1 of Two", "2", "", ""]
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, "", " ", "nan", "None", "NA", "unknown"])
+def test_a_missing_patient_is_one_of_its_own(truth, tmp_path, missing):
+    write_h5ad(truth, tmp_path)
+    made = anndata.read_h5ad(tmp_path / "A1.h5ad")
+    made.obs["patient"] = pd.Categorical([missing] * made.n_obs)
+    made.write_h5ad(tmp_path / "A1.h5ad")
+    with pytest.warns(UserWarning, match="A1: no patient is known"):
+        found = sections.read("h5ad", tmp_path, "A1", **ST)
+    assert found.obs["patient"].unique().tolist() == ["A1?"]
+
+
+def test_patients_of_the_config_merge_as_it_says_whatever_their_letters(truth, tmp_path):
+    write_h5ad(truth, tmp_path)
+    for patients, name in (({"B1": "P 1", "A1": "p  1"}, "P 1"), ({"A1": "nan"}, "A1?")):
+        found = sections.read("h5ad", tmp_path, "A1", **ST, patients=patients)
+        assert found.obs["patient"].unique().tolist() == [name]
+
+
+def test_spots_of_several_patients_are_warned_of(truth, tmp_path):
+    write_h5ad(truth, tmp_path)
+    made = anndata.read_h5ad(tmp_path / "A1.h5ad")
+    made.obs["patient"] = ["P1"] * 5 + ["P2"] * (made.n_obs - 5)
+    made.write_h5ad(tmp_path / "A1.h5ad")
+    with pytest.warns(UserWarning, match="A1.h5ad: spots of 2 patients, P1, P2"):
+        assert layouts.h5ad(tmp_path, "A1").patient == ""

@@ -137,3 +137,24 @@ def test_every_real_section_is_read(her2st_sections):
     lost = [section.uns["n_spots_dropped"] for section in her2st_sections.values()]
     if len(lost) == 36:
         assert (sum(n > 0 for n in lost), max(lost)) == (20, 3)
+
+
+def test_a_pattern_of_images_that_finds_none_anywhere_is_refused(tmp_path):
+    simulate.cohort(tmp_path, sections={"A1": 3000, "A2": 3000}, lattice=(6, 5), n_genes=120)
+    with pytest.raises(ValueError, match=r"nowhere/\*\.jpg: no such image; correct images in the config"):
+        sections.read("her2st", tmp_path, "A1", images="nowhere/{section}.jpg")
+    next(tmp_path.glob("data/ST-imgs/A/A1/*.jpg")).unlink()
+    pattern = "data/ST-imgs/A/{section}/*.jpg"
+    assert sections.read("her2st", tmp_path, "A1", images=pattern).uns["image"] == ""
+    assert sections.read("her2st", tmp_path, "A2", images=pattern).uns["image"].endswith("toy_HE_A2.jpg")
+
+
+def test_a_length_that_contradicts_the_files_is_used_and_warned_of(tmp_path):
+    simulate.cohort(tmp_path, sections={"A1": 3000}, lattice=(6, 5), n_genes=120)
+    with pytest.warns(UserWarning, match=r"A1: spot_um 55 um \(user\) but 100 um \(files\); the first is used"):
+        assert sections.read("her2st", tmp_path, "A1", spot_um=55).uns["spot_um"] == 55
+
+
+def test_so_many_spots_that_they_cannot_be_judged_are_said_with_the_memory_they_take():
+    assert sections.too_many(sections.MOST_SPOTS) == ""
+    assert "60,000 spots: the chance of a score needs 29 GB" in sections.too_many(60_000)

@@ -35,8 +35,8 @@ def test_a_gene_must_be_in_every_section_and_variable_in_one():
 
 
 def test_ribosomal_and_mitochondrial_genes_are_left_out():
-    made = table([9] * 4, [90] * 4)
-    made.index = ["MT-CO1", "RPS6", "RPL3", "MTOR"]
+    made = table([9] * 6, [90] * 6)
+    made.index = ["MT-CO1", "RPS6", "RPL3", "mt-Nd1", "GRCh38_RPL5", "MTOR"]
     assert genes.panel({"S": made}, 1) == ["MTOR"]
 
 

@@ -129,10 +129,10 @@ def test_points_count_as_nuclei_without_area(tmp_path):
         ("n.geojson", '{"type": "FeatureCollection", "features": [{"type": "Feat', "damaged, or not GeoJSON"),
         ("n.geojson", "[1, 2]", "damaged, or not GeoJSON"),
         ("n.geojson", '{"type": "FeatureCollection", "features": []}', "holds no nuclei"),
-        ("n.geojson", json.dumps([feature("LineString", [[0, 0], [1, 1], [0, 0]])]), "the first is a LineString"),
-        ("n.geojson", json.dumps([feature("Polygon", [[[0, 0]]])]), "damaged, or not GeoJSON"),
-        ("n.geojson", json.dumps([feature("Polygon", [])]), "the first is empty"),
-        ("n.geojson", json.dumps([feature("Point", [1, 2]) | {"geometry": None}]), "damaged, or not GeoJSON"),
+        ("n.geojson", json.dumps([feature("LineString", [[0, 0], [1, 1], [0, 0]])]), "number 1 is a LineString"),
+        ("n.geojson", json.dumps([feature("Polygon", [[[0, 0]]])]), "number 1 is a Polygon of too few points"),
+        ("n.geojson", json.dumps([feature("Polygon", [])]), "1 of 1 shapes are no nuclei, number 1 is empty"),
+        ("n.geojson", json.dumps([feature("Point", [1, 2]) | {"geometry": None}]), "number 1 is missing"),
         ("n.parquet", "PAR1", "damaged, or not a parquet file"),
         ("n.txt", "x,y", "give nuclei as .parquet, .geojson, .json"),
     ],
@@ -147,20 +147,135 @@ def test_a_table_of_something_else_is_refused_by_its_columns(tmp_path):
     pd.DataFrame({"vertex_x": [1.0]}).to_parquet(tmp_path / "n.parquet")
     with pytest.raises(ValueError, match="neither x and y nor geometry among its columns .vertex_x"):
         nuclei_files.read(tmp_path / "n.parquet", MPP)
-    pd.DataFrame({"geometry": ["POINT (1 2)"]}).to_parquet(tmp_path / "n.parquet")
-    with pytest.raises(ValueError, match="not WKB"):
+    pd.DataFrame({"geometry": ["here"]}).to_parquet(tmp_path / "n.parquet")
+    with pytest.raises(ValueError, match="neither WKB nor WKT"):
         nuclei_files.read(tmp_path / "n.parquet", MPP)
 
 
 def test_a_nucleus_without_position_is_refused(found, tmp_path):
     store.write_table(found.assign(x=np.nan), tmp_path / "n.parquet")
-    with pytest.raises(ValueError, match="n.parquet: some nuclei have no position"):
+    with pytest.raises(ValueError, match="n.parquet: 3 of 3 shapes are no nuclei, number 1 is without a position"):
         nuclei_files.read(tmp_path / "n.parquet", MPP)
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="gone.parquet"):
         nuclei_files.read(tmp_path / "gone.parquet", MPP)
+
+
+# --- as other tools write them, with what is no nucleus among them ---
+
+CENTRES = np.random.default_rng(0).uniform(50, 900, (40, 2))
+
+
+def ring(centre, k=10, radius=6.0):
+    angles = np.arange(k + 1) * 2 * np.pi / k
+    return (centre + radius * np.column_stack([np.cos(angles), np.sin(angles)])).tolist()
+
+
+def good(**properties):
+    return [feature("Polygon", [ring(centre)], **properties) for centre in CENTRES]
+
+
+AREA = shapely.area(shapely.Polygon(ring((0, 0)))) * MPP**2
+BOX = [[[0, 0], [999, 0], [999, 999], [0, 999], [0, 0]]]
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        (feature("Polygon", [[[1, 1], [2, 2]]]), "a Polygon of too few points"),
+        (feature("Polygon", [[[1, 1], [2, 2], [1, 1], [1, 1]]]), "an outline without area"),
+        (feature("Polygon", []), "empty"),
+        (feature("LineString", [[1, 1], [5, 5]]), "a LineString"),
+        (feature("Point", [1, 1]) | {"geometry": None}, "missing"),
+        (feature("Polygon", BOX), "an outline of more than 50 nuclei"),
+        (feature("MultiPolygon", [[[[5, 5], [6, 6]]]]), "a Polygon of too few points"),
+    ],
+)
+def test_one_bad_shape_is_left_out_counted_and_named(tmp_path, bad, says):
+    with pytest.warns(UserWarning, match=f"1 of 41 shapes are no nuclei and are left out: number 41 is {says}"):
+        read = nuclei_files.read(geojson(tmp_path, [*good(), bad]), MPP)
+    np.testing.assert_allclose(read[["x", "y"]], CENTRES)
+    np.testing.assert_allclose(read["area_um2"], AREA)
+
+
+def test_three_of_many_bad_shapes_are_named(tmp_path):
+    with pytest.warns(UserWarning, match="5 of 45 .*number 41 is missing, number 42 is missing, number 43 is missing$"):
+        nuclei_files.read(geojson(tmp_path, [*good(), *[{"geometry": None}] * 5]), MPP)
+
+
+def test_outlines_that_cross_themselves_are_repaired(tmp_path):
+    """A spike is cut off; a bow-tie, or points in disorder, is given its hull."""
+    star = [ring((50, 50))[i] for i in (0, 5, 1, 6, 2, 7, 3, 8, 4, 9, 0)]
+    bow = [[0, 0], [10, 10], [10, 0], [0, 10], [0, 0]]
+    spike = [[0, 0], [10, 0], [10, 10], [12, 12], [9, 10], [0, 10], [0, 0]]
+    path = geojson(tmp_path, [feature("Polygon", [outline]) for outline in (star, bow, spike)])
+    with pytest.warns(UserWarning, match="outlines cross themselves and were repaired"):
+        area = nuclei_files.read(path, 1.0)["area_um2"]
+    np.testing.assert_allclose(area, [AREA / MPP**2, 100, 100], rtol=0.03)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        [*good(objectType="detection"), feature("Polygon", BOX, objectType="annotation")],
+        [*good(object_type="detection"), feature("Polygon", BOX, object_type="annotation")],
+        [
+            *[f | {"id": "PathDetectionObject"} for f in good()],
+            feature("Polygon", BOX) | {"id": "PathAnnotationObject"},
+        ],
+        [*good(objectType="detection"), *[feature("Polygon", SQUARE, objectType="tile")] * 9],
+        {"type": "GeometryCollection", "geometries": [f["geometry"] | {"cell": 1} for f in good()]},
+        {"wsi_metadata": {}, "cells": [{"centroid": c.tolist(), "contour": ring(c)} for c in CENTRES]},
+        {"mag": 40, "nuc": {str(k): {"centroid": c.tolist(), "contour": ring(c)} for k, c in enumerate(CENTRES)}},
+        [feature("Polygon", [ring(centre)[:-1]]) for centre in CENTRES],
+    ],
+    ids=["QuPath 0.4", "QuPath 0.3", "QuPath 0.2", "tiles", "Baysor", "CellViT", "HoVer-Net", "not closed"],
+)
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_nuclei_of_each_tool_are_read_and_regions_beside_them_are_not(tmp_path, written):
+    read = nuclei_files.read(geojson(tmp_path, written), MPP)
+    np.testing.assert_allclose(read[["x", "y"]], CENTRES)
+    np.testing.assert_allclose(read["area_um2"], AREA)
+
+
+def test_types_and_probabilities_are_read_as_tools_write_them(tmp_path):
+    for value in ("Tumor", {"name": "Tumor"}, '{"name": "Tumor", "color": [1, 2, 3]}', {"names": ["Tumor"]}):
+        assert set(nuclei_files.read(geojson(tmp_path, good(classification=value)), MPP)["type"]) == {"Tumor"}
+    for value, known in ((0.5, 0.5), (None, np.nan), ("NaN", np.nan)):
+        read = nuclei_files.read(geojson(tmp_path, good(measurements={"Detection probability": value})), MPP)
+        np.testing.assert_array_equal(read["probability"], known)
+    cell = {"centroid": [5, 5], "type": 1, "type_prob": 0.9}
+    content = {"type_map": {"1": "Neoplastic"}, "cells": [cell]}
+    assert nuclei_files.read(geojson(tmp_path, content), MPP).iloc[0].to_dict() == {
+        "x": 5, "y": 5, "area_um2": pytest.approx(np.nan, nan_ok=True), "type": "Neoplastic", "probability": 0.9,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("write", [shapely.to_wkb, shapely.to_wkt, lambda g: shapely.to_wkb(g, hex=True)])
+def test_geometry_is_read_as_bytes_digits_or_words(tmp_path, write):
+    pd.DataFrame({"geometry": write(shapely.box([10, 100], [20, 200], [20, 104], [30, 210]))}).to_parquet(
+        tmp_path / "n.parquet"
+    )
+    np.testing.assert_allclose(nuclei_files.read(tmp_path / "n.parquet", 1.0)["area_um2"], [100, 40])
+
+
+def test_vertices_of_xenium_are_um_and_said_to_be(tmp_path):
+    corners = np.array([[0, 0], [10, 0], [10, 10], [0, 10]], float)
+    table = pd.DataFrame(np.vstack([corners, corners + 50]), columns=["vertex_x", "vertex_y"])
+    table.assign(cell_id=np.repeat(["b", "a"], 4)).to_parquet(tmp_path / "n.parquet")
+    with pytest.warns(UserWarning, match="Xenium's um, of its own image, are taken for 0.5 um a pixel"):
+        read = nuclei_files.read(tmp_path / "n.parquet", 0.5)
+    assert read[["x", "y"]].to_numpy().tolist() == [[10, 10], [110, 110]]
+    np.testing.assert_allclose(read["area_um2"], 100)
+
+
+def test_an_area_of_unknown_unit_is_not_used_and_said(tmp_path):
+    pd.DataFrame({"x": ["1", "2"], "y": [3.0, 4.0], "area": [9, 9]}).to_parquet(tmp_path / "n.parquet")
+    with pytest.warns(UserWarning, match="unit of its column area is not known; name it area_um2"):
+        read = nuclei_files.read(tmp_path / "n.parquet", MPP)
+    assert read["x"].tolist() == [1, 2] and read["area_um2"].isna().all()
 
 
 @pytest.fixture(scope="module")

@@ -33,6 +33,8 @@ def read(path: str | Path, layer: str = "") -> pd.DataFrame:
     if layer and kind != ".h5ad":
         raise ValueError(f"{path}: only h5ad files have layers; leave --layer out")
     table = _read_h5ad(path, layer) if kind == ".h5ad" else READERS[kind](path)
+    if not table.size:
+        raise ValueError(f"{path}: {len(table)} spots x {table.shape[1]} genes; write spots x genes with names")
     for names, what in ((table.index, "spot"), (table.columns, "gene")):
         if names.has_duplicates:
             raise ValueError(f"{path}: {what} {names[names.duplicated()][0]!r} occurs twice; keep one")
@@ -71,10 +73,11 @@ def _read_h5ad(path: Path, layer: str = "") -> pd.DataFrame:
     places = ([X] if found.X is not None else []) + list(found.layers)
     if layer and layer not in places:
         raise ValueError(f"{path}: no layer {layer}; it has {', '.join(places) or 'none'}")
-    if not layer and len(places) != 1:
+    if not places:
+        raise ValueError(f"{path}: it has neither X nor a layer; write the predictions into X, spots x genes")
+    if not layer and len(places) > 1:
         raise ValueError(
-            f"{path}: predictions may be {' or '.join(places) or 'nowhere'}; say which by --layer (of targets by "
-            "--target-layer)"
+            f"{path}: predictions may be {' or '.join(places)}; say which by --layer (of targets by --target-layer)"
         )
     layer = layer or places[0]
     return _named(found.to_df(None if layer == X else layer))

@@ -139,9 +139,9 @@ def _result(name: str, task: Future) -> dict:
         return _problem(name, "reading it ended the process, most likely for want of memory; check it alone")
 
 
-def on_tissue(xy: np.ndarray, diameter: float, thumbnail: np.ndarray) -> np.ndarray:
-    """Whether each disc (x, y of its centre, diameter: pixels of the thumbnail) lies on tissue, and in the image."""
-    return np.nan_to_num(placement.at(placement.tissue_share(thumbnail, diameter), xy)) >= ON_TISSUE
+def on_tissue(xy: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Whether discs around x, y lie on tissue and in the image; `share` of tissue is `placement.tissue_share`."""
+    return np.nan_to_num(placement.at(share, xy)) >= ON_TISSUE
 
 
 def _placed(section: AnnData, thumbnail: np.ndarray, size: tuple[int, int]) -> pd.Series:
@@ -149,7 +149,8 @@ def _placed(section: AnnData, thumbnail: np.ndarray, size: tuple[int, int]) -> p
     scale = thumbnail.shape[1] / size[0]
     diameter = section.uns["spot_um"] / section.uns["mpp"] * scale
     xy = section.obsm[SPATIAL] * scale
-    placed, swapped = (on_tissue(at, diameter, thumbnail) for at in (xy, xy[:, ::-1]))
+    share = placement.tissue_share(thumbnail, diameter)
+    placed, swapped = (on_tissue(at, share) for at in (xy, xy[:, ::-1]))
     n, n_off, n_swapped = len(xy), np.sum(~placed), np.sum(~swapped)
     off = f"section {section.uns['section']}: {n_off} of {n} spots lie off the tissue or the image"
     if n_off > n / 20 and n_swapped < n_off / 4:

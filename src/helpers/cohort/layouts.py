@@ -218,7 +218,9 @@ def _read_counts(path: Path) -> tuple[np.ndarray, pd.Index, pd.Index]:
     if text.any():
         column = genes[int(np.argmax(text))]
         raise ValueError(f"{path}: gene {column!r} holds text where counts are wanted; raw counts are whole numbers")
-    values = table.iloc[:, 1:].to_numpy()
+    if counters := [gene for gene in genes if gene.startswith("__")]:
+        warnings.warn(f"{path}: {_listed(counters, 3)} of HTSeq are no genes and are left out", stacklevel=3)
+    genes, values = genes[~genes.isin(counters)], table.iloc[:, 1:].to_numpy()[:, ~genes.isin(counters)]
     schema.check_counts(values, str(path))
     if not values.any():
         raise ValueError(f"{path}: every count is zero; leave the section out of the config")
@@ -287,12 +289,16 @@ def _hest_patient(root: Path, metadata: Mapping) -> str:
 
     Names are local to a study: Patient 1 of two publications is two people.
     """
-    patient, study = schema.patient_name(metadata.get("patient")), str(metadata.get("dataset_title") or "")
-    if not patient:
-        return ""
-    others = (_read_json(path) for path in sorted((root / "metadata").glob("*.json")))
-    studies = {str(m.get("dataset_title") or "") for m in others if schema.patient_name(m.get("patient")) == patient}
-    return f"{patient} of {study or 'an unnamed study'}" if len(studies) > 1 else patient
+    patient, studies = schema.patient_name(metadata.get("patient")), set()
+    for path in (root / "metadata").glob("*.json") if patient else ():
+        with suppress(ValueError):  # damaged metadata of another section are that section's problem
+            other = _read_json(path)
+            studies |= {_study(other)} if schema.patient_name(other.get("patient")) == patient else set()
+    return f"{patient} of {_study(metadata) or 'an unnamed study'}" if len(studies) > 1 else patient
+
+
+def _study(metadata: Mapping) -> str:
+    return next((str(metadata[key]) for key in ("dataset_title", "study_link") if metadata.get(key)), "")
 
 
 def _hest_size(metadata: Mapping) -> tuple[float, float] | None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers.cohort import tables
+
 UNDETERMINED = "undetermined"  # the pathologist's own word for a spot that is no one region's
 MIN_SPOTS = 10  # a region of fewer spots is described by nobody
 
@@ -23,10 +25,11 @@ def read_labels(path: str | Path) -> tuple[pd.Series, int] | None:
         return None
     if missing := [column for column in ("x", "y", "label") if column not in table]:
         raise ValueError(f"{path}: no column {', '.join(missing)}; a file of regions has x, y and label")
+    table = table.replace("", np.nan).assign(**table[["x", "y"]].apply(pd.to_numeric, errors="coerce"))
     placed = table.dropna(subset=["x", "y", "label"])
     xy = placed[["x", "y"]].round().astype(int).astype(str)
     labels = pd.Series(placed["label"].to_numpy(str), index=xy["x"] + "x" + xy["y"], name="label")
-    return _each_once(labels, path), len(table) - len(placed)
+    return tables.each_once(labels, path), len(table) - len(placed)
 
 
 def read_proportions(path: str | Path) -> pd.DataFrame | None:
@@ -42,7 +45,7 @@ def read_proportions(path: str | Path) -> pd.DataFrame | None:
     if not np.isfinite(numbers.to_numpy()).all():
         raise ValueError(f"{path}: a proportion is missing or not a number; fetch the file again")
     numbers.index = numbers.index.astype(str)
-    return _each_once(numbers.rename_axis(None), path)
+    return tables.each_once(numbers.rename_axis(None), path)
 
 
 def read_truth(path: str | Path, types: list[str]) -> tuple[pd.Series, pd.DataFrame]:
@@ -65,18 +68,13 @@ def usable(labels: pd.Series, spots: pd.Index, min_spots: int = MIN_SPOTS) -> tu
 
 def _read(path: str | Path) -> pd.DataFrame | None:
     archive, inside, member = str(path).partition(".zip/")
+    if not inside:
+        return tables.read(path) if Path(path).is_file() else None
+    if not Path(f"{archive}.zip").is_file():
+        return None
     try:
-        if not inside:
-            return pd.read_csv(path, sep="\t") if Path(path).is_file() else None
-        if not Path(f"{archive}.zip").is_file():
-            return None
         with zipfile.ZipFile(f"{archive}.zip") as files:
-            return pd.read_csv(files.open(member), sep="\t") if member in files.namelist() else None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not a readable table ({error}); fetch the file again") from error
-
-
-def _each_once(table, path: str | Path):
-    if table.index.has_duplicates:
-        raise ValueError(f"{path}: spot {table.index[table.index.duplicated()][0]!r} occurs twice; keep one")
-    return table
+            content = files.read(member) if member in files.namelist() else None
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path}: not a whole archive ({error}); {tables.FETCH}") from error
+    return None if content is None else tables.parse(content, path)

@@ -71,9 +71,7 @@ def read(
         "spot_um": spot_um,
         "pitch_um": pitch_um,
         "section": name,
-    }
-    if raw.image_size is not None:
-        section.uns["image_size"] = np.array(raw.image_size)
+    } | ({} if raw.image_size is None else {"image_size": np.array(raw.image_size)})
     section.obs["section"] = pd.Categorical([name] * section.n_obs)
     section.obs["patient"] = pd.Categorical([_patient(name, raw.patient, user.patients)] * section.n_obs)
     section.obs["total_counts"] = np.asarray(section.layers[COUNTS].sum(1)).ravel()
@@ -228,8 +226,6 @@ def _patient(name: str, patient: str, patients: Mapping[str, str] | None) -> str
         known = schema.patient_name(patients[name])
         same = (" ".join(str(one).split()) for one in patients.values() if schema.patient_name(one) == known)
         patient = next(same) if known else ""
-    else:
-        patient = schema.patient_name(patient)
     if not patient:
         warnings.warn(f"section {name}: no patient is known, it counts as one of its own; give patients", stacklevel=3)
     return patient or f"{name}?"

@@ -87,8 +87,10 @@ def flags(column: pd.Series, where: str) -> pd.Series:
     """Which spots a column of 0 and 1, or of False and True, marks; ValueError for any other value."""
     numbers = column.astype(str).str.strip().str.lower().replace({"true": "1", "false": "0"})
     numbers = pd.to_numeric(numbers, errors="coerce")
-    if not numbers.isin([0, 1]).all():
-        raise ValueError(f"{where} holds {column[~numbers.isin([0, 1])].iloc[0]!r}; 0 and 1 are wanted")
+    wrong = ~numbers.isin([0, 1])
+    if wrong.any():
+        first = column.index[wrong.to_numpy()][0]
+        raise ValueError(f"{where} holds {column[wrong.to_numpy()].iloc[0]!s} at {first}; 0 and 1 are wanted")
     return numbers == 1
 
 

@@ -236,9 +236,10 @@ def _check(found: dict, wanted: dict, name: str, path: Path) -> None:
 def table(path: str | Path, spots: Sequence[str]) -> tuple[np.ndarray, list[str]]:
     """Features computed elsewhere, joined by spot name: float32, one row per spot of `spots`, and the columns' names.
 
-    `.h5`: `embeddings` or `features`, n x d, with `barcodes` (as CLAM and HEST write them). `.parquet`: first column
-    the spot, the others its features. `.pt`: a dict of the same two, or a tensor with the names in a `.txt` beside
-    it, one a line. Spots that are not asked for are left out. ValueError, naming file and spots, for spots that are
+    `.h5`: `embeddings` or `features`, n x d, with `barcodes` (as CLAM and HEST write them). `.parquet`: its index, its
+    one column of text, or else the first names the spot, the others are its features. `.pt`: a dict of the same two
+    as in `.h5`, or a tensor with the names in a `.txt` beside it, one a line. Spots that are not asked for are left
+    out. ValueError, naming file and spots, for spots that are
     missing, twice there, or not finite, and for rows that fit no names.
     """
     path = Path(path)
@@ -247,7 +248,7 @@ def table(path: str | Path, spots: Sequence[str]) -> tuple[np.ndarray, list[str]
     if path.suffix not in TABLES:
         raise ValueError(f"{path}: not a kind of table known here; give {', '.join(TABLES)}")
     values, names, columns = TABLES[path.suffix](path)
-
+    values = values[0] if values.ndim == 3 and len(values) == 1 else values  # CLAM puts a dimension before
     if values.ndim != 2 or values.dtype.kind not in "iuf" or not values.shape[1]:
         what = f"features are {values.dtype} of shape {values.shape}"
         raise ValueError(f"{path}: {what}; give one row of numbers per spot")
@@ -282,14 +283,16 @@ def _h5(path: Path):
 
 
 def _parquet(path: Path):
-    from pyarrow import ArrowException
-
     try:
         content = pd.read_parquet(path)
-    except (OSError, ArrowException) as error:
+    except Exception as error:  # pyarrow has errors of its own for each kind of damage
         raise ValueError(f"{path}: damaged, or not a parquet file; write it again") from error
-    columns = [str(column) for column in content.columns[1:]]
-    return content.iloc[:, 1:].to_numpy(), content.iloc[:, 0].astype(str).tolist(), columns
+    if not isinstance(content.index, pd.RangeIndex):
+        content = content.reset_index()
+    text = [column for column in content if not pd.api.types.is_numeric_dtype(content[column])]
+    spot = text[0] if len(text) == 1 else content.columns[0]
+    features = content.drop(columns=spot)
+    return features.to_numpy(), content[spot].astype(str).tolist(), [str(column) for column in features]
 
 
 def _pt(path: Path):

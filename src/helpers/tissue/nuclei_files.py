@@ -20,6 +20,7 @@ from helpers.schema import NUCLEI_COLUMNS
 MEASURED = ["x", "y", "area_um2", "probability"]  # as our GeoJSON names them among a nucleus's measurements
 CORNERS = 8  # of the polygon that stands for a nucleus without an outline
 MOST_PER_MM2 = 60_000.0  # nuclei of 16 um2 side by side
+CONVEX = 0.75  # of its hull that a nucleus fills; bow-ties fill half
 LARGE = 50  # times the median area: a region
 MISSING = "missing"
 AREAS_UM2 = 5.0, 500.0  # a median outside is no nucleus
@@ -276,15 +277,17 @@ def _measured(path: Path, shapes: list, known: pd.DataFrame, mpp: float) -> pd.D
     wrong[outlined & (area == 0)] = "an outline without area"
     usual = np.median(area[area > 0]) if (area > 0).any() else np.nan
     wrong[area > LARGE * usual] = f"an outline of more than {LARGE} nuclei"
-    kept, centre = _kept(path, wrong), shapely.centroid(geometry)
+    kept = _kept(path, wrong)
+    geometry[~kept] = None  # an empty shape has no centre to ask for
+    centre = shapely.centroid(geometry)
     table = pd.DataFrame({"x": shapely.get_x(centre), "y": shapely.get_y(centre), "area_um2": area})
     return _columns(known.combine_first(table)[kept])
 
 
 def _mended(outline: shapely.Geometry) -> shapely.Geometry:
-    """An outline that crosses itself, made valid; its hull where that leaves less than half: points in disorder."""
+    """An outline that crosses itself, made valid; its hull where that leaves too little of it: points in disorder."""
     valid, hull = shapely.make_valid(outline), shapely.convex_hull(outline)
-    return hull if shapely.area(valid) < shapely.area(hull) / 2 else valid
+    return hull if shapely.area(valid) < CONVEX * shapely.area(hull) else valid
 
 
 def _kept(path: Path, wrong: np.ndarray) -> np.ndarray:

@@ -1,0 +1,72 @@
+"""Spots that were mirrored, turned, moved or laid on another image are doubted; spots in place are not."""
+
+import re
+
+import numpy as np
+import pytest
+from anndata import AnnData
+from scipy.ndimage import gaussian_filter
+
+from helpers.cohort import placement
+
+SIZE, STEP = (1000, 800), 50
+
+
+def made(seed, follows=1.0):
+    """A section whose depth follows the stain of an image without symmetry, and that image."""
+    rng = np.random.default_rng(seed)
+    stain = gaussian_filter(rng.normal(size=SIZE[::-1]), 45)
+    stain = 60 + 120 * (stain - stain.min()) / np.ptp(stain)
+    image = np.stack([255 - stain, np.full_like(stain, 100), np.full_like(stain, 160)], axis=-1)
+    image[:20], image[-20:] = 240, 240
+    x, y = (one.ravel() for one in np.meshgrid(np.arange(75, 950, STEP), np.arange(75, 750, STEP)))
+    depth = follows * stain[y, x] + rng.normal(0, 10, len(x))
+    section = AnnData(obsm={"spatial": np.column_stack([x, y]).astype(float)}, shape=(len(x), 0))
+    section.obs["total_counts"] = depth - depth.min() + 100
+    return section, image.astype(np.uint8)
+
+
+def see(section, image):
+    return placement.view(section, image, SIZE)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("follows", [1.0, -1.0, 0.0], ids=["dark is deep", "dark is shallow", "nothing follows"])
+def test_spots_in_place_raise_no_doubt(seed, follows):
+    section, image = made(seed, follows)
+    assert placement.doubt(see(section, image)) == ""
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(
+    ("move", "words"),
+    [
+        (lambda xy: np.column_stack([SIZE[0] - 1 - xy[:, 0], xy[:, 1]]), "mirrored left to right"),
+        (lambda xy: np.column_stack([xy[:, 0], SIZE[1] - 1 - xy[:, 1]]), "mirrored top to bottom"),
+        (lambda xy: np.array(SIZE) - 1 - xy, "turned by 180 degrees"),
+    ],
+)
+def test_spots_that_were_mirrored_or_turned_are_doubted_with_the_numbers(seed, move, words):
+    section, image = made(seed)
+    section.obsm["spatial"] = move(section.obsm["spatial"])
+    said = placement.doubt(see(section, image))
+    assert re.search(rf"better with the spots {words}: rank correlation 0\.[89]\d for", said)
+
+
+def test_spots_that_were_moved_are_doubted():
+    section, image = made(1)
+    section.obsm["spatial"] = section.obsm["spatial"] - [2 * STEP, 0]
+    assert "moved by 100, 0 px" in placement.doubt(see(section, image))
+
+
+def test_exchanged_images_are_doubted_and_right_ones_are_not():
+    (one, image), (two, other) = made(0), made(1)
+    assert placement.doubts_of_others({"A1": see(one, image), "A2": see(two, other)}) == {}
+    said = placement.doubts_of_others({"A1": see(one, other), "A2": see(two, image)})
+    assert "better in the image of A2" in said["A1"] and "better in the image of A1" in said["A2"]
+
+
+def test_a_picture_is_read_at_x_and_y_and_has_nothing_outside():
+    picture = np.arange(6.0).reshape(2, 3)
+    found = placement.at(picture, np.array([[2, 0], [0.4, 1.2], [3, 0], [-1, 0]]))
+    np.testing.assert_array_equal(found, [2, 3, np.nan, np.nan])
