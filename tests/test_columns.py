@@ -89,3 +89,9 @@ def test_a_whole_transcriptome_takes_under_two_seconds(rng):
     start = process_time()  # not the clock on the wall: the machine may be busy with other work
     columns.spearman(X, y)
     assert process_time() - start < 2
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (6, 4), (7, 4), (7,), (5, 3, 2)])
+def test_medians_are_numpy_s_to_the_last_digit(shape):
+    X = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    np.testing.assert_array_equal(columns.medians(X), np.median(X, axis=0))

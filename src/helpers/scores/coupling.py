@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from helpers.columns import pearson, spearman
+from helpers.columns import medians, pearson, spearman
 from helpers.scores.partial import left_over
 
 LOG, RESIDUAL = "log2", "pearson_residual"
@@ -64,7 +64,7 @@ def metrics_of(rho: np.ndarray) -> np.ndarray:
     rho = np.abs(rho[np.isfinite(rho).reshape(len(rho), -1).all(axis=1)])
     if not len(rho):
         return np.full((2, *rho.shape[1:]), np.nan)
-    return np.stack([np.median(rho, axis=0), (rho > COUPLED).mean(axis=0)])
+    return np.stack([medians(rho), (rho > COUPLED).mean(axis=0)])
 
 
 def chance_table(
