@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -124,6 +125,19 @@ def test_an_error_of_a_library_is_a_problem_of_its_section_alone(good, monkeypat
     rows = [check._row(name, readers(good), QC) for name in ("A1", "B1")]
     assert rows[0]["problem"].startswith(f"{type(error).__name__}: ") and "\n" not in rows[0]["problem"]
     assert rows[1]["problem"] == "" and rows[1]["n_spots"] > 0
+
+
+def row_that_dies(name, readers, qc):
+    if name == "B1":
+        os._exit(9)
+    return {"section": name, "image": "", "problem": "", "warnings": ""}
+
+
+def test_a_section_that_ends_the_process_is_a_problem_and_hides_no_other(monkeypatch):
+    monkeypatch.setattr(check, "_row", row_that_dies)
+    table = check.cohort(["A1", "B1", "C1", "D1"], {}, {}, workers=2).set_index("section")
+    assert "ended the process" in table.loc["B1", "problem"]
+    assert (table.loc[["A1", "C1", "D1"], "problem"] == "").all()
 
 
 def test_an_image_of_another_size_than_the_files_say_is_warned_of(good):

@@ -16,9 +16,9 @@ from helpers.cohort import images, placement, sections
 from helpers.schema import COUNTS, SPATIAL, patient_of
 
 THUMBNAIL_PX = 1500  # longer side; a spot of a 7 mm section is about twenty pixels wide
-ON_TISSUE = 0.1  # a spot is on glass where less of its disc is tissue: fat is mostly holes
 SAME_SIZE = 0.01  # a picture reduced to 2,000 px gives the size of the whole one to a thousandth
 MIN_PLACED = 30  # fewer spots say nothing of their place
+ENDED = "reading it ended the process, most likely for want of memory; leave it out, or give it a machine of more"
 SOURCES = ("user", "lattice", "embedded", "estimated")
 
 
@@ -129,19 +129,24 @@ def cohort(names: list[str], readers: Mapping, qc: Mapping, workers: int = 4) ->
     """A row for each section, also for those that cannot be read: `problem` says why, "" where all is well."""
     with ProcessPoolExecutor(workers) as pool:
         tasks = {name: pool.submit(_row, name, readers, qc) for name in names}
-        return table(_result(name, task) for name, task in tasks.items())
+        rows = {name: _result(task) for name, task in tasks.items()}
+    for name in (name for name, row in rows.items() if row is None):  # one of these took the others with it
+        with ProcessPoolExecutor(1) as alone:
+            rows[name] = _result(alone.submit(_row, name, readers, qc)) or _problem(name, ENDED)
+    return table(rows.values())
 
 
-def _result(name: str, task: Future) -> dict:
+def _result(task: Future) -> dict | None:
+    """The row that a process made; None where the process came to an end, as for want of memory."""
     try:
         return task.result()
-    except BrokenExecutor:  # the system ends a process that takes all memory
-        return _problem(name, "reading it ended the process, most likely for want of memory; check it alone")
+    except BrokenExecutor:
+        return None
 
 
 def on_tissue(xy: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Whether discs around x, y lie on tissue and in the image; `share` of tissue is `placement.tissue_share`."""
-    return np.nan_to_num(placement.at(share, xy)) >= ON_TISSUE
+    return np.nan_to_num(placement.at(share, xy)) >= placement.ON_TISSUE
 
 
 def _placed(section: AnnData, thumbnail: np.ndarray, size: tuple[int, int]) -> pd.Series:

@@ -14,6 +14,7 @@ from helpers.schema import SPATIAL
 # Of five published sections as placed the largest gain is .06 (0.6 standard errors), of six simulated ones none; spots
 # of the simulated ones mirrored or turned gain .47 to .72 (2.5 to 19 standard errors) by going back.
 GAIN, SURE, FOLLOWS = 0.2, 2, 0.3  # the least gain, its standard errors, and the least correlation worth a doubt
+ON_TISSUE = 0.1  # a spot is on glass where less of its disc is tissue: fat is mostly holes
 STEPS = (1, 2, 3)  # of the lattice, by which spots may lie beside their places
 OFF = 0.05  # of the spots, that another placement may put off the picture or the tissue, beyond those that are
 MIRRORED = {
@@ -36,7 +37,7 @@ class View(NamedTuple):
     depth: np.ndarray  # ranks of their counts
     size: np.ndarray  # width and height of the image
     stain: np.ndarray  # a thumbnail: darkness in red, which haematoxylin takes and eosin leaves, over half a step
-    tissue: np.ndarray  # the share of tissue, over half a step
+    tissue: np.ndarray  # the same size: whether half a step around lies on tissue
     scale: float  # pixels of the thumbnail in one of the image
 
 
@@ -46,7 +47,9 @@ def view(section: AnnData, thumbnail: np.ndarray, size: tuple[int, int]) -> View
     xy, depth = np.asarray(section.obsm[SPATIAL], float), np.asarray(section.obs["total_counts"], float)
     diameter = _step(xy) / 2 * scale
     stain = uniform_filter(255.0 - thumbnail[..., 0], max(1, round(diameter)))
-    return View(xy, rankdata(depth), np.array(size), stain, tissue_share(thumbnail, diameter), scale)
+    tissue = tissue_share(thumbnail, diameter) >= ON_TISSUE
+    # In bytes: the views of a whole cohort are held side by side.
+    return View(xy, rankdata(depth), np.array(size), np.rint(stain).astype(np.uint8), tissue, scale)
 
 
 def tissue_share(thumbnail: np.ndarray, diameter: float) -> np.ndarray:
@@ -89,7 +92,7 @@ def placements(seen: View) -> Iterator[tuple[str, np.ndarray]]:
     xy, middle = seen.xy, (seen.xy.min(0) + seen.xy.max(0)) / 2
     for where, signs in MIRRORED.items():
         yield where, np.where(np.array(signs) < 0, seen.size - 1 - xy, xy)
-        yield f"{where} around their middle", middle + (xy - middle) * signs
+        yield where, middle + (xy - middle) * signs
     for where, signs in EXCHANGED.items():
         yield where, middle + (xy - middle)[:, ::-1] * signs
     step = _step(xy)
@@ -106,7 +109,7 @@ def _gain(seen: View, other: View, xy: np.ndarray) -> tuple[float, float, float,
     spots than in place would lie off the tissue.
     """
     here, there = at(seen.stain, seen.xy * seen.scale), at(other.stain, xy * other.scale)
-    on, off = (np.nan_to_num(at(v.tissue, p * v.scale)) > 0.1 for v, p in ((seen, seen.xy), (other, xy)))
+    on, off = (at(v.tissue, p * v.scale) == 1 for v, p in ((seen, seen.xy), (other, xy)))
     both = np.isfinite(here) & np.isfinite(there)
     if off.mean() < on.mean() - OFF or both.mean() < 1 - OFF - (~np.isfinite(here)).mean() or both.sum() < 20:
         return np.nan, np.nan, -np.inf, np.nan
