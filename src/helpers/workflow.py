@@ -323,7 +323,7 @@ def fold_code(page: dict) -> None:
     """Set the code of a page to be opened by who wants to read it: what it shows and says comes first."""
     for cell in page["cells"]:
         tags = cell["metadata"].get("tags", [])
-        if cell["cell_type"] == "code" and not {"parameters", "injected-parameters"} & set(tags):
+        if cell["cell_type"] == "code" and not {"parameters", "injected-parameters", "hide-input"} & set(tags):
             cell["metadata"]["tags"] = [*tags, "hide-input"]
 
 

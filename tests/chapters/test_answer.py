@@ -29,10 +29,10 @@ def folder(tmp_path):
             *((s, "section", b, t, v) for s in ("A1", "B1") for b, v in scores.items() for t in targets),
         ),
         "patients": rows(
-            "section training n_own target backbone pcc_50",
-            *(("A1", "all other sections", 1, t, b, 0.99) for t in targets for b in ("ridge", "nuclei")),
-            *(("A1", "other patients only", 0, t, b, v) for t in targets for b, v in without.items()),
-            *(("B1", "all other sections", 0, t, b, v) for t in targets for b, v in others.items()),
+            "section training n_own target backbone pcc_50 trained_on",
+            *(("A1", "all other sections", 1, t, b, 0.99, "A2 B1") for t in targets for b in ("ridge", "nuclei")),
+            *(("A1", "other patients only", 0, t, b, v, "B1") for t in targets for b, v in without.items()),
+            *(("B1", "all other sections", 0, t, b, v, "A1 A2") for t in targets for b, v in others.items()),
         ),
         "skills": rows(
             "section split backbone target library composition library_chance_95 composition_chance_95",
@@ -96,5 +96,10 @@ def test_only_what_is_between_the_marks_is_written(folder, tmp_path):
 
 def test_the_book_opens_with_the_same_numbers_and_links_to_their_pages(folder):
     words = answer.of_book(f"before\n{answer.BEGIN}{answer.END}after\n", folder)
-    assert words.startswith("before\n|") and words.endswith("after\n") and "([](31_patients))" in words
+    assert (
+        words.startswith("before\n|")
+        and words.endswith("after\n")
+        and "[](31_patients)" in words
+        and "`31_patients`" not in words
+    )
     assert words.split("- ", 1)[1].count("chance") == answer.block(folder).split("- ", 1)[1].count("chance")

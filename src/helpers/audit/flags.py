@@ -358,7 +358,10 @@ def over_floors(summary: Mapping) -> str:
         for floor, value in floors
         if value is not None
     )
-    said = f"Its excess is {words}, the median and range of {of}" if words else f"No floor has a score in {of}"
+    fitted = "fitted on other patients" if summary["unit"] == "patients" else "fitted on the other sections"
+    said = f"No floor has a score in {of}"
+    if words:
+        said = f"Its excess is {words}, floors {fitted}, the median and range of {of}"
     if summary["unit"] == "sections":
         return f"{said}; patients are not known, so nothing is said of other patients."
     if summary["n_units"] < paired.MIN_PATIENTS:

@@ -107,10 +107,14 @@ def by_unseen_section(tables: Tables) -> pd.Series:
 
     Of a patient with one section that is training on all others; means over the sets that were drawn.
     """
-    fits = tables["patients"]
+    fits = without_patient(tables["patients"])
+    return fits.groupby(["target", "backbone", "section"], sort=False)["pcc_50"].mean()
+
+
+def without_patient(fits: pd.DataFrame) -> pd.DataFrame:
+    """Fits that no section of the patient trained: on other patients only, or on all others of a patient with one."""
     alone = ~fits["section"].isin(fits.loc[fits["training"] == AWAY, "section"])
-    unseen = fits[(fits["n_own"] == 0) & ((fits["training"] == AWAY) | (alone & (fits["training"] == ALL)))]
-    return unseen.groupby(["target", "backbone", "section"], sort=False)["pcc_50"].mean()
+    return fits[(fits["n_own"] == 0) & ((fits["training"] == AWAY) | (alone & (fits["training"] == ALL)))]
 
 
 def unseen_scores(tables: Tables) -> pd.DataFrame:
@@ -138,18 +142,30 @@ def unseen(tables: Tables) -> str:
     return (
         f"**Where no section of the patient is in training, ridge clears nuclei alone in {above[LOG]} of {n} patients "
         f"in log and {above[RESIDUAL]} as residuals** (PCC-50 of ridge for that of nuclei, medians over a patient's "
-        f"sections): {'; '.join(parts)}. {alone if n < MIN_PATIENTS else f'n = {n}'} (`31_patients`)."
+        f"sections): {'; '.join(parts)}. Training is smaller than with one section held out, {trained_on(tables)}. "
+        f"{alone if n < MIN_PATIENTS else f'n = {n}'} (`31_patients` compares at equal size)."
     )
+
+
+def trained_on(tables: Tables) -> str:
+    """How many sections of how many patients an unseen patient's fits are trained on."""
+    patient_of = tables["sections"].set_index("section")["patient"].astype(str)
+    sets = [names.split() for names in without_patient(tables["patients"])["trained_on"].unique()]
+    least, most = (f([len(names) for names in sets]) for f in (min, max))
+    patients = {len(set(patient_of[names])) for names in sets}
+    span = labels.counted(most, "sections") if least == most else f"{least} to {labels.counted(most, 'sections')}"
+    return f"{span} of {labels.counted(max(patients), 'patients')}"
 
 
 def seen(tables: Tables) -> str:
     """What is above the floors with sections of the patient in training."""
     scores = seen_scores(tables)
-    place, nuclei = ([f"{scores.loc[floor, t]:.2f}" for t in (LOG, RESIDUAL)] for floor in ("place", "nuclei"))
+    n = labels.counted(tables["floors"].query("split == 'section'")["section"].nunique(), "sections")
+    ridge, place, nuclei = ([f"{scores.loc[b, t]:.2f}" for t in (LOG, RESIDUAL)] for b in ("ridge", "place", "nuclei"))
     return (
-        f"With sections of the patient in training, as in the paper, place alone, a smooth function of x and y without "
-        f"an image, scores {place[0]} in log and {place[1]} as residuals, nuclei alone {nuclei[0]} and {nuclei[1]} "
-        f"(`26_floors`)."
+        f"With one section held out, as in the paper, ridge scores {ridge[0]} in log and {ridge[1]} as residuals; "
+        f"place alone, a smooth function of x and y without an image, {place[0]} and {place[1]}; nuclei alone "
+        f"{nuclei[0]} and {nuclei[1]} (medians over {n}, `26_floors`)."
     )
 
 
@@ -192,7 +208,8 @@ def skills(tables: Tables) -> str:
         if backbone in middle.index:
             both = (middle.loc[backbone, ["library" + end, "composition" + end]] for end in ("", "_chance_95"))
             value, chance = (f"{library:.2f} and {composition:.2f}" for library, composition in both)
-            parts.append(f"`{backbone}` {value} (chance {chance})")
+            called = "measured depth, an oracle" if backbone == "depth" else f"`{backbone}`"
+            parts.append(f"{called}, {value} (chance {chance})")
     n = labels.counted(part["section"].nunique(), "sections")
     return (
         f"Two numbers of a log prediction, library and composition skill, medians over {n}: {'; '.join(parts)} "
@@ -224,7 +241,7 @@ def known_truth(tables: Tables) -> str:
         "Of two models of known skill, one of which knows more of the composition and the other more of the library, "
         f"PCC-50 in log puts the one that knows less of the composition first in {middle[LOG]:.0%} of pairs, CP10k in "
         f"{middle['log1p_cp10k']:.0%}, the residual in {middle[RESIDUAL]:.0%}, composition skill in "
-        f"{middle['composition']:.0%} (medians over {labels.counted(n, 'sections')} of "
+        f"{middle['composition']:.0%} (a coin in 50%; medians over {labels.counted(n, 'sections')} of "
         f"{labels.counted(patients, 'patients')}, simulated composition, `34_known_truth`)."
     )
 

@@ -125,12 +125,15 @@ def remark(table: pd.DataFrame) -> str:
         published = part[part["sampler"] == "ancestral"].set_index("starts")
         for own in part[part["profile"].astype(bool)].itertuples():
             slow = published.loc[own.starts if own.starts in published.index else "independent"]
+            way = f"`{own.sampler}`, {own.calls} calls a sample"
+            of_samples = f", of the samples {own.rvd_samples:.2f} and {slow['rvd_samples']:.2f}"
+            if own.sampler == "mean":
+                way, of_samples = "`mean`, one call for each first noise and no samples", ""
             lines.append(
-                f"- {label(target)}, the profile's own way (`{own.sampler}`, {own.calls} calls a sample, {own.starts} "
-                f"noise): PCC {own.pcc:.3f} where the published sampler with the same kind of noise has "
-                f"{slow['pcc']:.3f}, relative variation distance of the mean {own.rvd:.2f} and {slow['rvd']:.2f}, of "
-                f"the expectation {own.rvd_expectation:.2f} and {slow['rvd_expectation']:.2f}, of the samples "
-                f"{own.rvd_samples:.2f} and {slow['rvd_samples']:.2f}, with "
+                f"- {label(target)}, the profile's own way ({way}, {own.starts} noise): PCC {own.pcc:.3f} where the "
+                f"published sampler with the same kind of noise has {slow['pcc']:.3f}, relative variation distance of "
+                f"the mean {own.rvd:.2f} and {slow['rvd']:.2f}, of the expectation {own.rvd_expectation:.2f} and "
+                f"{slow['rvd_expectation']:.2f}{of_samples}, with "
                 f"{slow['network_calls'] / own.network_calls:.0f} times fewer calls."
             )
     return "\n".join(lines)

@@ -12,13 +12,11 @@ from anndata import AnnData
 
 from helpers import schema, store
 from helpers.models import backbones
+from helpers.models.stem.recipes import PROFILE, SEED, WITHOUT_NUCLEI
 from helpers.scores.pit import pit, within
 from helpers.targets import normalization
 
 CURVES = ["step", "mse", "vb", "backbone", "target", "split", "held_out", "seed"]
-PROFILE = "profile"  # the arm that changes nothing
-WITHOUT_NUCLEI = "without_nuclei"
-SEED = "seed_"  # and a number
 
 
 def fit_and_predict(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from helpers import schema
-from helpers.chapters.stem_training import PROFILE, SEED
 from helpers.labels import label
+from helpers.models.stem.recipes import PROFILE, SEED
 from helpers.scores import predictability, top_genes
 
 if TYPE_CHECKING:

@@ -95,6 +95,9 @@ SHORT = Recipe(
 # The steps of `cpu` are the number that inner splits of the training sections choose (`chapters.inner_splits`).
 PROFILES = {"quick": replace(SHORT, steps=200, n_samples=10), "cpu": replace(SHORT, steps=1200), "paper": Recipe()}
 
+# Arms that are no scaling of the target: the one that changes nothing, one with fewer features, one of another seed.
+PROFILE, WITHOUT_NUCLEI, SEED = "profile", "without_nuclei", "seed_"
+
 
 def recipe(profile: str, **changes) -> Recipe:
     """A profile's hyperparameters with some of them changed; ValueError for a profile or name that does not exist."""
