@@ -263,15 +263,18 @@ def test_shares_on_twins_are_told_by_target():
     assert "nan% in Pearson residual" in genes.shares_sentence(found.head(2), 1)
 
 
-def test_genes_are_counted_by_verdict_and_target(own):
-    assert genes.verdicts_sentence(own, "stem") == (
-        "Of 3 genes `stem` predicts **1** beyond nuclei and depth in log2(x + 1) and **2** in Pearson residual; 1 in "
-        "both targets. In log2(x + 1) **1** more are beyond nuclei but not beyond depth. The largest rank correlations "
-        "given both, in the residual: a (0.30), b (0.25). Of all that are found beyond both, nuclei alone reach the "
-        "higher PCC in 2."
-    )
+def test_genes_are_counted_by_verdict_target_and_patient_for_every_backbone(own):
+    text = genes.verdicts_sentence(own, "stem")
+    assert text.startswith("- `stem`, 3 genes, 3 patients: beyond nuclei and depth **1** in log2(x + 1) (")
+    assert "**2** in Pearson residual (" in text and ", 1 in both targets" in text
+    assert "**1** more beyond nuclei but not beyond depth. Nuclei alone reach the higher PCC in 2 of all found." in text
+    everywhere = own.assign(patients_both=own["n_patients"])
+    assert "**2** in Pearson residual (2 of them in every patient)" in genes.verdicts_sentence(everywhere, "stem")
     none = genes.verdicts_sentence(own[own["gene"] == "c"], "stem")
-    assert none.startswith("Of 1 gene `stem` predicts **0**") and "largest" not in none
+    assert "1 gene, 3 patients: beyond nuclei and depth **0** in log2" in none
+    two = pd.concat([own.assign(backbone="stem"), own.assign(backbone="ridge")])
+    both = genes.verdicts_sentences(two)
+    assert both.count("- `") == 2 and "property of the test" in both
 
 
 def test_limits_depend_on_how_many_patients_there_are():

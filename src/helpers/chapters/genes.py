@@ -307,22 +307,33 @@ def shares_sentence(found: pd.DataFrame, n_sections: int) -> str:
 
 
 def verdicts_sentence(own: pd.DataFrame, model: str) -> str:
-    """How many genes a model predicts beyond nuclei and depth in both targets (Markdown).
+    """How many genes a model predicts beyond nuclei and depth in each target, and in how many patients (Markdown).
 
     `own` is the part of the gene table that is of the model.
     """
     beyond = own["verdict"] == VERDICTS[0]
     by_target = own.pivot(index="gene", columns="target", values="verdict")[list(TARGETS)] == VERDICTS[0]
+    parts = []
+    for target in TARGETS:
+        found = own[beyond & (own["target"] == target)]
+        every = (found["patients_both"] == found["n_patients"]).sum()
+        parts.append(f"**{len(found)}** in {label(target)} ({every} of them in every patient)")
     not_depth = ((own["target"] == LOG) & (own["verdict"] == VERDICTS[1])).sum()
-    strongest = own[(own["target"] == RESIDUAL) & beyond].nlargest(5, "rho_given_both")
-    examples = ", ".join(f"{row.gene} ({row.rho_given_both:.2f})" for row in strongest.itertuples())
     beaten = (own["pcc_nuclei_alone"] >= own["pcc"]) & beyond
+    n = own["n_patients"].max()
     return (
-        f"Of {counted(len(by_target), 'genes')} `{model}` predicts **{by_target[LOG].sum()}** beyond nuclei and depth "
-        f"in {label(LOG)} and **{by_target[RESIDUAL].sum()}** in {label(RESIDUAL)}; {by_target.all(axis=1).sum()} in "
-        f"both targets. In {label(LOG)} **{not_depth}** more are beyond nuclei but not beyond depth. "
-        + (f"The largest rank correlations given both, in the residual: {examples}. " if examples else "")
-        + f"Of all that are found beyond both, nuclei alone reach the higher PCC in {beaten.sum()}."
+        f"- `{model}`, {counted(len(by_target), 'genes')}, {counted(int(n), 'patients')}: beyond nuclei and depth "
+        f"{' and '.join(parts)}, {by_target.all(axis=1).sum()} in both targets; in {label(LOG)} **{not_depth}** more "
+        f"beyond nuclei but not beyond depth. Nuclei alone reach the higher PCC in {beaten.sum()} of all found."
+    )
+
+
+def verdicts_sentences(table: pd.DataFrame) -> str:
+    """`verdicts_sentence` of every backbone of a gene table, and what the difference between targets is not."""
+    lines = [verdicts_sentence(own, model) for model, own in table.groupby("backbone", sort=False)]
+    return "\n".join(lines) + (
+        "\n\nMore genes in one target than in the other is also a property of the test: the same knowledge of "
+        "composition is found in residuals and hidden in logs where the predicted library errs."
     )
 
 
