@@ -90,7 +90,9 @@ def same_data(signatures: Mapping[str, frozenset]) -> dict[str, str]:
     for name, other in combinations(signatures, 2):
         share = len(signatures[name] & signatures[other]) / max(1, min(len(signatures[name]), len(signatures[other])))
         if share > 0.5:
-            found[other] = f"{share:.0%} of its spots have the counts of those of {name}: the same data under two names"
+            found.setdefault(
+                other, f"{share:.0%} of its spots have the counts of those of {name}: the same data under two names"
+            )
     return found
 
 

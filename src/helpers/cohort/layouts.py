@@ -218,9 +218,10 @@ def _read_counts(path: Path) -> tuple[np.ndarray, pd.Index, pd.Index]:
     if text.any():
         column = genes[int(np.argmax(text))]
         raise ValueError(f"{path}: gene {column!r} holds text where counts are wanted; raw counts are whole numbers")
+    values = table.iloc[:, 1:].to_numpy()
     if counters := [gene for gene in genes if gene.startswith("__")]:
         warnings.warn(f"{path}: {_listed(counters, 3)} of HTSeq are no genes and are left out", stacklevel=3)
-    genes, values = genes[~genes.isin(counters)], table.iloc[:, 1:].to_numpy()[:, ~genes.isin(counters)]
+        genes, values = genes[~genes.isin(counters)], values[:, ~genes.isin(counters)]
     schema.check_counts(values, str(path))
     if not values.any():
         raise ValueError(f"{path}: every count is zero; leave the section out of the config")
