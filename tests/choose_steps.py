@@ -21,8 +21,8 @@ def main(build: Path, table: Path) -> None:
     rows = []
     for row in inner_splits.score_candidates(sections, {name: panel_of(name, panel) for name in sections}):
         rows.append(row)
+        store.write_table(pd.DataFrame(rows), table)  # row by row: all of them take an hour
         print(row, flush=True)
-    store.write_table(pd.DataFrame(rows), table)
     print(inner_splits.remark(pd.DataFrame(rows)))
 
 

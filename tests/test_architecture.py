@@ -160,7 +160,7 @@ def test_the_schema_knows_what_the_helpers_know():
     assert all(re.search(known["stem_arms"]["items"]["pattern"], arm) for arm in recipes.CHOICES["arm"])
     # Targets and backbones have no list here: the doors hand their registries on.
     assert set(known["targets"]["default"]) <= set(normalization.TARGETS)
-    assert set(known["backbones"]["default"]) == set(backbones.MODELS)
+    assert set(known["backbones"]["default"]) <= set(backbones.MODELS)
 
 
 DRAWING = "helpers.store, helpers.figures.figure1, helpers.chapters.median_coupling, helpers.chapters.training_check"

@@ -69,7 +69,7 @@ def check_section(section: AnnData) -> AnnData:
         refuse(f"spots of {spot_um} um at {pitch_um} um from each other are not plausible", "set spot_um and pitch_um")
     for column in ("section", "patient", "total_counts"):
         if column not in section.obs:
-            refuse(f"no obs[{column!r}]", "read it with helpers.sections.read")
+            refuse(f"no obs[{column!r}]", "read it with helpers.cohort.sections.read")
     return section
 
 

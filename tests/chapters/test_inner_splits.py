@@ -1,11 +1,14 @@
 """The recipe is chosen on sections that no score of the fold comes from."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from made import GENES, GEOMETRIES, PANEL, Truth, as_predicted
 
 from helpers import schema
 from helpers.chapters import inner_splits
+from helpers.models.stem import recipes
 from helpers.scores import judge
 
 
@@ -45,3 +48,9 @@ def test_scores_tell_a_model_of_depth_from_one_of_composition():
         prediction.layers[schema.PREDICTED] = as_predicted(truth.library(), share, "log2")
         found = inner_splits.score(prediction, section)
         assert found["pcc"] > 0.3 and low < np.nan_to_num(found["composition"]) < high
+
+
+def test_the_profile_has_the_steps_that_the_committed_splits_choose():
+    committed = pd.read_csv(Path(__file__).parents[2] / "data/results/stem_recipe/inner_splits.csv")
+    [most] = inner_splits.chosen(committed).mode()
+    assert recipes.PROFILES["cpu"].steps == inner_splits.CANDIDATES[most]["steps"]

@@ -220,7 +220,7 @@ def said(values: pd.Series, form: str = ".3f") -> str:
     return "undefined (constant)" if np.isnan(value) else format(value, form)
 
 
-# A new flag is one entry here.
+# A new flag is one entry here, and a question of CHECKLIST that it answers.
 FLAGS: tuple[Flag, ...] = (
     Flag(
         "no_composition",

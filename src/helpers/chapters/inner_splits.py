@@ -15,6 +15,7 @@ from anndata import AnnData
 from helpers import schema
 from helpers.chapters.stem_training import fit_and_predict
 from helpers.columns import pearson
+from helpers.models.stem.recipes import recipe
 from helpers.scores import judge
 
 K = 50
@@ -45,6 +46,8 @@ def score(prediction: AnnData, section: AnnData) -> dict[str, float]:
 
 def score_candidates(sections: Mapping[str, AnnData], panels: Mapping[str, list[str]]) -> Iterator[dict]:
     """Every candidate on every inner split: candidate, held_out, set_aside, seconds, and what `score` says."""
+    for changes in filter(None, CANDIDATES.values()):
+        recipe("cpu", **changes)  # a misspelt one is refused before the first fit
     for (name, changes), (held_out, aside) in product(CANDIDATES.items(), inner_splits(list(sections))):
         training = {other: section for other, section in sections.items() if other != held_out}
         backbone = "ridge" if changes is None else "stem"
