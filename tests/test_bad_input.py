@@ -464,7 +464,7 @@ def cut(path: Path) -> Path:
         ("a.tif", lambda path: picture(path, format="PNG"), "not a TIFF image, whatever its name says"),
         ("a.jpg", lambda path: tiff(path), "not a JPEG or PNG image, whatever its name says"),
         ("a.tif", lambda path: path.write_text("no image") and path, "not a TIFF image, whatever its name says"),
-        ("a.bmp", picture, "images are read from .jpeg, .jpg.*convert it to a tiled TIFF"),
+        ("a.bmp", picture, "images are read from .btf, .jpeg, .jpg.*convert it to a tiled TIFF"),
     ],
     ids=[
         *("cmyk", "grey", "16-bit", "turned", "tiff-16-bit", "tiff-cmyk", "tiff-grey", "tiff-cut"),
