@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shlex
+import shutil
 import sys
 from datetime import date
 from importlib.metadata import version
@@ -498,11 +499,11 @@ rule html:
         mem_mb=3000,
         runtime=30,
     run:
+        from helpers.chapters import answer  # as late as it is needed: it takes seconds
+
         pages = [Path(path) for path in [*input.once, *input.by_section, input.training]]
         staged, built = f"{BUILD}/book", f"{BUILD}/book_build"
         book.stage(pages, Path("book"), Path(input.look), Path(RESULTS), Path(staged), COHORT["title"], COHORT["cohort"])
-        from helpers.chapters import answer  # as late as it is needed: it takes seconds
-
         intro = Path(staged, "intro.md")
         intro.write_text(answer.of_book(intro.read_text(), Path(REFERENCE)))
         shutil.copy(f"{REFERENCE}/figure1.svg", f"{staged}/_static/reference_figure1.svg")
