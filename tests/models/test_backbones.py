@@ -167,8 +167,16 @@ def test_samples_are_kept_beside_their_mean(cohort, tiny):
     assert samples.shape == (10, *prediction.shape)
     apart = (samples - samples.mean(0))[:, :, 0]
     assert abs(np.corrcoef(apart[:5].ravel(), apart[5:].ravel())[0, 1]) < 0.3
-    alike = backbones.predict(cohort, "B1", "log2", "stem", profile=tiny, antithetic=False)
+    alike = backbones.predict(cohort, "B1", "log2", "stem", profile=tiny, sampler="sde", antithetic=False)
     np.testing.assert_allclose(alike.uns["info"]["samples"].mean(0), alike.layers["predicted"], rtol=1e-5)
+
+
+def test_the_mean_in_one_call_has_samples_only_where_they_are_to_be_kept(cohort, tiny):
+    kept, none = (
+        backbones.predict(cohort, "B1", "log2", "stem", profile=tiny, keep_samples=keep) for keep in (True, False)
+    )
+    assert "samples" not in none.uns["info"] and kept.uns["info"]["samples"].std() > 0
+    np.testing.assert_array_equal(kept.layers["predicted"], none.layers["predicted"])
 
 
 def test_a_kept_model_gives_the_samples_of_its_fit(cohort, tiny, tmp_path):

@@ -30,7 +30,7 @@ def mean_r(predicted, true):
 
 def test_learns_a_linear_function_of_the_conditions(linear, fitted):
     y, x, signal = linear
-    samples = sampling.sample(fitted, y[200:])
+    samples = sampling.sample(fitted, y[200:], sampler="sde")
     assert samples.shape == (10, 40, 8)
     r = mean_r(samples.mean(0), signal[200:])
     assert r > 0.8, r
