@@ -12,6 +12,7 @@ from anndata import AnnData
 from scipy.spatial import cKDTree
 
 from helpers import columns, schema
+from helpers.cohort.placement import blocks
 from helpers.scores import judge
 from helpers.targets import normalization, spaces
 
@@ -149,15 +150,6 @@ def lattice_steps(section: AnnData) -> np.ndarray:
     """Spot positions in steps of the lattice: pixels over the median distance to the nearest spot."""
     xy = np.asarray(section.obsm[schema.SPATIAL], float)
     return xy / np.median(cKDTree(xy).query(xy, 2)[0][:, 1])
-
-
-def blocks(xy: np.ndarray) -> np.ndarray:
-    """Nine blocks of about as many spots each, three by three: a number from 0 to 8 per spot."""
-    out = np.empty(len(xy), int)
-    for i, strip in enumerate(np.array_split(np.argsort(xy[:, 0], kind="stable"), 3)):
-        for j, part in enumerate(np.array_split(strip[np.argsort(xy[strip, 1], kind="stable")], 3)):
-            out[part] = 3 * i + j
-    return out
 
 
 def correlations(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:

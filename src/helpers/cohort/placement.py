@@ -114,7 +114,7 @@ def _gain(seen: View, other: View, xy: np.ndarray) -> tuple[float, float, float,
     if off.mean() < on.mean() - OFF or both.mean() < 1 - OFF - (~np.isfinite(here)).mean() or both.sum() < 20:
         return np.nan, np.nan, -np.inf, np.nan
     depth, here, there = seen.depth[both], rankdata(here[both]), rankdata(there[both])
-    block = _blocks(seen.xy[both])
+    block = blocks(seen.xy[both])
     left_out = [block != number for number in (-1, *range(9))]
     r = np.array([[np.corrcoef(depth[k], stain[k])[0, 1] for stain in (here, there)] for k in left_out])
     # Where depth falls with the stain, it follows it all the same.
@@ -140,7 +140,7 @@ def _step(xy: np.ndarray) -> float:
     return float(np.median(cKDTree(xy).query(xy, 2)[0][:, 1]))
 
 
-def _blocks(xy: np.ndarray) -> np.ndarray:
+def blocks(xy: np.ndarray) -> np.ndarray:
     """Nine blocks of about as many spots each, three by three: a number from 0 to 8 per spot."""
     out = np.empty(len(xy), int)
     for i, strip in enumerate(np.array_split(np.argsort(xy[:, 0], kind="stable"), 3)):
