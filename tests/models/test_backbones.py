@@ -76,16 +76,14 @@ def test_noise_asks_for_a_larger_penalty():
 
 
 @pytest.mark.parametrize("shape", backbones.SHAPES)
-def test_a_floor_is_least_squares_on_the_shape_that_training_sections_follow(shape):
+def test_a_floor_is_least_squares_on_the_shape_that_the_held_out_section_follows(shape):
     cohort = {name: section(name, seed=i) for i, name in enumerate(["A1", "A2", "B1"])}
     rng = np.random.default_rng(0)
     x = {name: backbones.SHAPES[shape](one.obs["n_nuclei"].to_numpy(float)) for name, one in cohort.items()}
     for name, one in cohort.items():
         one.layers["log2"] = np.outer(x[name], np.where(np.arange(one.n_vars) % 2, -1.0, 1.0))
         one.layers["log2"] += 0.05 * np.ptp(x[name]) * rng.normal(size=one.shape)
-    prediction = backbones.predict({name: cohort[name] for name in ("A1", "A2", "B1")}, "B1", "log2", "nuclei")
-    assert prediction.uns["info"]["shape"] == shape
-    np.testing.assert_array_equal(np.sign(prediction.uns["info"]["slopes"][0, :2]), [1, -1])
+    prediction = backbones.predict(cohort, "B1", "log2", "nuclei")
     seen = np.concatenate([x["A1"] - x["A1"].mean(), x["A2"] - x["A2"].mean()])
     y = np.vstack([cohort[name].layers["log2"] - cohort[name].layers["log2"].mean(0) for name in ("A1", "A2")])
     slope = np.linalg.lstsq(seen[:, None], y, rcond=None)[0]
@@ -94,11 +92,20 @@ def test_a_floor_is_least_squares_on_the_shape_that_training_sections_follow(sha
     np.testing.assert_allclose(found - found.mean(0), expected - expected.mean(0), atol=1e-4)
 
 
-def test_one_shape_is_chosen_without_the_held_out_section():
-    cohort = {name: section(name, seed=i) for i, name in enumerate(["A1", "A2", "B1"])}
-    before = backbones.predict(cohort, "B1", "log2", "nuclei").uns["info"]["shape"]
-    cohort["B1"].layers["log2"] = np.log1p(np.log1p(cohort["B1"].layers["log2"].clip(0)))
-    assert backbones.predict(cohort, "B1", "log2", "nuclei").uns["info"]["shape"] == before
+def test_of_its_shapes_a_floor_has_the_one_that_scores_highest_in_the_mean(cohort):
+    scored = backbones.predict(cohort, "B1", "log2", "nuclei").layers
+    x, y = (np.concatenate([get(cohort[name]) for name in ("A1", "A2")]) for get in (_nuclei, _target))
+    labels = np.repeat(["A1", "A2"], [cohort[name].n_obs for name in ("A1", "A2")])
+    candidates, _ = backbones.curve(x[:, None].astype(float), y, labels, _nuclei(cohort["B1"])[:, None].astype(float))
+    scores = [backbones.mean_pcc(scored["measured"], candidate) for candidate in candidates]
+    assert len(set(np.round(scores, 6))) == len(backbones.SHAPES)
+    np.testing.assert_allclose(scored["predicted"], candidates[int(np.argmax(scores))], rtol=1e-5, atol=1e-5)
+
+
+def test_the_strongest_of_one_prediction_is_itself():
+    predicted = np.random.default_rng(0).normal(size=(6, 2))
+    assert backbones.strongest(predicted, -predicted) is predicted
+    np.testing.assert_array_equal(backbones.strongest(np.stack([-predicted, predicted]), 3 * predicted), predicted)
 
 
 def test_differences_between_sections_are_not_taken_for_effects():
@@ -107,18 +114,23 @@ def test_differences_between_sections_are_not_taken_for_effects():
         cohort[name].obs["n_nuclei"] += 40 * i
     pooled = np.polyfit(*(np.concatenate([get(cohort[n]) for n in ("A1", "B1")]) for get in (_nuclei, _down)), 1)
     assert pooled[0] > 0
-    assert backbones.predict(cohort, "C1", "log2", "nuclei").uns["info"]["slopes"][0, 1] < 0
+    prediction = backbones.predict(cohort, "C1", "log2", "nuclei")
+    assert np.corrcoef(_nuclei(prediction), prediction.layers["predicted"][:, 1])[0, 1] < 0
 
 
 def _nuclei(adata):
     return adata.obs["n_nuclei"].to_numpy()
 
 
+def _target(adata):
+    return adata.layers["log2"]
+
+
 def _down(adata):
     return adata.layers["log2"][:, 1]
 
 
-@pytest.mark.parametrize("backbone", ["ridge", "nuclei", "stem"])
+@pytest.mark.parametrize("backbone", ["ridge", "place", "stem"])
 def test_nothing_measured_on_the_held_out_section_reaches_the_fit(cohort, tiny, backbone):
     before = backbones.predict(cohort, "B1", "log2", backbone, profile=tiny)
     cohort["B1"].layers["log2"] = 100 * np.random.default_rng(5).normal(size=cohort["B1"].shape)
@@ -142,6 +154,7 @@ def test_each_spot_is_predicted_on_its_own_features_alone(cohort, tiny, backbone
 def test_depth_is_an_oracle(cohort):
     before = backbones.predict(cohort, "B1", "log2", "depth")
     cohort["B1"].obs["total_counts"] = cohort["B1"].obs["total_counts"].to_numpy()[::-1]
+    cohort["B1"].layers["log2"] = cohort["B1"].layers["log2"][::-1]  # its shape is the one that fits these
     after = backbones.predict(cohort, "B1", "log2", "depth")
     np.testing.assert_allclose(after.layers["predicted"], before.layers["predicted"][::-1])
     assert pcc(before, "up") > 0.7 and pcc(before, "down") > 0.7

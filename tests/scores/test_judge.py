@@ -116,6 +116,15 @@ def test_a_floor_never_sees_the_spots_it_predicts():
     assert np.abs(judge.floor("nuclei", {"a": x}, {"a": y}, "a")[:10]).max() < 1e-6
 
 
+def test_a_floor_is_never_lower_than_one_of_its_shapes():
+    rng = np.random.default_rng(1)
+    x = {name: rng.gamma(2.0, 20.0, size=(80, 1)) for name in "ab"}
+    y = {"a": np.log1p(x["a"]), "b": x["b"]}  # the one to learn from bends, the one that is scored does not
+    y = {name: values + 0.1 * values.std() * rng.normal(size=values.shape) for name, values in y.items()}
+    found = np.corrcoef(judge.floor("nuclei", x, y, "b")[:, 0], y["b"][:, 0])[0, 1]
+    assert found == pytest.approx(np.corrcoef(x["b"][:, 0], y["b"][:, 0])[0, 1], abs=1e-5)
+
+
 @pytest.mark.parametrize("target", ["log2", "pearson_residual"])
 def test_a_floor_is_the_backbone_of_that_name(target):
     sections = {f"S{seed}": made(seed) for seed in range(3)}

@@ -142,8 +142,7 @@ def unseen(tables: Tables) -> str:
     return (
         f"**Where no section of the patient is in training, ridge clears nuclei alone in {above[LOG]} of {n} patients "
         f"in log and {above[RESIDUAL]} as residuals** (PCC-50 of ridge for that of nuclei, medians over a patient's "
-        f"sections): {'; '.join(parts)}. Training is smaller than with one section held out, {trained_on(tables)}, "
-        "and a floor's shape is chosen there too: where it does not carry over, the floor is lower than it could be. "
+        f"sections): {'; '.join(parts)}. Training is smaller than with one section held out, {trained_on(tables)}. "
         f"{alone if n < MIN_PATIENTS else f'n = {n}'} (`31_patients` compares at equal size)."
     )
 

@@ -1,7 +1,8 @@
 """Fit on some sections, predict another: STEM, ridge, and the one-feature floors beside which they are read.
 
 A backbone is what it looks at and how it is fitted: two functions of arrays. The fitting one gets the training
-sections and the inputs of the held-out spots, never their target, so nothing measured there can reach what is fitted.
+sections and the inputs of the held-out spots, never their target, so nothing measured there can reach what is fitted;
+only the shape of a floor is the one that scores highest there (`strongest`).
 To add a model, write the two and enter them in BACKBONES, the one list of them.
 """
 
@@ -10,7 +11,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -53,7 +53,7 @@ def predict(
     anything else (`normalization.clip`: models see clipped residuals). `settings` are those of any backbone, which
     takes its own: one call serves all. Returns the held-out spots x genes with `layers["measured"]` and
     `layers["predicted"]`; in `uns` the choices above and `info`, what the fit left behind (loss curve and samples,
-    alpha, slopes).
+    alpha).
     ValueError, naming the section, for an unknown name or setting, no section left to train on, a held-out section
     that is also in training, and for genes, features or targets that are absent, not finite or of unlike width.
     """
@@ -69,6 +69,7 @@ def predict(
     x, y = (np.vstack([values[name] for name in training]) for values in (inputs, measured))
     labels = np.repeat(training, [len(inputs[name]) for name in training])
     predicted, info = model.fit(x, y, labels, inputs[held_out], **given)
+    predicted = strongest(predicted, measured[held_out])
     prediction = _beside(sections[held_out], genes, measured[held_out], predicted)
     prediction.uns = {"section": held_out, "backbone": backbone, "target": target, "split": split, "held_out": held_out}
     prediction.uns |= {name: settings.get(name, default) for name, default in DEFAULTS.items()}
@@ -128,7 +129,8 @@ def place(section: AnnData) -> np.ndarray:
     return np.polynomial.legendre.legvander2d(x, y, (SMOOTH, SMOOTH))[:, 1:]
 
 
-# How it is fitted: (x, y, section of each row, x of the held-out spots) -> their y, and what to keep of the fit.
+# How it is fitted: (x, y, section of each row, x of the held-out spots) -> their y (or several, for `strongest` to
+# choose from), and what to keep of the fit.
 
 
 def ridge(x: np.ndarray, y: np.ndarray, sections: np.ndarray, x_new: np.ndarray) -> tuple[np.ndarray, dict]:
@@ -147,20 +149,24 @@ def ridge(x: np.ndarray, y: np.ndarray, sections: np.ndarray, x_new: np.ndarray)
 
 
 def curve(x: np.ndarray, y: np.ndarray, sections: np.ndarray, x_new: np.ndarray) -> tuple[np.ndarray, dict]:
-    """A monotone curve of one number for each gene, up or down by its slope: the floors.
+    """Monotone curves of one number for each gene, up or down by its slope: the floors.
 
-    Least squares on the number in one of `SHAPES`, for all genes the one with the highest mean PCC when each training
-    section in turn is predicted from the others (`inner_folds`). A step function (isotonic regression) is monotone
-    too, but learns noise and does not carry over to another patient: a lower floor.
+    Least squares on the number in each of `SHAPES`: shapes x spots x genes, of which `strongest` takes one. A step
+    function (isotonic regression) is monotone too, but learns noise and does not carry over to another patient.
     """
-    scores = dict.fromkeys(SHAPES, 0.0)
-    for (fit, check), (name, shape) in product(inner_folds(x, sections), SHAPES.items()):
-        [(predicted, _)] = _linear(shape(x[fit]), y[fit], sections[fit], shape(x[check]), [NO_PENALTY])
-        scores[name] += mean_pcc(y[check], predicted)
-    best = max(scores, key=scores.get)
-    x, x_new = SHAPES[best](x), SHAPES[best](x_new)
-    [(predicted, weights)] = _linear(x, y, sections, x_new, [NO_PENALTY])
-    return predicted, {"slopes": _decomposed(_within(x, sections)).axes @ weights, "shape": best}
+    fits = [_linear(shape(x), y, sections, shape(x_new), [NO_PENALTY])[0] for shape in SHAPES.values()]
+    return np.stack([predicted for predicted, _ in fits]), {}
+
+
+def strongest(predicted: np.ndarray, measured: np.ndarray) -> np.ndarray:
+    """The prediction, spots x genes; of several (candidates x spots x genes) the one with the highest mean PCC.
+
+    A floor that looks at what was measured for this one choice is higher than one that knows no better: what a model
+    adds to it is never the fault of a shape that did not carry over.
+    """
+    if predicted.ndim == 2:
+        return predicted
+    return max(predicted, key=lambda candidate: mean_pcc(measured, candidate))
 
 
 def inner_folds(x: np.ndarray, sections: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -120,21 +120,22 @@ def floor(name: str, features: Mapping[str, np.ndarray], values: Mapping[str, np
 
     `features`, what it looks at (spots x features), and `values` (spots x genes) are by section. A section on its own
     is cut into five blocks of consecutive spots, each predicted from the rest up to its level, which no correlation
-    sees.
+    sees. Of a floor's shapes the one that scores highest (`backbones.strongest`).
     """
     fit, others = backbones.BACKBONES[name].fit, [section for section in features if section != held_out]
     if others:
         labels = np.repeat(others, [len(features[section]) for section in others])
         x, y = (np.vstack([part[section] for section in others]) for part in (features, values))
-        return fit(x, y, labels, features[held_out])[0].astype(np.float32)
+        predicted = fit(x, y, labels, features[held_out])[0]
+        return backbones.strongest(predicted, values[held_out]).astype(np.float32)
     x, y = features[held_out], values[held_out].astype(float)
-    out = np.empty_like(y)
-    for block in np.array_split(np.arange(len(out)), 5):
-        rest = np.setdiff1d(np.arange(len(out)), block)
-        out[block] = fit(x[rest], y[rest], np.full(len(rest), held_out), x[block])[0]
+    parts = []
+    for block in np.array_split(np.arange(len(y)), 5):
+        rest = np.setdiff1d(np.arange(len(y)), block)
+        predicted, _ = fit(x[rest], y[rest], np.full(len(rest), held_out), x[block])
         # The mean of the rest is low where the block is high: left in, it would turn a trend against the floor.
-        out[block] -= y[rest].mean(axis=0)
-    return out.astype(np.float32)
+        parts.append(predicted - y[rest].mean(axis=0))
+    return backbones.strongest(np.concatenate(parts, axis=-2), y).astype(np.float32)
 
 
 # Given nuclei and depth -----------------------------------------------------------------------------------------
