@@ -17,9 +17,11 @@ def main(build: Path, table: Path) -> None:
     """Score every candidate on the sections with an image, each row printed when it is known."""
     read = (store.read_section(path) for path in sorted((build / "targets").glob("*.h5ad")))
     sections = {section.uns["section"]: section for section in read if schema.PATCH in section.obsm}
+    whole = {name: store.read_section(build / f"sections/{name}.h5ad") for name in sections}
     panel = store.read_table(build / "results/panel.csv", ["panel", "gene"])
     rows = []
-    for row in inner_splits.score_candidates(sections, {name: panel_of(name, panel) for name in sections}):
+    panels = {name: panel_of(name, panel) for name in sections}
+    for row in inner_splits.score_candidates(sections, whole, panels):
         rows.append(row)
         store.write_table(pd.DataFrame(rows), table)  # row by row: all of them take an hour
         print(row, flush=True)

@@ -24,7 +24,7 @@ def section(name, seed):
     counts = csr_matrix(rng.poisson(nuclei[:, None] * np.arange(2.0, 2 + len(GENES))).astype(float))
     obs = pd.DataFrame({"patient": name, "n_nuclei": nuclei}, index=[f"{name}{i}" for i in range(len(GRID))])
     made = AnnData(obs=obs, var=pd.DataFrame(index=GENES), layers={COUNTS: counts}, uns={"section": name})
-    made.obs["total_counts"] = normalization.library_size(made)
+    made.obs["total_counts"] = normalization.summed_counts(made)
     made.obsm[SPATIAL] = made.obsm[LATTICE] = GRID
     made.obsm["patch"] = np.column_stack([nuclei, rng.normal(size=len(GRID))])
     return made

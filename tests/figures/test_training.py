@@ -35,6 +35,16 @@ def test_a_fold_is_one_line_in_the_order_of_its_steps(ax, tables):
     assert {line.get_color() for line in ax.lines} == {look.TARGETS[target][1] for target in TARGETS[:2]}
 
 
+def test_scores_over_steps_are_a_line_a_target_beside_that_of_ridge(ax):
+    large = every(target=TARGETS[:2], spot_views=[1000, 2000, 4000]).assign(pcc=wave, model="published size")
+    small = every(target=TARGETS[:2], model=["ridge", "stem"]).assign(pcc=0.7, spot_views=[np.nan, 500] * 2)
+    training.scores_over_steps(ax, pd.concat([large[::-1], small]), "pcc")
+    curves, dashed = ax.lines[::2], ax.lines[1::2]
+    assert [line.get_xdata().tolist() for line in curves] == [[1, 2, 4]] * 2
+    assert {line.get_ydata()[0] for line in dashed} == {0.7}
+    assert ax.get_ylabel() == training.OVER_STEPS["pcc"]
+
+
 def test_each_sampler_is_a_line_over_its_calls(ax):
     ladder = every(sampler=["ancestral", "ddim"], network_calls=[10, 1000]).assign(rvd=wave)
     ladder["starts"] = ladder["sampler"].map({"ancestral": "independent", "ddim": "antithetic"})

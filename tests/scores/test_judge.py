@@ -82,6 +82,7 @@ def test_measured_values_are_clipped_and_kept_as_predictions_are(section):
     counts = section.layers[schema.COUNTS].toarray()
     counts[0, 0] = 5000
     deep.layers[schema.COUNTS] = csr_matrix(counts)
+    deep.obs["total_counts"] = counts.sum(axis=1)
     values = judge.measured(deep, "pearson_residual", GENES)
     assert values.dtype == np.float32 and values.max() == pytest.approx(np.sqrt(len(XY)))
 

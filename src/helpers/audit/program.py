@@ -118,7 +118,7 @@ def as_the_book(section: AnnData, name: str, picture: str | Path, least: int) ->
 
     Spots of fewer than `least` counts, and those outside the `picture` ("" for none). ValueError where none is left.
     """
-    total = normalization.library_size(section)
+    total = normalization.summed_counts(section)
     section.obs["total_counts"] = total
     section.uns = dict(section.uns) | {"section": name, "image": str(picture), "n_spots_dropped": 0}
     try:

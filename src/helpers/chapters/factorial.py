@@ -23,6 +23,7 @@ from helpers.targets import normalization, twins
 Arm = tuple[str, str]
 Groups = Mapping[str, Sequence[tuple[AnnData, list[Arm]]]]
 
+DEPTH_BEFORE = "depth_before"  # of thinned spots, in `obs`
 THINNED: Arm = ("thinned", "log")
 ARMS: tuple[Arm, ...] = (*formulas.ARMS, THINNED)
 BACKBONES = ("ridge", "nuclei", "depth")
@@ -37,12 +38,12 @@ GROUP = {"clr": "spot", "rank": "spot", "depth_regressed_log": "corrected", "nuc
 def thinned(section: AnnData, quantile: float = 0.25, seed: int = 0) -> AnnData:
     """The section with every spot thinned to this quantile of its depths, shallower spots left out.
 
-    `obs["total_counts"]` stays as measured: that is the depth to be forgotten.
+    `obs["depth_before"]` is the depth that was measured: the one to be forgotten.
     """
     depth = max(1, int(np.quantile(normalization.library_size(section), quantile)))
     counts, kept = twins.equal_depth(section.layers[schema.COUNTS], depth, np.random.default_rng(seed))
     twin = twins.as_twin(section, counts, kept)
-    twin.obs["total_counts"] = section.obs["total_counts"]
+    twin.obs[DEPTH_BEFORE] = section.obs["total_counts"]
     return twin
 
 
@@ -91,7 +92,8 @@ def rank_correlations(
     """
     values = np.hstack([arm_values(spots, arm, panel) for arm in arms])
     basis = judge.basis(spots)
-    for what, column in {"depth": "total_counts", "nuclei": "n_nuclei"}.items():
+    depth = DEPTH_BEFORE if DEPTH_BEFORE in spots.obs else "total_counts"
+    for what, column in {"depth": depth, "nuclei": "n_nuclei"}.items():
         if column in spots.obs:
             covariate = spots.obs[column].to_numpy(float)
             rho, drawn = spatial.null_correlations(values, covariate, basis, rank=True, n_draws=n_draws)
@@ -151,7 +153,7 @@ def gene_ceilings(spots: AnnData, arms: Sequence[Arm], panel: Sequence[str]) -> 
     """The noise ceiling of every gene of every arm; arms x genes."""
 
     def transform(counts):
-        half = AnnData(obs=spots.obs, var=spots.var[[]], layers={schema.COUNTS: counts})
+        half = AnnData(obs=spots.obs.drop(columns="total_counts"), var=spots.var[[]], layers={schema.COUNTS: counts})
         return np.hstack([arm_values(half, arm, panel, clip=True) for arm in arms])
 
     return predictability.noise_ceiling(spots.layers[schema.COUNTS], transform, n_splits=1).reshape(len(arms), -1)

@@ -44,8 +44,13 @@ def score(prediction: AnnData, section: AnnData) -> dict[str, float]:
     return {name: judge.pcc_at_k(values, K) for name, values in r.items()}
 
 
-def score_candidates(sections: Mapping[str, AnnData], panels: Mapping[str, list[str]]) -> Iterator[dict]:
-    """Every candidate on every inner split: candidate, held_out, set_aside, seconds, and what `score` says."""
+def score_candidates(
+    sections: Mapping[str, AnnData], whole: Mapping[str, AnnData], panels: Mapping[str, list[str]]
+) -> Iterator[dict]:
+    """Every candidate on every inner split: candidate, held_out, set_aside, seconds, and what `score` says.
+
+    `sections` hold targets and features of the panel, `whole` the counts of all genes, which scores need.
+    """
     for changes in filter(None, CANDIDATES.values()):
         recipe("cpu", **changes)  # a misspelt one is refused before the first fit
     for (name, changes), (held_out, aside) in product(CANDIDATES.items(), inner_splits(list(sections))):
@@ -54,7 +59,7 @@ def score_candidates(sections: Mapping[str, AnnData], panels: Mapping[str, list[
         start, settings = time.perf_counter(), {"genes": panels[held_out], "profile": "cpu", **(changes or {})}
         prediction = fit_and_predict(training, aside, backbone, TARGET, 0, keep_samples=False, **settings)
         row = {"candidate": name, "held_out": held_out, "set_aside": aside, "seconds": time.perf_counter() - start}
-        yield row | score(prediction, sections[aside])
+        yield row | score(prediction, whole[aside])
 
 
 def chosen(table: pd.DataFrame) -> pd.Series:

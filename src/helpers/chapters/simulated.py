@@ -42,7 +42,7 @@ def section(
     spots, counts = made["spots"], csr_matrix(made["counts"].to_numpy(float))
     obs = pd.DataFrame({"patient": name[0], "n_nuclei": made["truth"]["n_nuclei_true"]}, index=spots.index)
     out = AnnData(obs=obs, var=made["counts"].columns.to_frame()[[]], layers={COUNTS: counts})
-    out.obs["total_counts"] = normalization.library_size(out)
+    out.obs["total_counts"] = normalization.summed_counts(out)
     out.obsm[LATTICE] = places(spots)
     out.obsm[SPATIAL] = out.obsm[LATTICE] * SPOT_PITCH_UM  # pixels of 1 um: these sections have no image
     out.uns["section"] = name

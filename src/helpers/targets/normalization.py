@@ -170,10 +170,24 @@ def clip(values: np.ndarray, name: str) -> np.ndarray:
 def library_size(section: AnnData) -> np.ndarray:
     """Total counts of each spot over all genes of the section. (spots,)
 
+    ValueError where the section has lost genes since `total_counts` was summed: a library of the panel alone would
+    pass for one of all genes.
+
     >>> from anndata import AnnData
     >>> library_size(AnnData(shape=(2, 2), layers={COUNTS: np.array([[0, 1], [3, 7]])}))
     array([ 1., 10.])
     """
+    total = summed_counts(section)
+    if "total_counts" in section.obs and not np.allclose(total, section.obs["total_counts"]):
+        raise ValueError(
+            f"section {section.uns.get('section', '')}: the counts of its {section.n_vars} genes do not add up to "
+            "total_counts: give the section with all its genes, as 01_data leaves it"
+        )
+    return total
+
+
+def summed_counts(section: AnnData) -> np.ndarray:
+    """The counts of each spot, added up. (spots,)"""
     return np.asarray(section.layers[COUNTS].sum(1), float).ravel()
 
 
