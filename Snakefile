@@ -277,7 +277,7 @@ PAGES = {
         | {
             "inner_table": "data/results/stem_recipe/inner_splits.csv",
             "size_table": "data/results/stem_published_size/scores.csv",
-            "size_about": "data/results/stem_published_size/provenance.json",
+            "size_about": "data/results/stem_published_size/fits.json",
             "predictions": EVERY_FIT,
             "losses": images(f"{BUILD}/losses/{{split}}.{{section}}.{{fit}}.csv", split=COHORT["splits"], fit=FITS),
             "arm_predictions": expand(PREDICTIONS, section=STUDIED, split=COHORT["splits"], fit=ARMS),

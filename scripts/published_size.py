@@ -123,7 +123,7 @@ def _mean(fabric, model, conditions, n_genes, hyper):
 
 @app.command()
 def score(build: Path, held_out: str, out: Path, fits: list[Path]) -> None:
-    """Write losses.csv, scores.csv (over the steps; ridge and the profile's STEM beside) and provenance.json."""
+    """Write losses.csv, scores.csv (over the steps; ridge and the profile's STEM beside) and fits.json (recipe, device)."""
     import json
 
     import pandas as pd
@@ -155,7 +155,7 @@ def score(build: Path, held_out: str, out: Path, fits: list[Path]) -> None:
         provenance[target] = about | {"parameters": int(kept["parameters"])}
     store.write_table(pd.concat(losses), out / "losses.csv")
     store.write_table(pd.DataFrame(rows).assign(held_out=held_out), out / "scores.csv")
-    (out / "provenance.json").write_text(json.dumps(provenance, indent=1) + "\n")
+    store.write_json(provenance, out / "fits.json")
 
 
 def _scores(predicted, target: str, section, genes: list[str]) -> dict[str, float]:

@@ -28,7 +28,7 @@ def remark(scores: pd.DataFrame, parameters: int, k: int = 50) -> str:
                 f"STEM as elsewhere here {others['stem']:.3f}"
             )
     return (
-        f"One fold, {held_out} of one patient held out, trained once in each target at the published size "
+        f"One fold, {held_out} held out, trained once in each target at the published size "
         f"({parameters / 1e6:.1f} million parameters). " + ". ".join(parts) + ". The highest point is chosen on the "
         "scored section itself, which flatters the large network. One fold cannot say what holds in others."
     )
