@@ -3,12 +3,14 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import fields
 from pathlib import Path
 
 import yaml
 
-# Keys of a config that `sections.read` takes.
-READERS = ["layout", "root", "mpp", "ids", "images", "patients", "spot_um", "pitch_um", "counts_layer", "gene_names"]
+from helpers.cohort.stated import Stated
+
+READERS = ("layout", *(field.name for field in fields(Stated)))  # keys that `sections.read` takes, beside the root
 
 
 def load(path: str | Path, known: Mapping[str, Sequence[str]] | None = None) -> dict:
@@ -45,8 +47,8 @@ def complete(
     """The config with the schema's defaults for what it leaves out.
 
     `known` lists the names that other rooms' registries have, by the name of the definition in the schema (`target`,
-    `backbone`); without it any name passes. ValueError names `where` and every fault of a config that cannot be meant, a line each;
-    `check` is false for one that has been checked before.
+    `backbone`); without it any name passes. `check` is false for a config that has been checked before.
+    ValueError names `where` and every fault of a config that cannot be meant, a line each.
     """
     faults = list(_faults(config, schema, known or {})) if check else []
     if not faults:
