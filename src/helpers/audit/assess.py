@@ -13,7 +13,7 @@ from helpers.audit.evidence import Audited, evidence, lattice_steps, why_not_umi
 from helpers.audit.flags import flags
 from helpers.audit.summary import FLOORS, headline_k, summarize
 from helpers.models import backbones
-from helpers.scores import judge, spatial
+from helpers.scores import judge, spatial, top_genes
 from helpers.targets import normalization, spaces, twins
 
 KS = (10, 50, 200)
@@ -120,7 +120,7 @@ def score(one: Audited, space: str, n_draws: int, of_genes: np.ndarray) -> pd.Da
     """`judge.pcc` at the k of the headline, with the ceilings `of_genes`; PCC-k alone at the others of KS."""
     measured, predicted = judge.measured(one.section, space, one.genes), in_space(one, space)
     r, ks = columns.pearson(measured, predicted), judge.best_ks(KS, len(one.genes))
-    rows = [{"k": k, "pcc": judge.pcc_at_k(r, k)} for k in ks]
+    rows = [{"k": k, "pcc": top_genes.pcc_at_k(r, k)} for k in ks]
     at = ks.index(headline_k(ks))
     rows[at] |= judge.pcc(measured, predicted, one.spots, ks[at], n_draws, of_genes)
     return pd.DataFrame(rows).assign(section=one.section.uns["section"], space=space)
@@ -173,7 +173,7 @@ def score_floors(audited: Mapping[str, Audited], space: str, floor: str, n_draws
     for name, one in audited.items():
         predicted = judge.floor(floor, features, measured, name)
         r = columns.pearson(measured[name], predicted)
-        found = [{"floor": floor, "section": name, "space": space, "k": k, "pcc": judge.pcc_at_k(r, k)} for k in ks]
+        found = [{"floor": floor, "section": name, "space": space, "k": k, "pcc": top_genes.pcc_at_k(r, k)} for k in ks]
         if space == one.space and not backbones.BACKBONES[floor].oracle:
             k = headline_k(ks)
             null = judge.pcc(measured[name], predicted, one.spots, k, n_draws)
@@ -204,13 +204,13 @@ def excess(audited: Mapping[str, Audited], k: int) -> pd.DataFrame:
     measured = {name: judge.measured(one.section, one.space, one.genes) for name, one in audited.items()}
     rows = []
     for name, one in audited.items():
-        pcc = judge.pcc_at_k(columns.pearson(measured[name], one.predicted), k)
+        pcc = top_genes.pcc_at_k(columns.pearson(measured[name], one.predicted), k)
         row = {"section": name, "patient": patients[name], "pcc": pcc}
         fitted_on = [o for o in audited if o == name or not several or patients[o] != patients[name]]
         for floor in UNSEEN:
             if features[floor] is not None:
                 here = ({o: part[o] for o in fitted_on} for part in (features[floor], measured))
-                row[floor] = judge.pcc_at_k(columns.pearson(measured[name], judge.floor(floor, *here, name)), k)
+                row[floor] = top_genes.pcc_at_k(columns.pearson(measured[name], judge.floor(floor, *here, name)), k)
                 row[f"excess_{floor}"] = np.nan_to_num(pcc) - row[floor]
         rows.append(row)
     return pd.DataFrame(rows)

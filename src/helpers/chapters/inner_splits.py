@@ -16,7 +16,7 @@ from helpers import schema
 from helpers.chapters.stem_training import fit_and_predict
 from helpers.columns import pearson
 from helpers.models.stem.recipes import recipe
-from helpers.scores import judge
+from helpers.scores import judge, top_genes
 
 K = 50
 TARGET = "log2"
@@ -41,7 +41,7 @@ def score(prediction: AnnData, section: AnnData) -> dict[str, float]:
         "pcc": pearson(prediction.layers[schema.MEASURED], predicted),
         "composition": pearson(judge.measured(section, "pearson_residual", genes), residual),
     }
-    return {name: judge.pcc_at_k(values, K) for name, values in r.items()}
+    return {name: top_genes.pcc_at_k(values, K) for name, values in r.items()}
 
 
 def score_candidates(sections: Mapping[str, AnnData], panels: Mapping[str, list[str]]) -> Iterator[dict]:

@@ -216,7 +216,7 @@ def score(true: Truth, predicted: Mapping[str, np.ndarray], k: int) -> dict[str,
     PCC-k of each target as it was predicted; library and composition are `judge.skills` of the log prediction, without
     their nulls and ceilings.
     """
-    found = {name: judge.pcc_at_k(pearson(*pair), k) for name, pair in pairs_to_score(true, predicted).items()}
+    found = {name: top_genes.pcc_at_k(pearson(*pair), k) for name, pair in pairs_to_score(true, predicted).items()}
     return found | {LIBRARY: judge.library_skill(predicted["log2"], "log2", true.made, true.panel, None, 1)["library"]}
 
 
