@@ -11,7 +11,7 @@ from helpers.chapters.anatomy import COMPOSITION, GAP, GENES, LIBRARY, NOISE, NO
 from helpers.columns import pearson
 from helpers.schema import COUNTS, LATTICE, SPATIAL
 from helpers.scores import judge, top_genes
-from helpers.scores.coupling import LOG, RESIDUAL
+from helpers.targets.normalization import LOG, RESIDUAL
 
 N_GENES, K = 12, 5
 GENE_NAMES = [f"gene{i}" for i in range(N_GENES)]

@@ -11,15 +11,14 @@ from helpers import columns, schema
 from helpers.audit import predictions
 from helpers.audit.evidence import Audited, evidence, lattice_steps, why_not_umi
 from helpers.audit.flags import flags
-from helpers.audit.summary import FLOORS, headline_k, summarize
+from helpers.audit.summary import UNSEEN, headline_k, summarize
 from helpers.models import backbones
 from helpers.scores import judge, spatial, top_genes
 from helpers.targets import normalization, spaces, twins
 
 KS = (10, 50, 200)
-TARGETS = ("log2", "log1p_cp10k", "pearson_residual")
+SCORED_IN = (normalization.LOG, normalization.LOG_CP10K, normalization.RESIDUAL)  # beside the space predicted in
 PANELS = ("training", "all", "unknown")
-UNSEEN = ("nuclei", "place")  # floors of the headline
 
 
 def assess(
@@ -44,7 +43,7 @@ def assess(
         raise ValueError(f"panel_chosen_on {panel_chosen_on!r} is not one of {', '.join(PANELS)}")
     audited, remarks = matched(cohort, predicted, space)
     every, doubted = audited.values(), any(one.doubts for one in audited.values())
-    judged = [space] if doubted else list(dict.fromkeys([space, *TARGETS]))
+    judged = [space] if doubted else list(dict.fromkeys([space, *SCORED_IN]))
     k = headline_k(judge.best_ks(KS, len(next(iter(every)).genes)))
     ceilings = {(name, s): ceiling(audited[name], s, n_splits) for name, s in product(audited, judged)}
     report: dict = {
@@ -52,7 +51,7 @@ def assess(
         "twin": stacked(score_on_twin(one, judged, k, n_draws) for one in every),
         "partial": stacked(partial_scores(one, s) for one, s in product(every, judged)),
         "skills": stacked(skills(one, n_draws) for one in every if not doubted),
-        "floors": stacked(score_floors(audited, s, floor, n_draws) for s, floor in product(judged, FLOORS)),
+        "floors": stacked(score_floors(audited, s, floor, n_draws) for s, floor in product(judged, backbones.FLOORS)),
         "excess": excess(audited, k),
         "evidence": pd.DataFrame([evidence(one, k, ceilings[name, space]) for name, one in audited.items()]),
         "targets": stacked(recognize(one.section, targets[name], name) for name, one in audited.items() if targets),

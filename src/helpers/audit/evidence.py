@@ -83,7 +83,7 @@ def kept_by_conversion(one: Audited) -> float:
     """
     if not normalization.TARGETS[one.space].holds_depth:
         return 1.0
-    target, perfect = "pearson_residual", normalization.counts_of(one.section, one.genes)
+    target, perfect = normalization.RESIDUAL, normalization.counts_of(one.section, one.genes)
     converted = judge.in_space(perfect, "counts", target, one.section, one.genes)
     r = columns.pearson(judge.measured(one.section, target, one.genes), converted)
     return float(np.nanmean(r)) if np.isfinite(r).any() else np.nan

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from helpers.audit.summary import headline
+from helpers.audit.summary import UNSEEN, headline
 from helpers.labels import counted
 from helpers.scores import paired
 from helpers.targets import normalization
@@ -369,7 +369,7 @@ def with_null(value: float | None, chance_95: float | None, ceiling: float | Non
 
 def over_floors(summary: Mapping) -> str:
     """The excess over nuclei and place in words, with how many patients or sections, and what these cannot test."""
-    floors = [(floor, summary[f"excess_{floor}"]) for floor in ("nuclei", "place")]
+    floors = [(floor, summary[f"excess_{floor}"]) for floor in UNSEEN]
     of = counted(summary["n_units"], summary["unit"])
     words = " and ".join(
         f"{value:+.2f} over {floor} alone ({summary[f'excess_{floor}_least']:+.2f} to "

@@ -16,8 +16,8 @@ from helpers.columns import pearson
 from helpers.labels import counted, label
 from helpers.schema import PREDICTED
 from helpers.scores import judge, top_genes
-from helpers.scores.coupling import LOG, RESIDUAL
 from helpers.targets import normalization, spaces
+from helpers.targets.normalization import LOG, RESIDUAL
 
 FIT = ("section", "split", "backbone", "seed")
 KEYS = ["section", "split", "backbone", "trained_in", "scored_in"]

@@ -17,7 +17,7 @@ from helpers.models import backbones
 from helpers.scores import paired, predictability, top_genes
 from helpers.targets import normalization
 
-FITTED_HERE = ("haematoxylin", "place")  # the others are fitted beside ridge
+FITTED_HERE = tuple(name for name in backbones.FLOORS if name not in backbones.FLOORS_BESIDE)
 ORACLE = "depth"  # no image holds that number
 KEYS = ["section", "split", "target", "backbone"]
 COLUMNS = ["section", "split", "backbone", "seed", "target", "gene", "pcc", "rmse_over_sd"]

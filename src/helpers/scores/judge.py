@@ -231,7 +231,7 @@ def skills(
     residuals, the prediction's own library divided out; NaN where nothing is left, as of a prediction that knows only
     how many molecules a spot has. Beside each stand `<name>_chance_95` and `<name>_ceiling`.
     """
-    target = "pearson_residual"
+    target = normalization.RESIDUAL
     composition = pcc(
         measured(section, target, genes),
         in_space(predicted, space, target, section, genes),

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.columns import as_columns, pearson, ranks
-from helpers.scores.coupling import LOG, RESIDUAL
+from helpers.targets.normalization import LOG, RESIDUAL
 
 KS = (10, 20, 50, 200)
 DEFINITIONS = ("own_top_k", "log_top_k", "residual_top_k")
