@@ -20,7 +20,7 @@ import yaml
 
 from helpers import workflow as book
 from helpers.cohort import config as configs
-from helpers.models.backbones import BACKBONES
+from helpers.models.backbones import BACKBONES, FLOORS_BESIDE
 from helpers.targets.normalization import TARGETS
 from helpers.workflow import Page
 
@@ -46,7 +46,7 @@ DOWNLOADED = "manifest" in COHORT and ROOT == COHORT["root"]
 SPLIT, EXAMPLE = COHORT["splits"][0], COHORT["example"]
 
 # Backbones that cost seconds are fitted together, with the floors; one that is costly is a fit, hence a job, per target.
-QUICK = ["ridge", *(b for b in COHORT["backbones"] if not BACKBONES[b].costly and b != "ridge"), "nuclei", "depth"]
+QUICK = ["ridge", *(b for b in COHORT["backbones"] if not BACKBONES[b].costly and b != "ridge"), *FLOORS_BESIDE]
 COSTLY = [f"{b}.{target}" for b in COHORT["backbones"] if BACKBONES[b].costly for target in COHORT["stem_targets"]]
 FITS = ["linear", *COSTLY]
 # An arm is stem with one thing changed: fits beside the others, of some sections, for one table of their own.

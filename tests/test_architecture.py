@@ -137,7 +137,6 @@ def test_profiles_of_stem_can_be_written_as_hyperparameters():
 
 
 def test_the_schema_knows_what_the_helpers_know():
-    from helpers.cohort import sections
     from helpers.models import backbones
     from helpers.models.stem import recipes
     from helpers.targets import normalization
@@ -146,7 +145,6 @@ def test_the_schema_knows_what_the_helpers_know():
     schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
     known = schema["properties"]
     assert set(known["nuclei"]["properties"]["model"]["enum"]) == set(hovernet.LICENCES)
-    assert set(known["layout"]["enum"]) == set(sections.LAYOUTS)
     one = f"({'|'.join([*patches.ENCODERS, *encoders.ENCODERS])})"
     assert known["encoder"]["pattern"] == f"^(table|{one}([+]{one})*)$"
     assert known["encoding"]["properties"]["weights"]["propertyNames"]["enum"] == list(encoders.ENCODERS)
@@ -158,7 +156,7 @@ def test_the_schema_knows_what_the_helpers_know():
         hyperparameters[name]["enum"] == list(recipes.CHOICES[name]) for name in recipes.CHOICES.keys() - {"arm"}
     )
     assert all(re.search(known["stem_arms"]["items"]["pattern"], arm) for arm in recipes.CHOICES["arm"])
-    # Targets and backbones have no list here: the doors hand their registries on.
+    # Layouts, targets and backbones have no list here: their registries are handed on.
     assert set(known["targets"]["default"]) <= set(normalization.TARGETS)
     assert set(known["backbones"]["default"]) <= set(backbones.MODELS)
 

@@ -10,8 +10,8 @@ from helpers.chapters import anatomy
 from helpers.chapters.anatomy import COMPOSITION, GAP, GENES, LIBRARY, NOISE, NOT_PREDICTED, NUCLEI, PARTS, PLACE, REST
 from helpers.columns import pearson
 from helpers.schema import COUNTS, LATTICE, SPATIAL
-from helpers.scores import judge
-from helpers.scores.coupling import LOG, RESIDUAL
+from helpers.scores import judge, top_genes
+from helpers.targets.normalization import LOG, RESIDUAL
 
 N_GENES, K = 12, 5
 GENE_NAMES = [f"gene{i}" for i in range(N_GENES)]
@@ -55,7 +55,7 @@ def test_parts_sum_to_r_to_pcc_k_and_to_one(section, target):
     r = pearson(judge.measured(made, target, GENE_NAMES), predicted[target])
     np.testing.assert_allclose(table[list(PARTS)].sum(axis=1), r)
     score = anatomy.of_score(table, anatomy.best(table, K))
-    assert score[list(PARTS)].sum() == pytest.approx(judge.pcc_at_k(r, K))
+    assert score[list(PARTS)].sum() == pytest.approx(top_genes.pcc_at_k(r, K))
     assert score.sum() == pytest.approx(1)
     assert list(score.index) == list(anatomy.TO_ONE)
 
@@ -130,7 +130,7 @@ def gap(first, second):
 
 def test_parts_of_a_gap_sum_to_it_and_change_sign_with_its_direction():
     first, second = genes_of(0, np.linspace(0.7, 1, N_GENES)), genes_of(1, np.linspace(0.9, 0.5, N_GENES))
-    scores = [judge.pcc_at_k(side[list(PARTS)].sum(axis=1).to_numpy(), K) for side in (first, second)]
+    scores = [top_genes.pcc_at_k(side[list(PARTS)].sum(axis=1).to_numpy(), K) for side in (first, second)]
     found = gap(first, second)
     assert set(found.index) == set(GAP)
     assert found.sum() == pytest.approx(scores[0] - scores[1])

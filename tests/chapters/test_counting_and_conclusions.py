@@ -8,7 +8,7 @@ import pytest
 from helpers import schema
 from helpers.chapters import counting_and_conclusions as counting
 from helpers.scores import coupling
-from helpers.scores.coupling import LOG, RESIDUAL
+from helpers.targets.normalization import LOG, RESIDUAL
 
 GENES = ["follower", "noise"]
 SPOTS = [f"{x}x{y}" for x in range(8) for y in range(5)]

@@ -9,7 +9,7 @@ from scipy.sparse import csr_matrix
 from helpers.chapters import cross_space
 from helpers.schema import COUNTS, LATTICE, PREDICTED, SPATIAL
 from helpers.scores import judge, spatial
-from helpers.scores.coupling import LOG, RESIDUAL
+from helpers.targets.normalization import LOG, RESIDUAL
 
 GRID = np.argwhere(np.ones((6, 5))).astype(float)
 GENES = [f"g{i}" for i in range(6)]

@@ -10,7 +10,7 @@ from scipy.stats import chi2, spearmanr
 from helpers.chapters import genes
 from helpers.schema import COUNTS, LATTICE, MEASURED, PREDICTED, SPATIAL
 from helpers.scores import spatial
-from helpers.scores.coupling import LOG, RESIDUAL
+from helpers.targets.normalization import LOG, RESIDUAL
 
 RNG = np.random.default_rng(0)
 GRID = np.argwhere(np.ones((9, 9))).astype(float)

@@ -161,7 +161,7 @@ def test_every_training_is_fitted_and_floors_not_at_equal_depth(cohort, monkeypa
 def test_what_needs_no_image_is_fitted_on_one_section(cohort):
     part = {name: cohort[name] for name in ("A1", "A2", "B1")}
     table = patients.one_section_fits(part, dict.fromkeys(part, GENES), ["log2"], 3)
-    assert set(table["section"]) == {"A1", "A2"} and set(table["backbone"]) == set(patients.WITHOUT_IMAGE)
+    assert set(table["section"]) == {"A1", "A2"} and set(table["backbone"]) == {"place", "depth"}
     assert "n_own" not in table and set(table["trained_on"]) == {"A1", "A2", "B1"}
     nothing = patients.one_section_fits({"B1": cohort["B1"]}, {"B1": GENES}, ["log2"], 3)
     assert nothing.empty and list(nothing) == list(table)

@@ -8,8 +8,8 @@ from scipy import sparse
 
 from helpers import columns, schema
 from helpers.chapters import specifications
-from helpers.scores.coupling import LOG, RESIDUAL
 from helpers.targets import normalization
+from helpers.targets.normalization import LOG, RESIDUAL
 
 SECTIONS = pd.DataFrame([[1.0, 2.0, 3.0, 10.0], [4.0, np.nan, 4.0, 6.0]], columns=["A1", "A2", "A3", "B1"])
 PATIENTS = pd.Series(list("AAAB"), index=SECTIONS.columns)

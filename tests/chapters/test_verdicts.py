@@ -6,7 +6,7 @@ import pytest
 
 from helpers.chapters import verdicts
 from helpers.scores import coupling
-from helpers.scores.coupling import LOG, RESIDUAL
+from helpers.targets.normalization import LOG, RESIDUAL
 
 SECTIONS = ["A1", "A2", "B1"]
 PATIENTS = {"A1": "A", "A2": "A", "B1": "B"}

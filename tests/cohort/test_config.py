@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from helpers.cohort import config as cohort_config
+from helpers.cohort import layouts
 
 CONFIG = Path(__file__).parents[2] / "config"
 KNOWN = {"target": ["log2", "pearson_residual", "log1p_cp10k"], "backbone": ["stem", "ridge"]}
@@ -34,6 +35,15 @@ def test_a_config_that_cannot_be_meant_is_refused(changes, says):
     with pytest.raises(ValueError, match=f"^mine.yaml: .*{says}.*\nconfig/schema.yaml says") as error:
         cohort_config.complete(config(**changes), SCHEMA, "mine.yaml", KNOWN)
     assert len(str(error.value)) < 300
+
+
+def test_names_are_those_of_the_registries(monkeypatch):
+    monkeypatch.setitem(layouts.LAYOUTS, "mine", layouts.h5ad)
+    named = config(layout="mine", targets=["log2", "pearson_residual", "VST"])
+    assert cohort_config.complete(named, SCHEMA, "mine.yaml", {"target": ["log2", "pearson_residual", "VST"]})
+    dotted = config(targets=["log2", "pearson_residual", "v.2"])
+    with pytest.raises(ValueError, match=r"targets\[2\]: a name of letters, digits and _ is wanted"):
+        cohort_config.complete(dotted, SCHEMA, "mine.yaml", {"target": ["log2", "pearson_residual", "v.2"]})
 
 
 def test_all_faults_are_said_at_once_a_line_each():

@@ -1,4 +1,3 @@
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +6,7 @@ import pytest
 import yaml
 
 from helpers import schema
-from helpers.cohort import config, sections, simulate
+from helpers.cohort import sections, simulate
 
 
 @pytest.fixture(scope="module")
@@ -84,11 +83,6 @@ def test_the_patients_of_the_config_win(cohort):
     assert section.obs["patient"].unique().tolist() == ["Z"]
     with pytest.raises(ValueError, match="section B1: not among the patients of the config"):
         sections.read("her2st", cohort, "B1", patients={"A1": "Z"})
-
-
-def test_what_a_config_may_state_of_a_cohort_reaches_the_reader():
-    stated = {field.name for field in dataclasses.fields(sections.Stated)}
-    assert set(config.READERS) - {"layout", "root"} == stated
 
 
 def test_what_the_user_states_goes_before_the_files(cohort):

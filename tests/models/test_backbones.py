@@ -305,6 +305,7 @@ def test_floors_oracles_and_costly_fits_are_named_by_the_registry():
     named = {what: {n for n, b in backbones.BACKBONES.items() if getattr(b, what)} for what in ("oracle", "costly")}
     assert set(backbones.FLOORS) == {"nuclei", "haematoxylin", "place", "depth"}
     assert named == {"oracle": {"depth"}, "costly": {"stem"}}
+    assert backbones.FLOORS_BESIDE == ("nuclei", "depth") and backbones.WITHOUT_IMAGE == ("place", "depth")
 
 
 def test_a_held_out_section_that_is_in_training_is_refused(cohort):

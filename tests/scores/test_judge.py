@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 
 from helpers import columns, schema
 from helpers.models import backbones
-from helpers.scores import judge, partial, spatial
+from helpers.scores import judge, partial, spatial, top_genes
 from helpers.targets import normalization
 
 SIDE, N = 12, 60
@@ -64,12 +64,6 @@ def test_spots_lie_where_their_coordinates_say_in_any_unit(section):
     values = judge.measured(section, "log2", GENES)
     one, other = (judge.pcc(values, values[::-1], judge.basis(s), 5, 19) for s in (section, moved))
     assert one["pcc"] == pytest.approx(other["pcc"]) and one["chance_95"] == pytest.approx(other["chance_95"], rel=1e-6)
-
-
-def test_a_gene_without_a_correlation_leaves_the_score_of_the_others():
-    r = np.array([0.5, np.nan, 0.1])
-    assert judge.pcc_at_k(r, 3) == pytest.approx(0.3) and judge.pcc_at_k(r, 1) == 0.5
-    assert np.isnan(judge.pcc_at_k(r, 4)) and np.isnan(judge.pcc_at_k(np.full(3, np.nan), 2))
 
 
 @pytest.mark.parametrize(("n_genes", "ks"), [(300, [10, 50, 200]), (60, [10, 50]), (5, [5])])
@@ -239,7 +233,7 @@ def test_the_null_of_a_score_is_the_score_of_every_draw(section, dropped):
     values, predicted = rng.normal(size=(2, len(XY), N))
     predicted[:, dropped] = 1
     _, drawn = spatial.null_correlations(values, predicted, spots, n_draws=39)
-    null = [judge.pcc_at_k(draw, 7) for draw in drawn.T]
+    null = [top_genes.pcc_at_k(draw, 7) for draw in drawn.T]
     found = judge.pcc(values, predicted, spots, 7, 39)
     assert found["chance"] == pytest.approx(np.median(null)) and found["n_undefined"] == len(dropped)
 

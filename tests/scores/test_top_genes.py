@@ -19,7 +19,17 @@ def test_top_k_skips_undefined_and_breaks_ties_by_order():
     assert top_genes.top_k(pcc, 2).tolist() == [2, 3]
     assert top_genes.top_k(pcc, 9).tolist() == [2, 3, 0, 4]
     assert top_genes.pcc_at_k(pcc, 3) == pytest.approx(1.1 / 3)
-    assert np.isnan(top_genes.pcc_at_k(pcc, 5))
+
+
+def test_a_gene_without_a_correlation_leaves_the_score_of_the_others():
+    r = np.array([0.5, np.nan, 0.1])
+    assert top_genes.pcc_at_k(r, 3) == pytest.approx(0.3) and top_genes.pcc_at_k(r, 1) == 0.5
+    assert np.isnan(top_genes.pcc_at_k(r, 4)) and np.isnan(top_genes.pcc_at_k(np.full(3, np.nan), 2))
+
+
+def test_each_group_of_genes_has_its_score():
+    genes = pd.DataFrame({"section": list("BBAA"), "target": "log2", "pcc": [0.1, 0.3, 0.8, 0.2]})
+    assert top_genes.pcc_by(genes, ["section", "target"], 1).to_dict() == {("B", "log2"): 0.3, ("A", "log2"): 0.8}
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,14 @@ from helpers import columns, schema
 from helpers.audit import predictions
 from helpers.audit.evidence import Audited, evidence, lattice_steps, why_not_umi
 from helpers.audit.flags import flags
-from helpers.audit.summary import FLOORS, headline_k, summarize
+from helpers.audit.summary import UNSEEN, headline_k, summarize
 from helpers.models import backbones
-from helpers.scores import judge, spatial
+from helpers.scores import judge, spatial, top_genes
 from helpers.targets import normalization, spaces, twins
 
 KS = (10, 50, 200)
-TARGETS = ("log2", "log1p_cp10k", "pearson_residual")
+SCORED_IN = (normalization.LOG, normalization.LOG_CP10K, normalization.RESIDUAL)  # beside the space predicted in
 PANELS = ("training", "all", "unknown")
-UNSEEN = ("nuclei", "place")  # floors of the headline
 
 
 def assess(
@@ -44,7 +43,7 @@ def assess(
         raise ValueError(f"panel_chosen_on {panel_chosen_on!r} is not one of {', '.join(PANELS)}")
     audited, remarks = matched(cohort, predicted, space)
     every, doubted = audited.values(), any(one.doubts for one in audited.values())
-    judged = [space] if doubted else list(dict.fromkeys([space, *TARGETS]))
+    judged = [space] if doubted else list(dict.fromkeys([space, *SCORED_IN]))
     k = headline_k(judge.best_ks(KS, len(next(iter(every)).genes)))
     ceilings = {(name, s): ceiling(audited[name], s, n_splits) for name, s in product(audited, judged)}
     report: dict = {
@@ -52,7 +51,7 @@ def assess(
         "twin": stacked(score_on_twin(one, judged, k, n_draws) for one in every),
         "partial": stacked(partial_scores(one, s) for one, s in product(every, judged)),
         "skills": stacked(skills(one, n_draws) for one in every if not doubted),
-        "floors": stacked(score_floors(audited, s, floor, n_draws) for s, floor in product(judged, FLOORS)),
+        "floors": stacked(score_floors(audited, s, floor, n_draws) for s, floor in product(judged, backbones.FLOORS)),
         "excess": excess(audited, k),
         "evidence": pd.DataFrame([evidence(one, k, ceilings[name, space]) for name, one in audited.items()]),
         "targets": stacked(recognize(one.section, targets[name], name) for name, one in audited.items() if targets),
@@ -120,7 +119,7 @@ def score(one: Audited, space: str, n_draws: int, of_genes: np.ndarray) -> pd.Da
     """`judge.pcc` at the k of the headline, with the ceilings `of_genes`; PCC-k alone at the others of KS."""
     measured, predicted = judge.measured(one.section, space, one.genes), in_space(one, space)
     r, ks = columns.pearson(measured, predicted), judge.best_ks(KS, len(one.genes))
-    rows = [{"k": k, "pcc": judge.pcc_at_k(r, k)} for k in ks]
+    rows = [{"k": k, "pcc": top_genes.pcc_at_k(r, k)} for k in ks]
     at = ks.index(headline_k(ks))
     rows[at] |= judge.pcc(measured, predicted, one.spots, ks[at], n_draws, of_genes)
     return pd.DataFrame(rows).assign(section=one.section.uns["section"], space=space)
@@ -173,7 +172,7 @@ def score_floors(audited: Mapping[str, Audited], space: str, floor: str, n_draws
     for name, one in audited.items():
         predicted = judge.floor(floor, features, measured, name)
         r = columns.pearson(measured[name], predicted)
-        found = [{"floor": floor, "section": name, "space": space, "k": k, "pcc": judge.pcc_at_k(r, k)} for k in ks]
+        found = [{"floor": floor, "section": name, "space": space, "k": k, "pcc": top_genes.pcc_at_k(r, k)} for k in ks]
         if space == one.space and not backbones.BACKBONES[floor].oracle:
             k = headline_k(ks)
             null = judge.pcc(measured[name], predicted, one.spots, k, n_draws)
@@ -204,13 +203,13 @@ def excess(audited: Mapping[str, Audited], k: int) -> pd.DataFrame:
     measured = {name: judge.measured(one.section, one.space, one.genes) for name, one in audited.items()}
     rows = []
     for name, one in audited.items():
-        pcc = judge.pcc_at_k(columns.pearson(measured[name], one.predicted), k)
+        pcc = top_genes.pcc_at_k(columns.pearson(measured[name], one.predicted), k)
         row = {"section": name, "patient": patients[name], "pcc": pcc}
         fitted_on = [o for o in audited if o == name or not several or patients[o] != patients[name]]
         for floor in UNSEEN:
             if features[floor] is not None:
                 here = ({o: part[o] for o in fitted_on} for part in (features[floor], measured))
-                row[floor] = judge.pcc_at_k(columns.pearson(measured[name], judge.floor(floor, *here, name)), k)
+                row[floor] = top_genes.pcc_at_k(columns.pearson(measured[name], judge.floor(floor, *here, name)), k)
                 row[f"excess_{floor}"] = np.nan_to_num(pcc) - row[floor]
         rows.append(row)
     return pd.DataFrame(rows)

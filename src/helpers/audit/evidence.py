@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from helpers import columns, schema
 from helpers.cohort.placement import blocks
-from helpers.scores import judge
+from helpers.scores import judge, top_genes
 from helpers.targets import normalization, spaces
 
 STEPS = (1, 2, 3)  # of a lattice, by which predictions may lie beside their spots
@@ -64,7 +64,7 @@ def own_library(one: Audited, k: int) -> float:
     share = judge.levels(one.section, one.genes)[0]
     library = spaces.library(one.predicted, one.space, share)
     alone = target.values(np.outer(library, share), library, share)
-    return judge.pcc_at_k(columns.pearson(judge.measured(one.section, one.space, one.genes), alone), k)
+    return top_genes.pcc_at_k(columns.pearson(judge.measured(one.section, one.space, one.genes), alone), k)
 
 
 def same_as(one: Audited) -> str:
@@ -83,7 +83,7 @@ def kept_by_conversion(one: Audited) -> float:
     """
     if not normalization.TARGETS[one.space].holds_depth:
         return 1.0
-    target, perfect = "pearson_residual", normalization.counts_of(one.section, one.genes)
+    target, perfect = normalization.RESIDUAL, normalization.counts_of(one.section, one.genes)
     converted = judge.in_space(perfect, "counts", target, one.section, one.genes)
     r = columns.pearson(judge.measured(one.section, target, one.genes), converted)
     return float(np.nanmean(r)) if np.isfinite(r).any() else np.nan
@@ -102,7 +102,7 @@ def best_shift(one: Audited, measured: np.ndarray, k: int) -> dict:
     def scores(here: np.ndarray, there: np.ndarray, kept: np.ndarray) -> np.ndarray:
         """In place and moved, x rows of kept."""
         r = (correlations(measured[here], one.predicted[spots], kept) for spots in (here, there))
-        return np.array([[judge.pcc_at_k(row, k) for row in rows] for rows in r])
+        return np.array([[top_genes.pcc_at_k(row, k) for row in rows] for rows in r])
 
     steps = lattice_steps(one.section)
     found = [(scores(*spots, np.ones((1, len(spots[0])))), step, *spots) for step, *spots in partners(steps)]

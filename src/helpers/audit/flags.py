@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from helpers.audit.summary import headline
+from helpers.audit.summary import UNSEEN, headline
 from helpers.labels import counted
 from helpers.scores import paired
 from helpers.targets import normalization
@@ -34,12 +34,13 @@ class Evidence(NamedTuple):
 
 
 class Flag(NamedTuple):
-    """One question: its id in audit.json, its name on the card, how it is judged, what to do where it is not clear."""
+    """What may be wrong: a new flag is one more of FLAGS."""
 
-    id: str
-    name: str
+    id: str  # in audit.json
+    name: str  # on the card
+    question: str  # of the card's checklist, that it answers
     judge: Callable[[Evidence], Verdict]
-    advice: str
+    advice: str  # where it is not clear
 
 
 def flags(report: Mapping, panel_chosen_on: str) -> list[dict]:
@@ -220,86 +221,104 @@ def said(values: pd.Series, form: str = ".3f") -> str:
     return "undefined (constant)" if np.isnan(value) else format(value, form)
 
 
-# A new flag is one entry here, and a question of CHECKLIST that it answers.
 FLAGS: tuple[Flag, ...] = (
     Flag(
         "no_composition",
         "no composition",
+        "Does the model know which genes are there, beside how many molecules?",
         no_composition,
         "call it a prediction of how many molecules a spot holds",
     ),
     Flag(
         "own_library",
         "no more than its own library",
+        "Does it score more than the library that it predicts?",
         own_library,
         "report library and composition skill, not the score alone",
     ),
     Flag(
         "beaten_by_nuclei",
         "beaten by nuclei",
+        "Does one number per spot, the count of nuclei, predict as well?",
         beaten_by_nuclei,
         "report the excess over this floor, not the score alone",
     ),
     Flag(
         "beaten_by_place",
         "beaten by place",
+        "Does the place in the section predict as well?",
         beaten_by_place,
         "report the excess over this floor, for patients that were not trained on",
     ),
     Flag(
         "chance",
         "no better than chance",
+        "Is the score above that of a spatially randomized prediction?",
         chance,
         "nothing else on this card says anything about such predictions",
     ),
     Flag(
         "misplaced",
         "better beside its spots",
+        "Do the predictions lie on their spots?",
         misplaced,
         "check how spots, patches and rows of the table were joined",
     ),
     Flag(
         "impossible",
         "impossible",
+        "Is the score one that counting noise allows?",
         impossible,
         "look for the test section in training, or its counts among the predictions",
     ),
     Flag(
         "space",
         "space in doubt",
+        "Are the predictions in the space that is named?",
         space,
         "give --space as the predictions are, or undo their scaling",
     ),
     Flag(
         "not_umi",
         "counts not UMI",
+        "Are the counts numbers of molecules?",
         not_umi,
         "give the raw counts of molecules",
     ),
     Flag(
         "few_genes",
         "too few genes",
+        "Are there genes enough to divide by the library that they predict?",
         few_genes,
         "predict more genes, or score in a space that is free of the library",
     ),
     Flag(
         "panel_leak",
         "panel chosen with the test section",
+        "Did the held-out section take part in choosing the genes?",
         panel_leak,
         "choose the genes from training sections, or say that the test section took part",
     ),
     Flag(
         "smoothed_target",
         "target smoothed",
+        "Is the measured target smoothed or corrected with the test section's neighbours?",
         smoothed_target,
         "score against the counts as measured; smoothing lends a spot its neighbours' values",
     ),
     Flag(
         "panel_library",
         "library over the panel only",
+        "Over which genes is the library size summed?",
         panel_library,
         "divide by all genes of a spot; the sum over a panel is itself biology",
     ),
+)
+# Questions of a reviewer, each with the flag that answers it; the first and the last are for the authors.
+CHECKLIST = (
+    ("Is it said which quantity is predicted: molecules per area, per cell, or composition?", None),
+    *((flag.question, flag.id) for flag in FLAGS),
+    ("Were other sections of the same patients trained on, and are sections treated as independent?", None),
 )
 
 
@@ -350,7 +369,7 @@ def with_null(value: float | None, chance_95: float | None, ceiling: float | Non
 
 def over_floors(summary: Mapping) -> str:
     """The excess over nuclei and place in words, with how many patients or sections, and what these cannot test."""
-    floors = [(floor, summary[f"excess_{floor}"]) for floor in ("nuclei", "place")]
+    floors = [(floor, summary[f"excess_{floor}"]) for floor in UNSEEN]
     of = counted(summary["n_units"], summary["unit"])
     words = " and ".join(
         f"{value:+.2f} over {floor} alone ({summary[f'excess_{floor}_least']:+.2f} to "
@@ -367,22 +386,3 @@ def over_floors(summary: Mapping) -> str:
     if summary["n_units"] < paired.MIN_PATIENTS:
         return f"{said}, too few for a test over patients."
     return f"{said}."
-
-
-CHECKLIST = [  # question of a reviewer, flag that answers it
-    ("Is it said which quantity is predicted: molecules per area, per cell, or composition?", None),
-    ("Does the model know which genes are there, beside how many molecules?", "no_composition"),
-    ("Does it score more than the library that it predicts?", "own_library"),
-    ("Does one number per spot, the count of nuclei, predict as well?", "beaten_by_nuclei"),
-    ("Does the place in the section predict as well?", "beaten_by_place"),
-    ("Is the score above that of a spatially randomized prediction?", "chance"),
-    ("Do the predictions lie on their spots?", "misplaced"),
-    ("Is the score one that counting noise allows?", "impossible"),
-    ("Are the predictions in the space that is named?", "space"),
-    ("Are the counts numbers of molecules?", "not_umi"),
-    ("Are there genes enough to divide by the library that they predict?", "few_genes"),
-    ("Did the held-out section take part in choosing the genes?", "panel_leak"),
-    ("Is the measured target smoothed or corrected with the test section's neighbours?", "smoothed_target"),
-    ("Over which genes is the library size summed?", "panel_library"),
-    ("Were other sections of the same patients trained on, and are sections treated as independent?", None),
-]

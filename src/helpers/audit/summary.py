@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from helpers.models.backbones import FLOORS
 from helpers.schema import patients_of
+from helpers.targets.normalization import RESIDUAL
 
 K = 50  # of the flags
-FLOORS = ("nuclei", "haematoxylin", "place", "depth")
+UNSEEN = ("nuclei", "place")  # floors of the headline, as if the patient were unseen
 SKILLS = ("library", "composition")
 
 
@@ -37,7 +39,7 @@ def summarize(report: Mapping, sections: Mapping[str, AnnData], space: str) -> d
         row[f"{skill}_skill"] = median(report["skills"], skill)
         row[f"{skill}_skill_chance_95"] = median(report["skills"], f"{skill}_chance_95")
         row[f"{skill}_skill_ceiling"] = median(report["skills"], f"{skill}_ceiling")
-    row["residual_pcc"] = median(headline(report["scores"], "pearson_residual"), "pcc")
+    row["residual_pcc"] = median(headline(report["scores"], RESIDUAL), "pcc")
     row["twin"] = median(headline(report["twin"], space), "pcc")
     return row | excess(report["excess"])
 
@@ -51,7 +53,7 @@ def excess(table: pd.DataFrame) -> dict:
     unit = "patients" if (table["patient"] != "").all() else "sections"
     by = table.groupby("patient") if unit == "patients" else table.groupby("section")
     row = {"unit": unit, "n_units": by.ngroups}
-    for floor in ("nuclei", "place"):
+    for floor in UNSEEN:
         name = f"excess_{floor}"
         values = by[name].mean().dropna() if name in table else pd.Series(dtype=float)
         row |= {name: known(values.median()), f"{name}_least": known(values.min())}

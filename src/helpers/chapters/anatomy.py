@@ -26,9 +26,8 @@ from helpers.labels import counted, label
 from helpers.models.backbones import FLOORS, MODELS, place
 from helpers.schema import COUNTS, LATTICE, SPATIAL, patients_of
 from helpers.scores import judge, partial, spatial, top_genes
-from helpers.scores.coupling import LOG, RESIDUAL
 from helpers.targets import normalization
-from helpers.targets.normalization import TARGETS
+from helpers.targets.normalization import LOG, LOG_CP10K, RESIDUAL, TARGETS
 
 LIBRARY, NUCLEI, PLACE, COMPOSITION, REST = PARTS = (
     "library",
@@ -41,7 +40,7 @@ NOT_PREDICTED, NOISE, GENES = "not predicted", "counting noise", "other genes"
 TO_ONE = (*PARTS, NOT_PREDICTED, NOISE)  # what r lacks of 1 besides
 GAP = (NOISE, *PARTS, GENES)
 CEILING = "ceiling"
-DIVIDED = "log1p_cp10k"  # a space without library, from which there is an exact way back
+DIVIDED = LOG_CP10K  # a space without library, from which there is an exact way back
 FEW = 9  # up to so many patients each is named
 ERRORS = (0.0, 0.2, 0.5)  # of a guessed log depth
 KEYS = ["section", "patient", "split", "backbone"]

@@ -12,11 +12,11 @@ import pandas as pd
 
 from helpers import labels, store
 from helpers.chapters.patients import ALL, AWAY
-from helpers.scores.coupling import LOG, RESIDUAL
 from helpers.scores.paired import MIN_PATIENTS
+from helpers.targets.normalization import LOG, LOG_CP10K, RESIDUAL
 
 BEGIN, END = "<!-- results, written by make reference -->\n", "<!-- end of results -->\n"
-TARGETS = (LOG, RESIDUAL, "log1p_cp10k")
+SHOWN = (LOG, RESIDUAL, LOG_CP10K)
 COUPLINGS = {
     "median_abs_rho_nuclei": "median over genes of \\|rho(target, nuclei)\\|",
     "share_coupled_nuclei": "share of genes with \\|rho\\| > 0.3",
@@ -65,7 +65,7 @@ def table(tables: Tables) -> str:
     measured = tables["table1"].dropna(subset="target")
     for metric, words in COUPLINGS.items():
         part = measured[measured["metric"] == metric].set_index("target")
-        cells = [_with_chance(part.loc[target]) for target in TARGETS]
+        cells = [_with_chance(part.loc[target]) for target in SHOWN]
         paper = part.loc[[LOG, RESIDUAL], "paper"]
         theirs = "not given" if paper.isna().any() else ", ".join(f"{value:.3f}" for value in paper)
         n = labels.counted(int(part["n_sections"].iloc[0]), "sections")
@@ -77,7 +77,7 @@ def table(tables: Tables) -> str:
     for backbone in ("ridge", "stem"):
         part = tables["skills"].query("backbone == @backbone and split == 'section'")
         if len(part):
-            middle = part.groupby("target")[["library", "composition"]].median().reindex(TARGETS)
+            middle = part.groupby("target")[["library", "composition"]].median().reindex(SHOWN)
             words = MODELS[backbone]
             rows += [_row(f"{skill} skill, {words}", *_cells(middle[skill]), "") for skill in middle]
     return "\n".join(rows)
@@ -88,7 +88,7 @@ def _row(*cells: str) -> str:
 
 
 def _cells(values: pd.Series) -> list[str]:
-    return ["" if np.isnan(value) else f"{value:.3f}" for value in values.reindex(TARGETS)]
+    return ["" if np.isnan(value) else f"{value:.3f}" for value in values.reindex(SHOWN)]
 
 
 def _with_chance(row: pd.Series) -> str:
@@ -99,7 +99,7 @@ def _with_chance(row: pd.Series) -> str:
 def seen_scores(tables: Tables) -> pd.DataFrame:
     """PCC-50 with one section held out, backbone x target: medians over sections."""
     part = tables["floors"].query("split == 'section'")
-    return part.groupby(["backbone", "target"])["pcc_50"].median().unstack("target").reindex(columns=TARGETS)
+    return part.groupby(["backbone", "target"])["pcc_50"].median().unstack("target").reindex(columns=SHOWN)
 
 
 def by_unseen_section(tables: Tables) -> pd.Series:
@@ -119,7 +119,7 @@ def without_patient(fits: pd.DataFrame) -> pd.DataFrame:
 
 def unseen_scores(tables: Tables) -> pd.DataFrame:
     """The same as `seen_scores` without the patient in training."""
-    return by_unseen_section(tables).groupby(["backbone", "target"]).median().unstack("target").reindex(columns=TARGETS)
+    return by_unseen_section(tables).groupby(["backbone", "target"]).median().unstack("target").reindex(columns=SHOWN)
 
 
 # Sentences ------------------------------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ def known_truth(tables: Tables) -> str:
     return (
         "Of two models of known skill, one of which knows more of the composition and the other more of the library, "
         f"PCC-50 in log puts the one that knows less of the composition first in {middle[LOG]:.0%} of pairs, CP10k in "
-        f"{middle['log1p_cp10k']:.0%}, the residual in {middle[RESIDUAL]:.0%}, composition skill in "
+        f"{middle[LOG_CP10K]:.0%}, the residual in {middle[RESIDUAL]:.0%}, composition skill in "
         f"{middle['composition']:.0%} (a coin in 50%; medians over {labels.counted(n, 'sections')} of "
         f"{labels.counted(patients, 'patients')}, simulated composition, `34_known_truth`)."
     )

@@ -10,7 +10,7 @@ from helpers import schema
 from helpers.columns import pearson
 from helpers.labels import label
 from helpers.scores import calibration
-from helpers.scores.coupling import LOG, RESIDUAL
+from helpers.targets.normalization import LOG, RESIDUAL
 
 FOLD = ["split", "target", "held_out", "seed"]
 LEVELS = {"as sampled": schema.PIT, "set right": schema.PIT_WITHIN}  # of each gene in the section

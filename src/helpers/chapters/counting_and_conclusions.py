@@ -14,7 +14,7 @@ from helpers.chapters.tables import as_published
 from helpers.columns import spearman
 from helpers.labels import counted, label
 from helpers.scores import coupling, judge, spatial, top_genes
-from helpers.scores.coupling import LOG, RESIDUAL
+from helpers.targets.normalization import LOG, RESIDUAL
 
 DEFAULT = "disc"
 METRICS = [name for metric in coupling.METRICS for name in (metric, f"chance_{metric}", f"chance_95_{metric}")]

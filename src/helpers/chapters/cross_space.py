@@ -16,8 +16,8 @@ from helpers.columns import pearson
 from helpers.labels import counted, label
 from helpers.schema import PREDICTED
 from helpers.scores import judge, top_genes
-from helpers.scores.coupling import LOG, RESIDUAL
 from helpers.targets import normalization, spaces
+from helpers.targets.normalization import LOG, RESIDUAL
 
 FIT = ("section", "split", "backbone", "seed")
 KEYS = ["section", "split", "backbone", "trained_in", "scored_in"]
@@ -86,7 +86,7 @@ def score_fit(
             judge.pcc(truth[space], converted, spots, k, n_draws, ceilings[space]),
             pearson(truth[space], converted),
         )
-        at_ks = {f"pcc_{FEW}": judge.pcc_at_k(r, FEW), f"pcc_{k}": found["pcc"], "pcc_all": pd.Series(r).mean()}
+        at_ks = {f"pcc_{FEW}": top_genes.pcc_at_k(r, FEW), f"pcc_{k}": found["pcc"], "pcc_all": pd.Series(r).mean()}
         row = {"trained_in": trained_in, "scored_in": space} | at_ks
         yield row | {f"ceiling_{k}": found["ceiling"], "chance_95": found["chance_95"]}, r
 

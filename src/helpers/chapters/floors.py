@@ -14,10 +14,10 @@ from anndata import AnnData
 from helpers import labels, schema
 from helpers.chapters import stem_training
 from helpers.models import backbones
-from helpers.scores import judge, paired, predictability, top_genes
+from helpers.scores import paired, predictability, top_genes
 from helpers.targets import normalization
 
-FITTED_HERE = ("haematoxylin", "place")  # the others are fitted beside ridge
+FITTED_HERE = tuple(name for name in backbones.FLOORS if name not in backbones.FLOORS_BESIDE)
 ORACLE = "depth"  # no image holds that number
 KEYS = ["section", "split", "target", "backbone"]
 COLUMNS = ["section", "split", "backbone", "seed", "target", "gene", "pcc", "rmse_over_sd"]
@@ -62,7 +62,7 @@ def without_nuclei(sections: Sections, panels: Panels, targets: Sequence[str], s
     rows = []
     for held_out, target in product(sections, targets):
         fits = (score_floor(part, panels, "ridge", held_out, target, split) for part in (sections, bare))
-        rows.append((held_out, target, *(judge.pcc_at_k(fit["pcc"].to_numpy(), k) for fit in fits)))
+        rows.append((held_out, target, *(top_genes.pcc_at_k(fit["pcc"].to_numpy(), k) for fit in fits)))
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -110,9 +110,8 @@ def means_over_seeds(tables: Sequence[pd.DataFrame], targets: Sequence[str]) -> 
 
 def score_table(genes: pd.DataFrame, ks: Iterable[int]) -> pd.DataFrame:
     """PCC-k of each k and the mean over all genes, of every section, split, target and backbone."""
-    of_fit = genes.groupby(KEYS, sort=False)["pcc"]
-    table = {f"pcc_{k}": of_fit.agg(lambda pcc, k=k: top_genes.pcc_at_k(pcc.to_numpy(), k)) for k in ks}
-    return pd.DataFrame(table | {ALL: of_fit.mean()}).reset_index()
+    table = {f"pcc_{k}": top_genes.pcc_by(genes, KEYS, k) for k in ks}
+    return pd.DataFrame(table | {ALL: genes.groupby(KEYS, sort=False)["pcc"].mean()}).reset_index()
 
 
 def columns_of(ks: Iterable[int]) -> dict[str, str]:

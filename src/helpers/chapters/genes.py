@@ -13,13 +13,12 @@ from helpers.labels import counted, label
 from helpers.models import backbones
 from helpers.schema import COUNTS, MEASURED, PREDICTED, patients_of
 from helpers.scores import judge, paired, partial, spatial
-from helpers.scores.coupling import LOG, RESIDUAL
 from helpers.targets import normalization
+from helpers.targets.normalization import LOG, OF_PAPER, RESIDUAL
 
 VERDICTS = ("beyond nuclei and depth", "beyond nuclei, not depth", "predicted, not beyond nuclei", "not predicted")
 UNDEFINED = "undefined"
 GIVEN = {"plain": "plain", "nuclei": "given nuclei", "both": "given both"}  # the tests, in order
-TARGETS = (LOG, RESIDUAL)
 BACKBONES = backbones.MODELS
 LEVEL = 0.05
 SHOWN = {  # columns of the table that is searched
@@ -43,11 +42,11 @@ Pair = tuple[np.ndarray, np.ndarray]  # observed, genes; null, genes x draws
 
 
 def fits_of(predictions: Iterable[AnnData], split: str) -> dict[tuple[str, str], dict[str, AnnData]]:
-    """Predictions of BACKBONES and TARGETS in one split: (backbone, target) -> section; those of several seeds as mean.
+    """Predictions of BACKBONES and OF_PAPER in one split: (backbone, target) -> section; of several seeds the mean.
 
     Backbones and targets come in that order, sections as given; a pair without a prediction is left out.
     """
-    found: dict[tuple[str, str], dict[str, list[AnnData]]] = {(b, t): {} for b in BACKBONES for t in TARGETS}
+    found: dict[tuple[str, str], dict[str, list[AnnData]]] = {(b, t): {} for b in BACKBONES for t in OF_PAPER}
     for held in predictions:
         key = held.uns["backbone"], held.uns["target"]
         if key in found and held.uns["split"] == split:
@@ -254,7 +253,7 @@ def gene_table(tests: pd.DataFrame, predictability: pd.DataFrame, fitted: Fitted
     medians = predictability.groupby(["backbone", "target", "gene"])[["pcc", "ceiling"]].median()
     floor = medians["pcc"].xs("nuclei").rename("pcc_nuclei_alone")
     held_out = {target: sections for (_, target), sections in reversed(fitted.items())}  # of the first backbone
-    rho = {target: nuclei_coupling(held_out[target]) for target in TARGETS if target in held_out}
+    rho = {target: nuclei_coupling(held_out[target]) for target in OF_PAPER if target in held_out}
     rho = pd.concat(rho, names=["target"]).rename("rho_nuclei")
     table = tests.join(medians).reset_index().join(pd.concat([floor, rho], axis=1), on=["target", "gene"])
     table["mean_count"] = table["gene"].map(means)
@@ -283,7 +282,7 @@ def searchable_rows(own: pd.DataFrame) -> pd.DataFrame:
     Columns have two levels, the upper one the target.
     """
     by_gene = own.set_index("gene")
-    wide = {label(target): as_text(by_gene[by_gene["target"] == target]) for target in TARGETS}
+    wide = {label(target): as_text(by_gene[by_gene["target"] == target]) for target in OF_PAPER}
     wide = pd.concat(wide, axis=1)
     wide.insert(0, ("", "mean count"), by_gene["mean_count"].groupby(level=0).first().map("{:.2f}".format))
     return wide.fillna("")
@@ -296,7 +295,7 @@ def shares_sentence(found: pd.DataFrame, n_sections: int) -> str:
     """What the tests find on twins, where 5 % would be right (Markdown); takes what `shares_found` returns."""
     of_twins = found["twin"]
     both, target = of_twins["both"], of_twins.index.get_level_values("target")
-    log, residual = (of_twins.loc[target == name, "nuclei"].mean() for name in TARGETS)
+    log, residual = (of_twins.loc[target == name, "nuclei"].mean() for name in OF_PAPER)
     return (
         f"Share of genes found at p ≤ {LEVEL} in a section, means over {counted(n_sections, 'sections')}. On the twins "
         f"the test beyond nuclei and depth finds between **{both.min():.1%}** and **{both.max():.1%}** of genes, where "
@@ -312,9 +311,9 @@ def verdicts_sentence(own: pd.DataFrame, model: str) -> str:
     `own` is the part of the gene table that is of the model.
     """
     beyond = own["verdict"] == VERDICTS[0]
-    by_target = own.pivot(index="gene", columns="target", values="verdict")[list(TARGETS)] == VERDICTS[0]
+    by_target = own.pivot(index="gene", columns="target", values="verdict")[list(OF_PAPER)] == VERDICTS[0]
     parts = []
-    for target in TARGETS:
+    for target in OF_PAPER:
         found = own[beyond & (own["target"] == target)]
         every = (found["patients_both"] == found["n_patients"]).sum()
         parts.append(f"**{len(found)}** in {label(target)} ({every} of them in every patient)")

@@ -26,7 +26,7 @@ CALLED = {
     for null, name in NULLS.items()
 }
 Bases = Mapping[str, np.ndarray | None]  # of NULLS
-BACKBONES = (*backbones.MODELS, "nuclei", "depth")  # in the order in which they are shown
+BACKBONES = (*backbones.MODELS, *backbones.FLOORS_BESIDE)  # in the order in which they are shown
 
 
 def opening(cohort: str, sections: Mapping[str, AnnData], n_patients: int) -> str:

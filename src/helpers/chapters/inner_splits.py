@@ -16,10 +16,11 @@ from helpers import schema
 from helpers.chapters.stem_training import fit_and_predict
 from helpers.columns import pearson
 from helpers.models.stem.recipes import recipe
-from helpers.scores import judge
+from helpers.scores import judge, top_genes
+from helpers.targets.normalization import LOG, RESIDUAL
 
 K = 50
-TARGET = "log2"
+TARGET = LOG
 # Hyperparameters of the profile `cpu` that differ; the first is ridge, for comparison.
 CANDIDATES = {"ridge": None, "200 steps": {"steps": 200}, "400 steps": {"steps": 400}, "1200 steps": {"steps": 1200}}
 
@@ -36,12 +37,12 @@ def inner_splits(names: list[str]) -> list[tuple[str, str]]:
 def score(prediction: AnnData, section: AnnData) -> dict[str, float]:
     """PCC-k in log and composition skill of a log prediction of a section."""
     predicted, genes = prediction.layers[schema.PREDICTED], list(prediction.var_names)
-    residual = judge.in_space(predicted, TARGET, "pearson_residual", section, genes)
+    residual = judge.in_space(predicted, TARGET, RESIDUAL, section, genes)
     r = {
         "pcc": pearson(prediction.layers[schema.MEASURED], predicted),
-        "composition": pearson(judge.measured(section, "pearson_residual", genes), residual),
+        "composition": pearson(judge.measured(section, RESIDUAL, genes), residual),
     }
-    return {name: judge.pcc_at_k(values, K) for name, values in r.items()}
+    return {name: top_genes.pcc_at_k(values, K) for name, values in r.items()}
 
 
 def score_candidates(

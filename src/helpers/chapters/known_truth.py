@@ -23,6 +23,7 @@ from helpers.labels import counted, label
 from helpers.schema import COUNTS, LATTICE, has_nuclei, patients_of
 from helpers.scores import judge, paired, spatial, top_genes
 from helpers.targets import normalization
+from helpers.targets.normalization import LOG, LOG_CP10K, RESIDUAL
 
 COUPLINGS = (0.0, 0.5, 1.0)  # correlation of a true log library with log nuclei, before depths are put in its order
 LIBRARY_SKILLS = (0.0, 0.3, 0.6, 0.9, 1.0)
@@ -32,8 +33,8 @@ REST = "all other genes"
 GUESS, NUCLEI = "guessed depth alone", "perfect composition, library from nuclei"
 NAMED = {GUESS: GUESS, NUCLEI: "perfect composition,\nlibrary from nuclei"}  # as a figure breaks them
 LIBRARY, COMPOSITION = "library", "composition"
-REPORTS = ("log2", "log1p_cp10k", "pearson_residual", COMPOSITION, LIBRARY)
-TARGETS = REPORTS[:3]
+SPACES = (LOG, LOG_CP10K, RESIDUAL)
+REPORTS = (*SPACES, COMPOSITION, LIBRARY)
 GUESSED = 0.8  # library skill of the guess
 DISPERSIONS = (np.inf, 10.0)  # shape of the gamma factor of each count, as of theta: Poisson, and an sd of 0.32
 KEYS = ["section", "patient", "coupling", "shrunk", "library_sd"]
@@ -135,7 +136,7 @@ def truth(of: Tissue, coupling: float, seed: int = 0, theta: float = np.inf) -> 
     counts = rng.poisson(expected * factor).astype(float)
     made = AnnData(obs=of.section.obs, var=pd.DataFrame(index=[*of.panel, REST]), layers={COUNTS: csr_matrix(counts)})
     made.obsm.update(of.section.obsm)
-    measured = {target: judge.measured(made, target, of.panel) for target in TARGETS}
+    measured = {target: judge.measured(made, target, of.panel) for target in SPACES}
     return Truth(made, of.panel, np.log(library), shares, measured)
 
 
@@ -187,9 +188,9 @@ def predictions(true: Truth, log_library: np.ndarray, shares: np.ndarray) -> dic
     mu = library[:, None] * shares
     share, _ = judge.levels(true.made, true.panel)
     return {
-        "log2": mean_log(mu, np.ones(len(mu))) / np.log(2),
-        "log1p_cp10k": mean_log(mu, normalization.CP10K / library),
-        "pearson_residual": normalization.residuals(mu, library, share),
+        LOG: mean_log(mu, np.ones(len(mu))) / np.log(2),
+        LOG_CP10K: mean_log(mu, normalization.CP10K / library),
+        RESIDUAL: normalization.residuals(mu, library, share),
     }
 
 
@@ -206,8 +207,8 @@ def true_skills(true: Truth, log_library: np.ndarray, shares: np.ndarray) -> dic
 def pairs_to_score(true: Truth, predicted: Mapping[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Measured and predicted values by report: each target as predicted, and the composition of the log prediction."""
     pairs = {target: (true.measured[target], values) for target, values in predicted.items()}
-    as_residual = judge.in_space(predicted["log2"], "log2", "pearson_residual", true.made, true.panel)
-    return pairs | {COMPOSITION: (true.measured["pearson_residual"], as_residual)}
+    as_residual = judge.in_space(predicted[LOG], LOG, RESIDUAL, true.made, true.panel)
+    return pairs | {COMPOSITION: (true.measured[RESIDUAL], as_residual)}
 
 
 def score(true: Truth, predicted: Mapping[str, np.ndarray], k: int) -> dict[str, float]:
@@ -216,8 +217,8 @@ def score(true: Truth, predicted: Mapping[str, np.ndarray], k: int) -> dict[str,
     PCC-k of each target as it was predicted; library and composition are `judge.skills` of the log prediction, without
     their nulls and ceilings.
     """
-    found = {name: judge.pcc_at_k(pearson(*pair), k) for name, pair in pairs_to_score(true, predicted).items()}
-    return found | {LIBRARY: judge.library_skill(predicted["log2"], "log2", true.made, true.panel, None, 1)["library"]}
+    found = {name: top_genes.pcc_at_k(pearson(*pair), k) for name, pair in pairs_to_score(true, predicted).items()}
+    return found | {LIBRARY: judge.library_skill(predicted[LOG], LOG, true.made, true.panel, None, 1)["library"]}
 
 
 def chance(
@@ -226,7 +227,7 @@ def chance(
     """The 95 % point of the null of each of `REPORTS`; `spots` is the `judge.basis` of the section."""
     pairs = pairs_to_score(true, predicted).items()
     found = {name: judge.pcc(*pair, spots, k, n_draws)["chance_95"] for name, pair in pairs}
-    of_library = judge.library_skill(predicted["log2"], "log2", true.made, true.panel, spots, n_draws)
+    of_library = judge.library_skill(predicted[LOG], LOG, true.made, true.panel, spots, n_draws)
     return found | {LIBRARY: of_library["library_chance_95"]}
 
 
@@ -339,7 +340,7 @@ def ranks(table: pd.DataFrame) -> pd.DataFrame:
 
 def name_of(report: str, k: int) -> str:
     """A report in words."""
-    return f"PCC-{k}, {label(report)}" if report in TARGETS else f"{report} skill"
+    return f"PCC-{k}, {label(report)}" if report in SPACES else f"{report} skill"
 
 
 def opening(cohort: str, sections: Mapping[str, AnnData]) -> str:
@@ -380,7 +381,7 @@ def pair_sentences(table: pd.DataFrame, k: int) -> str:
     for coupling, part in named.groupby("coupling"):
         wide = part.pivot(index="section", columns=["report", "model"], values=["value", "chance_95"])
         middle, words = wide.median(), []
-        for report in ("log2", COMPOSITION):
+        for report in (LOG, COMPOSITION):
             scores, high = (
                 " against ".join(f"{middle[v, report, m]:.2f}" for m in NAMED) for v in ("value", "chance_95")
             )
@@ -406,7 +407,7 @@ def depth_sentence(ranked: pd.DataFrame, k: int, coupling: float = 0.5) -> str:
     if n < paired.MIN_PATIENTS:
         return f"Whether scores rank by the library where depths vary most, {counted(n, 'patients')} cannot say."
     words = []
-    for report in ("log2", "log1p_cp10k"):
+    for report in (LOG, LOG_CP10K):
         rho, p = spearmanr(*by_patient.loc[report].to_numpy().T)
         words.append(f"{name_of(report, k)} {rho:.2f} (p = {p:.2g})")
     return (

@@ -16,11 +16,11 @@ from helpers.chapters.patients import (
     EQUAL,
     OWN,
     TRAININGS,
-    WITHOUT_IMAGE,
     columns_of,
     median_depth,
 )
 from helpers.labels import counted, label
+from helpers.models.backbones import WITHOUT_IMAGE
 from helpers.schema import has_nuclei, patients_of
 from helpers.scores import paired
 

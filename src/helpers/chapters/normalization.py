@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,9 @@ from helpers.gene_names import left_out_of_panels
 from helpers.labels import counted, label
 from helpers.schema import COUNTS
 from helpers.targets import genes
-from helpers.targets.normalization import THETA, target
+from helpers.targets.normalization import TARGETS, THETA, target
 
 EXAMPLES = ("ERBB2", "GNAS", "CD74")  # genes to show, the first that is in the panel
-WITH_THETA = ("pearson_residual",)
 
 Sections = Mapping[str, AnnData]
 Panels = Mapping[str, Sequence[str]]
@@ -83,11 +83,11 @@ def describe_left_out(sections: Sections) -> str:
 def with_targets(section: AnnData, wanted: Sequence[str], targets: Sequence[str], theta: float = THETA) -> AnnData:
     """The section with the genes wanted alone, and a layer for each target; library sizes are those of all genes.
 
-    `theta` is the overdispersion of the Pearson residual.
+    `theta` is the overdispersion, of targets whose kernel takes one.
     """
     made = section[:, list(wanted)].copy()
     for name in targets:
-        settings = {"theta": theta} if name in WITH_THETA else {}
+        settings = {"theta": theta} if "theta" in signature(TARGETS[name].values).parameters else {}
         made.layers[name] = target(section, name, wanted, **settings)
     return made
 

@@ -17,7 +17,7 @@ from helpers.columns import spearman
 from helpers.labels import label
 from helpers.schema import patients_of
 from helpers.scores import coupling, paired
-from helpers.scores.coupling import LOG, RESIDUAL
+from helpers.targets.normalization import LOG, RESIDUAL
 
 QUESTION = ["cohort", "quantity", "less"]
 TESTED = ["n_sections", "median", "wilcoxon_p", "sign_flip_p", "smallest_p", "smallest_sign_flip_p"]

@@ -21,8 +21,7 @@ from helpers.targets import normalization
 ALL, OWN, AWAY = "all other sections", "own patient too", "other patients only"
 EQUAL = {kind: f"{kind}, at equal depth" for kind in (OWN, AWAY)}
 TRAININGS = (ALL, OWN, AWAY, *EQUAL.values())
-BACKBONES = ("ridge", "nuclei", "haematoxylin", "place", "depth")
-WITHOUT_IMAGE = ("place", "depth")  # what needs no image
+BACKBONES = ("ridge", *backbones.FLOORS)
 N_DRAWS = 5  # sets of equal size
 N_PAIRS = 3  # of single sections
 TRIES = 200
@@ -197,6 +196,6 @@ def one_section_fits(
     rows = []
     for held_out in tqdm(sections, "one section each", disable=not progress):
         for training in one_section_trainings(held_out, sections, np.random.default_rng(seed)):
-            rows += fit_rows(training, held_out, sections, panels[held_out], targets, WITHOUT_IMAGE, k)
+            rows += fit_rows(training, held_out, sections, panels[held_out], targets, backbones.WITHOUT_IMAGE, k)
     columns = ["section", "patient", "training", "draw", "trained_on", "target", "backbone", *columns_of(k)]
     return pd.DataFrame(rows, columns=columns)

@@ -17,9 +17,9 @@ from tqdm.std import tqdm
 from helpers import columns, labels, schema, store
 from helpers.models import backbones
 from helpers.scores import coupling, judge, spatial, top_genes
-from helpers.scores.coupling import LOG, RESIDUAL
 from helpers.scores.paired import MIN_PATIENTS, sign_flip, wilcoxon
 from helpers.targets import genes, normalization
+from helpers.targets.normalization import LOG, OF_PAPER, RESIDUAL
 
 CHOICES = tuple(labels.CHOICES)
 OF_COUPLINGS = ("nuclei", "panel", "library", "p_j", "theta", "clip", "genes")
@@ -27,7 +27,6 @@ OF_MODELS = ("nuclei", "clip", "definition", "ranking", "backbone", "split")
 OVER_SECTIONS = ("median", "mean", "median of patients")
 OTHER_THETAS = (10.0, np.inf)  # infinite: Poisson
 MODELS = {"backbone": backbones.MODELS, "split": ("section", "patient")}  # the book's own is the first one there is
-BOTH = (LOG, RESIDUAL)
 
 # What can be chosen ---------------------------------------------------------------------------------------------
 
@@ -193,7 +192,7 @@ def every_coupling(
 def trained_files(folders: Sequence[str | Path]) -> list[Path]:
     """Files of predictions by the book's own models, STEM and ridge, on both targets: backbone.target.*.h5ad."""
     paths = store.prediction_files(folders)
-    wanted = [path for path in paths if tuple(path.name.split(".")[:2]) in set(product(MODELS["backbone"], BOTH))]
+    wanted = [path for path in paths if tuple(path.name.split(".")[:2]) in set(product(MODELS["backbone"], OF_PAPER))]
     if not wanted:
         raise ValueError(f"no prediction by {' or '.join(MODELS['backbone'])}: train one, or leave this page out")
     return wanted
@@ -224,7 +223,7 @@ def nuclei_couplings(
     Columns gene, nuclei, rho_nuclei, section, target.
     """
     tables = []
-    for (section, readings), target in product(nuclei.items(), BOTH):
+    for (section, readings), target in product(nuclei.items(), OF_PAPER):
         rho = columns.spearman(normalization.get(target)(sections[section], panels[section]), readings.to_numpy())
         named = {"columns": pd.Index(readings.columns, name="nuclei"), "index": pd.Index(panels[section], name="gene")}
         table = pd.DataFrame(rho, **named).stack(future_stack=True).rename("rho_nuclei").reset_index()
@@ -431,8 +430,8 @@ def sign_sentences(table: pd.DataFrame, metrics: Sequence[str]) -> str:
     """In how many readings log lies above residual, wherever the two agree in what both share (Markdown list)."""
     lines = []
     for metric in metrics:
-        paired = pairs(table, *(f"{metric}, {target}" for target in BOTH), CHOICES)
-        log, residual = (paired[f"{metric}, {target}"] for target in BOTH)
+        paired = pairs(table, *(f"{metric}, {target}" for target in OF_PAPER), CHOICES)
+        log, residual = (paired[f"{metric}, {target}"] for target in OF_PAPER)
         lowest, highest = (log - residual).agg(["min", "max"])
         lines.append(
             f"- {labels.label(metric)}: log above residual in **{(log > residual).sum():,} of {len(log):,}** pairs of "

@@ -35,14 +35,9 @@ def score_all(predictions: Iterable[AnnData], ceilings: pd.Series) -> pd.DataFra
     return pd.concat([score(prediction, ceilings) for prediction in predictions], ignore_index=True)
 
 
-def pcc_at_k(scores: pd.DataFrame, by: list[str], k: int) -> pd.Series:
-    """PCC-k of each group of genes, of which `by` names the keys."""
-    return scores.groupby(by, sort=False)["pcc"].agg(lambda pcc: top_genes.pcc_at_k(pcc, k))
-
-
 def median_pcc(scores: pd.DataFrame, k: int) -> pd.DataFrame:
     """Median over held-out sections of PCC-k, seeds averaged: split and backbone x target."""
-    by_section = pcc_at_k(top_genes.over_seeds(scores), FOLD, k)
+    by_section = top_genes.pcc_by(top_genes.over_seeds(scores), FOLD, k)
     return by_section.groupby(FOLD[:-1], sort=False).median().unstack("target")
 
 
@@ -67,7 +62,7 @@ def score_arms(scores: pd.DataFrame, arms: Iterable[AnnData], ceilings: pd.Serie
         profile = profile[profile["section"].isin(pd.concat(tables)["section"])]
     keys = ["split", "target", "arm", "section"]
     over_seeds = pd.concat([profile, *tables]).groupby([*keys, "gene"], sort=False)["pcc"].mean().reset_index()
-    return pcc_at_k(over_seeds, keys, k).reset_index(name=f"pcc_{k}")
+    return top_genes.pcc_by(over_seeds, keys, k).reset_index(name=f"pcc_{k}")
 
 
 def seeds_remark(by_arm: pd.DataFrame, k: int) -> str:

@@ -15,7 +15,7 @@ from helpers.chapters.inference import BRIEF, LEVEL, NULLS, bases_of, gene_tests
 from helpers.labels import label
 from helpers.schema import LATTICE, patients_of
 from helpers.scores import spatial
-from helpers.scores.coupling import LOG
+from helpers.targets.normalization import LOG
 
 LENGTHS = (0, 1, 2, 4, 8)  # spots over which the correlation of a field falls to 1/e; 0 is noise
 ACCEPTED = (0.03, 0.07)  # rates of a test at 5 % that pass

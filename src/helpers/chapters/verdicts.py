@@ -12,7 +12,7 @@ import pandas as pd
 from helpers.labels import counted
 from helpers.models.backbones import MODELS
 from helpers.scores import coupling, paired
-from helpers.scores.coupling import LOG, RESIDUAL
+from helpers.targets.normalization import LOG, RESIDUAL
 
 VERDICTS = ("holds here", "holds in part", "does not hold here")
 K = 10  # of panel E and of Table 2, the smallest that the paper prints

@@ -3,12 +3,14 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import fields
 from pathlib import Path
 
 import yaml
 
-# Keys of a config that `sections.read` takes.
-READERS = ["layout", "root", "mpp", "ids", "images", "patients", "spot_um", "pitch_um", "counts_layer", "gene_names"]
+from helpers.cohort.stated import Stated
+
+READERS = ("layout", *(field.name for field in fields(Stated)))  # keys that `sections.read` takes, beside the root
 
 
 def load(path: str | Path, known: Mapping[str, Sequence[str]] | None = None) -> dict:
@@ -44,9 +46,9 @@ def complete(
 ) -> dict:
     """The config with the schema's defaults for what it leaves out.
 
-    `known` lists the names that a registry has, by the name of the definition in the schema (`target`, `backbone`);
-    without it any name passes. ValueError names `where` and every fault of a config that cannot be meant, a line each;
-    `check` is false for one that has been checked before.
+    `known` lists the names that other rooms' registries have, by the name of the definition in the schema (`target`,
+    `backbone`); without it any name passes. `check` is false for a config that has been checked before.
+    ValueError names `where` and every fault of a config that cannot be meant, a line each.
     """
     faults = list(_faults(config, schema, known or {})) if check else []
     if not faults:
@@ -89,10 +91,12 @@ def _twice(node) -> Iterator[tuple[str, int]]:
 
 def _faults(config: Mapping, schema: Mapping, known: Mapping[str, Sequence[str]]) -> dict[str, None]:
     """What the schema says against the config, each once, by key."""
-    import jsonschema  # takes seconds
+    import jsonschema  # takes seconds, as the readers do
+
+    from helpers.cohort.layouts import LAYOUTS
 
     schema = deepcopy(dict(schema))
-    for name, names in known.items():
+    for name, names in {"layout": LAYOUTS, **known}.items():
         schema["$defs"][name]["enum"] = list(names)
     errors = jsonschema.Draft202012Validator(schema).iter_errors(config)
     return dict.fromkeys(map(_sentence, sorted(errors, key=lambda error: list(map(str, error.absolute_path)))))

@@ -3,7 +3,6 @@
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from anndata import AnnData
 from helpers import schema
 from helpers.cohort import images
 from helpers.cohort.layouts import LAYOUTS, RawSection, only_file
+from helpers.cohort.stated import Stated
 from helpers.schema import COUNTS, LATTICE, SPATIAL
 
 # Two sources of the pixel size that differ by more are worth a look: the disc would cover 10 % more or less tissue.
@@ -23,20 +23,6 @@ ON_LATTICE = 0.5
 MIN_SPOT_COUNTS = 100
 # Spatial nulls hold a number for every pair of spots, and take the cube of their number in time.
 MOST_SPOTS = 15_000
-
-
-@dataclass(frozen=True)
-class Stated:
-    """What the user states of a cohort, in its config: it goes before what the files say."""
-
-    mpp: float | None = None  # um per pixel
-    ids: Mapping[str, str] | None = None  # how a section's files are named where that is not its name
-    images: str | None = None  # pattern below the root, with {section} or {id} in it
-    patients: Mapping[str, str] | None = None  # the patient of each section
-    spot_um: float | None = None  # diameter of a spot
-    pitch_um: float | None = None  # distance of neighbouring spots
-    counts_layer: str | None = None  # where an h5ad file keeps its raw counts
-    gene_names: str | None = None  # the column of var that holds symbols
 
 
 def read(

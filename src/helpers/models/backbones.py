@@ -28,6 +28,7 @@ SMOOTH = 3  # degree in x and in y of what a place alone may say
 DEFAULTS = {"seed": 0, "profile": "quick"}  # kept with every prediction, also where they do not matter
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(0, 5, 11))
 NO_PENALTY = 1e-6
+RAW = "01_data"  # the page that leaves behind what is known without an image
 # Of one number per spot, which is no less than zero: monotone, and steep where it is small or everywhere alike.
 SHAPES = {
     "as it is": np.asarray,
@@ -232,6 +233,7 @@ class Backbone:
     views: str | None = None  # where, in `obsm`, the training spots' features are turned and mirrored, for `augmented`
     page: str = "02_segmentation"  # leaves behind what it looks at
     floor: bool = False  # says what is there without a model of the image
+    beside: bool = False  # of a floor: fitted where models are, its predictions kept; others are where a page asks
     oracle: bool = False  # is shown what was measured on the held-out spots themselves
     costly: bool = False  # a fit is a job of its own, for each target
 
@@ -246,13 +248,15 @@ BACKBONES = {
         costly=True,
     ),
     "ridge": Backbone(patch, ridge, page="06_patches"),
-    "nuclei": Backbone(nuclei_count, curve, floor=True),
+    "nuclei": Backbone(nuclei_count, curve, floor=True, beside=True),
     "haematoxylin": Backbone(haematoxylin, curve, floor=True),
-    "place": Backbone(place, ridge, floor=True),
-    "depth": Backbone(depth, curve, floor=True, oracle=True),
+    "place": Backbone(place, ridge, page=RAW, floor=True),
+    "depth": Backbone(depth, curve, page=RAW, floor=True, beside=True, oracle=True),
 }
 MODELS = tuple(name for name, model in BACKBONES.items() if not model.floor)
 FLOORS = tuple(name for name, model in BACKBONES.items() if model.floor)
+FLOORS_BESIDE = tuple(name for name in FLOORS if BACKBONES[name].beside)
+WITHOUT_IMAGE = tuple(name for name, model in BACKBONES.items() if model.page == RAW)
 
 
 class _Decomposed(NamedTuple):

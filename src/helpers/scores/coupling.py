@@ -8,7 +8,6 @@ import pandas as pd
 from helpers.columns import medians, pearson, spearman
 from helpers.scores.partial import left_over
 
-LOG, RESIDUAL = "log2", "pearson_residual"
 COUPLED = 0.3  # |rho| above which the paper calls a gene coupled to nuclei
 METRICS = ("median_abs_rho_nuclei", "share_coupled_nuclei")  # over genes, of Table 1 and panels B and C
 GIVEN_DEPTH = "median_abs_rho_nuclei_given_depth"  # the direct test: what is left of the first once depth is held fixed

@@ -82,11 +82,11 @@ def pcc(
     n_undefined counts genes without a correlation.
     """
     r, drawn = spatial.null_correlations(values, predicted, spots, n_draws=n_draws)
-    value, null = pcc_at_k(r, k), _best_of_draws(drawn[np.isfinite(r)], k if len(r) >= k else 0)
+    value, null = top_genes.pcc_at_k(r, k), _best_of_draws(drawn[np.isfinite(r)], k if len(r) >= k else 0)
     best = top_genes.top_k(r, k)
     return {
         "pcc": value,
-        "ceiling": np.nan if ceiling is None else top_genes.mean_at(ceiling, best, len(best)),
+        "ceiling": np.nan if ceiling is None else top_genes.mean_at(ceiling, best),
         "chance": float(np.median(null)),
         "chance_95": float(np.quantile(null, 0.95)),
         "p": spatial.p_values(value, null, "greater").item(),
@@ -94,13 +94,8 @@ def pcc(
     }
 
 
-def pcc_at_k(r: np.ndarray, k: int) -> float:
-    """Mean of the k largest r, or of all that are defined where these are fewer; NaN for a panel of fewer than k."""
-    return top_genes.pcc_at_k(r, min(k, int(np.isfinite(r).sum())) if len(r) >= k else k)
-
-
 def _best_of_draws(drawn: np.ndarray, k: int) -> np.ndarray:
-    """`pcc_at_k` of every draw: genes that have a correlation x draws."""
+    """`top_genes.pcc_at_k` of every draw: genes that have a correlation x draws."""
     k = min(k, len(drawn))
     return (
         np.partition(drawn, len(drawn) - k, axis=0)[len(drawn) - k :].mean(axis=0) if k else drawn[:0].sum(0) * np.nan
@@ -236,7 +231,7 @@ def skills(
     residuals, the prediction's own library divided out; NaN where nothing is left, as of a prediction that knows only
     how many molecules a spot has. Beside each stand `<name>_chance_95` and `<name>_ceiling`.
     """
-    target = "pearson_residual"
+    target = normalization.RESIDUAL
     composition = pcc(
         measured(section, target, genes),
         in_space(predicted, space, target, section, genes),

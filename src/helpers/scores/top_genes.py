@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.columns import as_columns, pearson, ranks
-from helpers.scores.coupling import LOG, RESIDUAL
+from helpers.targets.normalization import LOG, RESIDUAL
 
 KS = (10, 20, 50, 200)
 DEFINITIONS = ("own_top_k", "log_top_k", "residual_top_k")
@@ -24,15 +24,20 @@ def top_k(pcc: np.ndarray, k: int) -> np.ndarray:
 
 
 def pcc_at_k(pcc: np.ndarray, k: int) -> float:
-    """Mean of the k largest PCC; NaN where fewer than k are defined."""
-    return mean_at(pcc, top_k(pcc, k), k)
+    """Mean of the k largest PCC, or of all that are defined where these are fewer; NaN for a panel of fewer than k."""
+    return mean_at(pcc, top_k(pcc, k)) if len(pcc) >= k else np.nan
 
 
-def mean_at(values: np.ndarray, chosen: np.ndarray, k: int) -> float:
-    """Mean of the values at the chosen positions; NaN where these are not k, or none of the values is defined."""
+def pcc_by(genes: pd.DataFrame, keys: Sequence[str], k: int) -> pd.Series:
+    """PCC-k of each group of genes, of which `keys` names the columns."""
+    return genes.groupby(keys, sort=False)["pcc"].agg(lambda pcc: pcc_at_k(pcc.to_numpy(), k))
+
+
+def mean_at(values: np.ndarray, chosen: np.ndarray) -> float:
+    """Mean of the values at the chosen positions; NaN where none of them is defined."""
     values = np.asarray(values, float)[chosen]
     # A gene ranked on other sections may be constant in this one: left out, like everywhere.
-    return float(np.nanmean(values)) if len(chosen) == k and np.isfinite(values).any() else np.nan
+    return float(np.nanmean(values)) if np.isfinite(values).any() else np.nan
 
 
 def delta_k(
@@ -46,13 +51,13 @@ def delta_k(
     """Mean |rho| with nuclei over the top k genes in log space, less that in residual space.
 
     `own_top_k` ranks each space by its own PCC; `log_top_k` and `residual_top_k` take the same genes in both.
-    Arrays are per gene, in one order. NaN where fewer than k genes are ranked.
+    Arrays are per gene, in one order. NaN where no gene is ranked.
     """
     if definition not in DEFINITIONS:
         raise ValueError(f"definition {definition!r} is not one of {', '.join(DEFINITIONS)}")
     in_log = top_k(pcc_res if definition == "residual_top_k" else pcc_log, k)
     in_res = top_k(pcc_log if definition == "log_top_k" else pcc_res, k)
-    return mean_at(np.abs(rho_log), in_log, k) - mean_at(np.abs(rho_res), in_res, k)
+    return mean_at(np.abs(rho_log), in_log) - mean_at(np.abs(rho_res), in_res)
 
 
 def over_seeds(predictability: pd.DataFrame) -> pd.DataFrame:
@@ -100,7 +105,7 @@ def top_genes(
             for k in [k for k in ks if k <= len(pcc)]:
                 for section in pcc:
                     best = top_k(by[section], k)
-                    means = [mean_at(table[section], best, k) for table in (pcc, ceiling, rho, chance)]
+                    means = [mean_at(table[section], best) for table in (pcc, ceiling, rho, chance)]
                     rows.append((backbone, split, target, ranking, k, section, *means))
     columns = [*FIT, "target", "ranking", "k", "section", "pcc", "ceiling", "abs_rho", "chance"]
     return pd.DataFrame(rows, columns=columns)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 THETA = 100.0
 CP10K = 1e4
+LOG, RESIDUAL, LOG_CP10K = "log2", "pearson_residual", "log1p_cp10k"  # of TARGETS
+OF_PAPER = (LOG, RESIDUAL)
 
 
 class Target(NamedTuple):
@@ -28,6 +30,7 @@ class Target(NamedTuple):
     counts: Callable
     holds_depth: bool = False  # its values say how many molecules a spot has
     clipped: bool = False  # models see it within +-sqrt(number of spots)
+    centred: bool = False  # every gene's values lie around 0
 
 
 def unchanged(values: np.ndarray, library: np.ndarray, share: np.ndarray) -> np.ndarray:
@@ -119,9 +122,9 @@ def from_residuals(values: np.ndarray, library: np.ndarray, share: np.ndarray) -
 
 
 TARGETS: dict[str, Target] = {
-    "log2": Target(log2, from_log2, holds_depth=True),
-    "pearson_residual": Target(residuals, from_residuals, clipped=True),
-    "log1p_cp10k": Target(log1p_cp10k, from_log1p_cp10k),
+    LOG: Target(log2, from_log2, holds_depth=True),
+    RESIDUAL: Target(residuals, from_residuals, clipped=True, centred=True),
+    LOG_CP10K: Target(log1p_cp10k, from_log1p_cp10k),
     "log1p": Target(log1p, from_log1p, holds_depth=True),
     "counts": Target(unchanged, unchanged, holds_depth=True),
 }

@@ -68,7 +68,7 @@ def doubts(values: np.ndarray, space: str, counts: np.ndarray) -> list[str]:
         found.append(f"{said} are all whole numbers: are they counts?")
     if np.mean(np.abs(spread - 1) < 0.01) > 0.9 and np.mean(np.abs(mean) < 0.01) > 0.9:
         found.append(f"{said} have mean 0 and standard deviation 1 in every gene: are they z-scores?")
-    if space == "pearson_residual":
+    if TARGETS[space].centred:
         if quarter > 0:
             found.append(f"{said} are hardly negative, as residuals are in most spots: are they logs or counts?")
         return found
