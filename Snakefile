@@ -43,6 +43,7 @@ ROOT = configs.root(COHORT)
 RAW = ROOT if os.path.isabs(ROOT) else f"../{ROOT}"  # as a notebook sees it
 SIMULATED = "simulation" in COHORT
 DOWNLOADED = "manifest" in COHORT and ROOT == COHORT["root"]
+CELLULARITY = "haematoxylin" if COHORT["nuclei"]["back_end"] == "haematoxylin" else "n_nuclei"
 SPLIT, EXAMPLE = COHORT["splits"][0], COHORT["example"]
 
 # Backbones that cost seconds are fitted together, with the floors; one that is costly is a fit, hence a job, per target.
@@ -60,7 +61,8 @@ PUBLISHED = not set(COHORT["encoder"].split("+")) <= {"morphology", "table"}
 
 # What notebooks are given besides paths: the config, and what follows from it.
 VALUES = COHORT | {
-    "cohort": COHORT["title"],
+    "cohort": COHORT["title"] + ", cellularity by the mean haematoxylin of a disc" * (CELLULARITY == "haematoxylin"),
+    "cellularity": CELLULARITY,
     "split": SPLIT,
     "seed": COHORT["seeds"][0],
     "panel_size": COHORT["panel"]["size"],
@@ -409,6 +411,10 @@ PAGES = {
 }
 
 
+if CELLULARITY != "n_nuclei":
+    del PAGES["04_counting_accuracy"]  # nothing is counted
+
+
 def everything(wildcards):
     """All that pages leave: a table or a prediction that was removed is made again, also where a page stands on it."""
     left = [str(path) for page in PAGES.values() for paths in page.leaves.values() for path in flat(paths)]
@@ -505,7 +511,8 @@ rule html:
 
         pages = [Path(path) for path in [*input.once, *input.by_section, input.training]]
         staged, built = f"{BUILD}/book", f"{BUILD}/book_build"
-        book.stage(pages, Path("book"), Path(input.look), Path(RESULTS), Path(staged), COHORT["title"], COHORT["cohort"])
+        shown = {key: COHORT[key] for key in ("cohort", "title")} | {"cellularity": CELLULARITY}
+        book.stage(pages, Path("book"), Path(input.look), Path(RESULTS), Path(staged), shown)
         intro = Path(staged, "intro.md")
         intro.write_text(answer.of_book(intro.read_text(), Path(REFERENCE)))
         shutil.copy(f"{REFERENCE}/figure1.svg", f"{staged}/_static/reference_figure1.svg")
@@ -530,7 +537,8 @@ rule reference:
         shell(f"rm -rf {folder} && mkdir -p {folder} && cp {RESULTS}/* {folder}")
         packages = ["anndata", "numpy", "pandas", "scanpy", "scikit-image", "scikit-learn", "scipy", "tiatoolbox", "torch"]
         provenance = {
-            "cohort": COHORT["title"],
+            "cohort": COHORT["title"] + ", cellularity by the mean haematoxylin of a disc" * (CELLULARITY == "haematoxylin"),
+    "cellularity": CELLULARITY,
             "differs": COHORT["differs"],
             "commit": commit,
             "config_sha256": hashlib.sha256(json.dumps(COHORT, sort_keys=True).encode()).hexdigest(),

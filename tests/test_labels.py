@@ -40,3 +40,20 @@ def test_a_number_stands_with_its_noun(n, words):
 def test_one_of_an_irregular_noun():
     assert labels.counted(1, "nuclei") == "1 nucleus" and labels.counted(2, "nuclei") == "2 nuclei"
     assert labels.counted(1, "patches") == "1 patch" and labels.counted(1, "patient means") == "1 patient mean"
+
+
+def test_words_follow_the_measure_and_names_of_files_do_not():
+    said = "Nuclei per spot, `nuclei` and nuclei alone: [a page](14_nuclei_and_depth.ipynb), results/nuclei.csv"
+    assert labels.of_cells(said, "n_nuclei") == said
+    assert labels.of_cells(said, "haematoxylin") == (
+        "mean haematoxylin of a spot, `nuclei` and haematoxylin alone: [a page](14_nuclei_and_depth.ipynb), "
+        "results/nuclei.csv"
+    )
+
+
+def test_labels_name_what_was_measured():
+    labels.measured_by("haematoxylin")
+    stained = labels.label("nuclei"), labels.label("disc")
+    labels.measured_by("n_nuclei")
+    assert stained == ("haematoxylin alone", "mean haematoxylin in the spot's disc")
+    assert labels.label("nuclei") == "nuclei alone"

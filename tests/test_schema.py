@@ -101,3 +101,23 @@ def test_a_section_s_patient_is_that_of_its_spots_else_its_own_else_unknown(sect
     assert schema.patients_of({"S1": section, "S2": whole, "S3": unknown}) == {"S1": "P", "S2": "Q", "S3": ""}
     section.obs["patient"] = section.obs["patient"].astype("category")
     assert schema.patient_of(section) == "P" and schema.patient_of(section[:0]) == ""
+
+
+def test_cells_are_counted_where_they_can_be_and_stained_elsewhere(section):
+    assert not schema.has_cellularity(section)
+    with pytest.raises(ValueError, match="section S1: no obs.*run 02_segmentation"):
+        schema.cellularity(section)
+    section.obs["haematoxylin"] = [0.1, 0.2, 0.4]
+    assert schema.cellularity(section).tolist() == [0.1, 0.2, 0.4]
+    section.obs["n_nuclei"] = [3, 5, 9]
+    assert schema.cellularity(section).tolist() == [3, 5, 9]
+    assert schema.covariates(section)["nuclei"].tolist() == [3, 5, 9]
+
+
+def test_one_cohort_has_one_measure(section):
+    bare, stained, counted = section, section.copy(), section.copy()
+    stained.obs["haematoxylin"], counted.obs["n_nuclei"] = 0.1, 3
+    assert schema.common_measure({"A": bare}) == ""
+    assert schema.common_measure({"A": bare, "B": stained}) == "haematoxylin"
+    with pytest.raises(ValueError, match="haematoxylin in B; n_nuclei in C; give nuclei: {back_end: haematoxylin}"):
+        schema.common_measure({"A": bare, "B": stained, "C": counted})

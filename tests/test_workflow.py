@@ -192,7 +192,8 @@ def test_a_page_is_staged_with_present_words_and_the_outputs_that_are_there(hous
         (house / folder).mkdir()
     (house / "look.yml").write_text('title: "COHORT_TITLE"')
     pages = [Path("build/toy/pages/05_page.ipynb")]
-    workflow.stage(pages, Path("book"), Path("look.yml"), Path("results"), Path("staged"), "Mine", "mine")
+    cohort = {"title": "Mine", "cohort": "mine", "cellularity": "n_nuclei"}
+    workflow.stage(pages, Path("book"), Path("look.yml"), Path("results"), Path("staged"), cohort)
     staged = json.loads(Path("staged/05_page.ipynb").read_text())
     texts = ["".join(cell["source"]) for cell in staged["cells"]]
     assert texts[0] == "# New title" and texts[-1].endswith("COHORT=mine`")

@@ -1,5 +1,7 @@
 """What targets, metrics, floors and readings are called on pages and in figures: one word per thing."""
 
+import re
+
 TARGETS = {
     "log2": "log2(x + 1)",
     "pearson_residual": "Pearson residual",
@@ -26,6 +28,7 @@ READINGS = {  # of the nuclei under a spot
     "classical": "classical",
     "table": "nuclei given as a file",
     "haematoxylin": "mean haematoxylin in the disc",
+    "less_eosin": "haematoxylin less eosin in the disc",
 }
 ROWS = {  # backbones that are floors, and counts that are controls
     "nuclei": "nuclei alone",
@@ -80,9 +83,40 @@ CHOICES = {  # of a specification: what may be decided another way
 SINGULAR = {"nuclei": "nucleus", "patches": "patch"}  # of nouns that do more than drop an s
 
 
+# Words about nuclei -> about their stain; names of files, of keys and in code stay.
+STAINED = {
+    r"\b[Nn]uclei per spot\b": "mean haematoxylin of a spot",
+    r"\b(?:numbers? of|count of|counted) nuclei\b": "mean haematoxylin",
+    r"\bcount in\b": "mean haematoxylin in",
+    r"\bhow many nuclei\b": "how much haematoxylin",
+    r"(?<![\w/`.\"'])nuclei\b(?![.:]\w|:? *[{])": "haematoxylin",
+    r"(?<![\w/`.\"'])Nuclei\b": "Haematoxylin",
+}
+_measure = "n_nuclei"  # what cellularity is measured by in what is shown now, see `schema.CELLULARITY`
+
+
+def measured_by(measure: str) -> None:
+    """Set what figures and labels call cellularity: nuclei, or, where these are not counted, haematoxylin."""
+    global _measure
+    _measure = measure
+
+
+def of_cells(text: str, measure: str | None = None) -> str:
+    """Words about nuclei as words about what cellularity is measured by.
+
+    >>> of_cells("Nuclei and depth, median |rho(target, nuclei)|", "haematoxylin")
+    'Haematoxylin and depth, median |rho(target, haematoxylin)|'
+    """
+    if (measure or _measure) == "n_nuclei":
+        return text
+    for of_nuclei, of_stain in STAINED.items():
+        text = re.sub(of_nuclei, of_stain, text)
+    return text
+
+
 def label(name: str) -> str:
     """How a target, metric, reading, floor, control or space is called; what is unknown keeps its name."""
-    return (TARGETS | METRICS | READINGS | ROWS | TRAINED).get(name, name)
+    return of_cells((TARGETS | METRICS | READINGS | ROWS | TRAINED).get(name, name))
 
 
 def quantity_label(quantity: str) -> str:

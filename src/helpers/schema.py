@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
 COUNTS = "counts"  # layers: raw integer counts, spots x genes, CSR
@@ -27,6 +28,9 @@ PIT, PIT_WITHIN, SPREAD = "pit", "pit_within", "spread"
 NUCLEI_COLUMNS = ("section", "x", "y", "area_um2", "type", "probability", "back_end")
 # uns of a section: section, image and nuclei_file (paths, "" where there is none), spot_um and pitch_um (diameter and
 # distance of spots), mpp with mpp_source and mpp_by_source (um per full-resolution pixel), n_spots_dropped.
+# obs: how many cells a spot holds, by whichever is there first: nuclei counted in its disc, or, where a pixel is too
+# coarse to tell them, the mean haematoxylin of the disc. Tables call either one nuclei.
+CELLULARITY = ("n_nuclei", "haematoxylin")
 SPOT_DIAMETER_UM = 100.0  # of the her2st arrays; a section's own are uns["spot_um"] and uns["pitch_um"]
 SPOT_PITCH_UM = 200.0
 
@@ -95,9 +99,42 @@ def check_mpp(mpp: float, where: str) -> None:
         )
 
 
-def has_nuclei(section: AnnData) -> bool:
+def measure(spots: pd.DataFrame) -> str:
+    """The column of `spots` (obs, or a table of spots) that measures cellularity; "" where none does."""
+    return next((column for column in CELLULARITY if column in spots), "")
+
+
+def has_cellularity(section: AnnData) -> bool:
     """Whether the section has been through 02_segmentation, that is, has an H&E image."""
-    return "n_nuclei" in section.obs
+    return measure(section.obs) != ""
+
+
+def cellularity(section: AnnData) -> np.ndarray:
+    """How many cells each spot holds, by the section's `measure`; ValueError where nothing measures it."""
+    if not has_cellularity(section):
+        raise ValueError(f"section {section.uns.get('section', '')}: no obs['n_nuclei']; run 02_segmentation")
+    return section.obs[measure(section.obs)].to_numpy(float)
+
+
+def covariates(section: AnnData) -> dict[str, np.ndarray]:
+    """The numbers of a spot that a target may follow, by name: `depth`, and `nuclei` where cellularity is known."""
+    depth = {"depth": section.obs["total_counts"].to_numpy(float)}
+    return depth | ({"nuclei": cellularity(section)} if has_cellularity(section) else {})
+
+
+def common_measure(sections: Mapping[str, AnnData]) -> str:
+    """The one measure of cellularity of these sections, "" where none has any.
+
+    ValueError where nuclei are counted in some and haematoxylin is measured in others: no median may mix the two.
+    """
+    by_measure: dict[str, list[str]] = {}
+    for name, section in sections.items():
+        by_measure.setdefault(measure(section.obs), []).append(name)
+    by_measure.pop("", None)
+    if len(by_measure) > 1:
+        listed = "; ".join(f"{column} in {', '.join(names)}" for column, names in by_measure.items())
+        raise ValueError(f"two measures of cellularity: {listed}; give nuclei: {{back_end: haematoxylin}} for all")
+    return next(iter(by_measure), "")
 
 
 def patient_name(value) -> str:

@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 import yaml
 
+from helpers.labels import of_cells
+
 SOURCES = Path(__file__).parent
 NOTEBOOKS = Path("notebooks")
 STAMPS = Path("build/code")  # one small file a module and notebook, written anew when its code changes
@@ -305,18 +307,44 @@ def times(build: Path) -> str:
 # The book -------------------------------------------------------------------------------------------------------
 
 
-def stage(pages: Iterable[Path], words: Path, look: Path, results: Path, book: Path, title: str, cohort: str) -> None:
-    """Lay out a book to be built: executed pages with the present words, `words` (book/), tables and configuration."""
+def stage(pages: Iterable[Path], words: Path, look: Path, results: Path, book: Path, cohort: Mapping) -> None:
+    """Lay out a book to be built: executed pages with the present words, `words` (book/), tables and configuration.
+
+    `cohort` has its name (cohort), title and cellularity, the measure that stands where pages say nuclei. A notebook
+    that was not run is a page that says so.
+    """
     shutil.rmtree(book, ignore_errors=True)
     shutil.copytree(words, book)
     shutil.copytree(results, book / "results")
-    (book / "_config.yml").write_text(look.read_text().replace("COHORT_TITLE", title))
+    (book / "_config.yml").write_text(look.read_text().replace("COHORT_TITLE", cohort["title"]))
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        (book / path.name).write_text(json.dumps(left_out(json.loads(path.read_text()), cohort["title"])))
     for path in pages:
         name = next(part for part in (path.stem, path.parent.name) if (NOTEBOOKS / f"{part}.ipynb").is_file())
         page = with_present_words(json.loads(path.read_text()), json.loads((NOTEBOOKS / f"{name}.ipynb").read_text()))
-        page["cells"][-1]["source"] = of_cohort("".join(page["cells"][-1]["source"]), cohort, path.stem)
+        page["cells"][-1]["source"] = of_cohort("".join(page["cells"][-1]["source"]), cohort["cohort"], path.stem)
         fold_code(page)
+        name_cellularity(page, cohort["cellularity"])
         (book / f"{name}.ipynb").write_text(json.dumps(page))
+
+
+def left_out(notebook: dict, title: str) -> dict:
+    """A notebook as the page of a cohort for which it has nothing to show: its heading and why."""
+    heading = "".join(notebook["cells"][0]["source"]).splitlines()[0]
+    why = f"This page is about counting nuclei; none are counted in the cohort of this book, {title}."
+    return notebook | {"cells": [notebook["cells"][0] | {"source": f"{heading}\n\n{why}"}]}
+
+
+def name_cellularity(page: dict, measure: str) -> None:
+    """Name the measure of cellularity in what a page says and shows; code stays."""
+    for cell in page["cells"]:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = of_cells("".join(cell["source"]), measure)
+        for output in cell.get("outputs", []):
+            for kind in {"text/markdown", "text/html"} & set(output.get("data", {})):
+                output["data"][kind] = of_cells("".join(output["data"][kind]), measure)
+        if figure := cell["metadata"].get("mystnb", {}).get("figure"):
+            figure["caption"] = of_cells(figure["caption"], measure)
 
 
 def fold_code(page: dict) -> None:

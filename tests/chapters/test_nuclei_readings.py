@@ -90,3 +90,19 @@ def test_a_reading_agrees_with_itself_and_a_constant_one_with_none():
     assert compared["ρ with the default"].round(9).tolist()[:2] == [1, -1]
     assert compared["ρ with depth"].round(9).tolist()[:2] == [1, -1]
     assert compared.loc["table", ["ρ with the default", "ρ with depth"]].isna().all()
+
+
+def test_readings_of_the_stain_agree_on_tissue_of_one_shade():
+    """Less eosin is less; a wider disc of the same shade is as dark."""
+    from skimage.color import hed2rgb
+
+    def stained(centre, size_um, mpp):
+        side = round(size_um / mpp)
+        return np.round(255 * hed2rgb(np.full((side, side, 3), (0.05, 0.02, 0)))).astype(np.uint8)
+
+    section = AnnData(obs=pd.DataFrame({"haematoxylin": [0.3, 0.3]}, index=["a", "b"]))
+    section.obsm["spatial"], section.uns = np.array([[50.0, 50], [90, 50]]), {"mpp": 3.2, "spot_um": 100.0}
+    readings = nuclei_readings.of_stain(section, stained)
+    assert list(readings) == ["disc", "crop", "less_eosin"]
+    assert readings["crop"].to_numpy() == pytest.approx(readings["disc"], rel=0.05)
+    assert (readings["less_eosin"] < readings["disc"] - 0.02).all()

@@ -151,3 +151,25 @@ def test_the_overview_holds_every_spot_and_its_margin():
     assert image is None and asked == [((2000, 4000), 2600.0, 8.0)]
     # 4,000 px of 0.5 um and 600 um: 325 px of 8 um; the spots lie 37.5 px from the border along y
     np.testing.assert_allclose(xy, [[100, 37.5], [225, 287.5]])
+
+
+# --- where nothing is counted ---
+
+
+def test_the_stain_stands_for_nuclei_that_a_coarse_pixel_does_not_show():
+    section = section_of([[200, 300], [600, 300], [1000, 300]])
+    stain = {"back_end": "haematoxylin"}
+    found = segmentation.detect(section, stained, stain, 100, 1.0)
+    measured = segmentation.with_nuclei(section, found, stained, "haematoxylin")
+    assert found.empty and "n_nuclei" not in measured.obs and (measured.obs["haematoxylin"] > 0.2).all()
+    assert segmentation.describe_counts(measured, found).startswith("The mean haematoxylin of a disc is **0.29")
+    assert list(segmentation.coverage(measured, found, {"disc": 100.0})) == ["width, µm", "width, pixels"]
+    assert segmentation.close_ups(measured, found, stained, 50.0, 1.0)[0].title.startswith("1x0: haematoxylin 0.29")
+
+
+@pytest.mark.parametrize("back_end", ["classical", "hovernet"])
+def test_a_coarse_picture_is_not_counted_in_and_the_way_on_is_named(back_end):
+    section = section_of([[200, 300]])
+    section.uns["mpp"] = 3.2
+    with pytest.raises(ValueError, match="at most 2.0 um wide.*back_end: haematoxylin"):
+        segmentation.detect(section, stained, {"back_end": back_end}, 100, 1.0)

@@ -63,3 +63,10 @@ def test_a_picture_is_held_by_the_page(tmp_path):
     (tmp_path / "A1.jpg").write_bytes(b"pixels")
     html = segmentation_check.picture(tmp_path / "A1.jpg", "Section A1")
     assert base64.b64encode(b"pixels").decode() in html and 'alt="Section A1"' in html
+
+
+def test_stained_sections_are_described_by_their_stain(spots):
+    table = segmentation_check.nuclei_by_section(spots.drop(columns=["n_nuclei", "nuclei_area_um2"]), {})
+    assert list(table) == ["count", "min", "25%", "50%", "75%", "max"]
+    assert segmentation_check.formats(table)["50%"] == "{:.3f}"
+    assert segmentation_check.against_truth(spots.drop(columns="n_nuclei"), "truth").empty

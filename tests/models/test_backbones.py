@@ -293,7 +293,7 @@ def test_another_model_is_one_entry(cohort, monkeypatch):
     def mean(x, y, sections, x_new, times=1):
         return np.tile(times * y.mean(axis=0), (len(x_new), 1)), {"n_spots": len(y)}
 
-    monkeypatch.setitem(backbones.BACKBONES, "mean", backbones.Backbone(backbones.nuclei_count, mean, ("times",)))
+    monkeypatch.setitem(backbones.BACKBONES, "mean", backbones.Backbone(backbones.cells, mean, ("times",)))
     once, twice = (backbones.predict(cohort, "B1", "log2", "mean", times=times) for times in (1, 2))
     measured = np.vstack([cohort[name].layers["log2"] for name in ("A1", "A2")])
     np.testing.assert_allclose(once.layers["predicted"], np.tile(measured.mean(axis=0), (60, 1)), rtol=1e-5)
@@ -320,7 +320,13 @@ def test_sections_that_cannot_be_used_are_named(cohort):
     for slot, backbone in (("patch", "ridge"), ("n_nuclei", "nuclei")):
         bare = cohort["A2"].copy()
         del (bare.obsm if slot == "patch" else bare.obs)[slot]
+        bare.obs = bare.obs.drop(columns="haematoxylin")
         refused({**cohort, "A2": bare}, f"section A2: {backbone} needs .*{slot}", backbone=backbone)
+    stained = cohort["A2"].copy()
+    del stained.obs["n_nuclei"]
+    refused(
+        {**cohort, "A2": stained}, "two measures of cellularity: n_nuclei in .*; haematoxylin in A2", backbone="nuclei"
+    )
     for slot in ("layers", "obsm"):
         holed = cohort["A2"].copy()
         getattr(holed, slot)["log2" if slot == "layers" else "patch"][3, 1] = np.nan

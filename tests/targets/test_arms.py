@@ -147,3 +147,9 @@ def test_arms_of_empty_spots_and_genes_stay_finite(size_factor, transform):
     holes.obs["n_nuclei"] = [0, 2, 0, 5]
     assert np.isfinite(arms.arm(holes, size_factor, transform)).all()
     assert np.isfinite(arms.arm(holes, size_factor, transform, ["g0", "g1"])).all()
+
+
+def test_a_spot_without_stain_is_divided_by_a_little_of_it():
+    """As a spot without a nucleus is divided by one: a twentieth of the median."""
+    section = AnnData(obs=pd.DataFrame({"haematoxylin": [0.0, 0.2, 0.4]}, index=list("abc")))
+    assert arms.nuclei(section).tolist() == pytest.approx([0.01, 0.2, 0.4])

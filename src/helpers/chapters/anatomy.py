@@ -24,7 +24,7 @@ from helpers.chapters.cross_space import Fits, ceilings_of
 from helpers.columns import pearson, unit
 from helpers.labels import counted, label
 from helpers.models.backbones import FLOORS, MODELS, place
-from helpers.schema import COUNTS, LATTICE, SPATIAL, patients_of
+from helpers.schema import COUNTS, LATTICE, SPATIAL, cellularity, patients_of
 from helpers.scores import judge, partial, spatial, top_genes
 from helpers.targets import normalization
 from helpers.targets.normalization import LOG, LOG_CP10K, RESIDUAL, TARGETS
@@ -224,7 +224,7 @@ class Known(NamedTuple):
 
     def given(self, target: str, smooth: bool = True) -> dict[str, list[np.ndarray]]:
         """The true `covariates`; place is any smooth map, or the waves alone. Noise leaves nothing to the rest."""
-        nuclei = self.section.obs["n_nuclei"].to_numpy(float)
+        nuclei = cellularity(self.section)
         library = [np.log(self.expected.sum(axis=1))]
         if TARGETS[target].holds_depth:
             library.append(self.values(self.average, target))
@@ -319,7 +319,7 @@ def recovered_sections(sections: Mapping[str, AnnData], k: int, lengths: Sequenc
     tables = []
     for name, length in product(dict.fromkeys([by_depth[0], by_depth[-1]]), lengths):
         section = sections[name]
-        depth, nuclei = normalization.library_size(section), section.obs["n_nuclei"].to_numpy(float)
+        depth, nuclei = normalization.library_size(section), cellularity(section)
         truth = known(section.obsm[LATTICE], depth, nuclei, length)
         tables.append(recovered(truth, k).assign(section=name, length=length))
     return pd.concat(tables, ignore_index=True)

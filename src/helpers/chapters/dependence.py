@@ -34,9 +34,9 @@ def associate(section: AnnData, targets: Sequence[str], n_maps: int) -> tuple[pd
     """
     layers = {target: section.layers[target] for target in targets}
     depth = section.obs["total_counts"].to_numpy()
-    if not schema.has_nuclei(section):
+    if not schema.has_cellularity(section):
         return coupling.associations(layers, section.var_names, depth), {}
-    nuclei, spots = section.obs["n_nuclei"].to_numpy(float), judge.basis(section)
+    nuclei, spots = schema.cellularity(section), judge.basis(section)
     drawn = {t: spatial.null_correlations(X, nuclei, spots, rank=True, n_draws=n_maps)[1] for t, X in layers.items()}
     table, nulls = coupling.associations(layers, section.var_names, depth, nuclei, drawn), {}
     for target, X in layers.items():
@@ -105,20 +105,25 @@ def describe_ceilings(ceilings: pd.DataFrame) -> str:
 
 
 def with_dependence(table: pd.DataFrame, made: Sections) -> pd.DataFrame:
-    """The table of sections with median nuclei per spot and Spearman's rho of nuclei with depth; NaN where unknown."""
+    """The table of sections with the median cellularity of spots and its Spearman's rho with depth; NaN where unknown.
+
+    ValueError for sections of two measures.
+    """
+    measure = schema.common_measure(made) or "n_nuclei"
     table = table.set_index("section").assign(median_n_nuclei=np.nan, rho_nuclei_depth=np.nan)
     for name, section in with_nuclei(made).items():
-        nuclei = section.obs["n_nuclei"].to_numpy(float)
+        nuclei = schema.cellularity(section)
         table.loc[name, "median_n_nuclei"] = np.median(nuclei)
         table.loc[name, "rho_nuclei_depth"] = columns.spearman(section.obs[["total_counts"]].to_numpy(), nuclei)[0]
-    return table[SECTION_COLUMNS].reset_index()
+    return table[SECTION_COLUMNS].rename(columns={"median_n_nuclei": f"median_{measure}"}).reset_index()
 
 
 def with_nuclei(made: Sections) -> dict[str, AnnData]:
     """The sections whose nuclei are known."""
-    return {name: section for name, section in made.items() if schema.has_nuclei(section)}
+    return {name: section for name, section in made.items() if schema.has_cellularity(section)}
 
 
 def spots_with_nuclei(made: Sections) -> pd.DataFrame:
     """The spots of the sections whose nuclei are known: spot and SPOT_COLUMNS."""
-    return spots_of(with_nuclei(made).values(), SPOT_COLUMNS)
+    spots = spots_of(with_nuclei(made).values())
+    return spots[[column for column in ["spot", *SPOT_COLUMNS] if column in spots]]

@@ -49,7 +49,7 @@ def thinned(section: AnnData, quantile: float = 0.25, seed: int = 0) -> AnnData:
 
 def arms_of(section: AnnData) -> list[Arm]:
     """The arms that a section can have: those of nuclei only where there is an image."""
-    has_nuclei = schema.has_nuclei(section)
+    has_nuclei = schema.has_cellularity(section)
     return [arm for arm in formulas.ARMS if has_nuclei or not any("nuclei" in part for part in arm)]
 
 
@@ -92,12 +92,12 @@ def rank_correlations(
     """
     values = np.hstack([arm_values(spots, arm, panel) for arm in arms])
     basis = judge.basis(spots)
-    depth = DEPTH_BEFORE if DEPTH_BEFORE in spots.obs else "total_counts"
-    for what, column in {"depth": depth, "nuclei": "n_nuclei"}.items():
-        if column in spots.obs:
-            covariate = spots.obs[column].to_numpy(float)
-            rho, drawn = spatial.null_correlations(values, covariate, basis, rank=True, n_draws=n_draws)
-            yield what, rho.reshape(len(arms), -1), drawn.reshape(len(arms), len(panel), -1)
+    covariates = schema.covariates(spots)
+    if DEPTH_BEFORE in spots.obs:
+        covariates["depth"] = spots.obs[DEPTH_BEFORE].to_numpy(float)
+    for what, covariate in covariates.items():
+        rho, drawn = spatial.null_correlations(values, covariate, basis, rank=True, n_draws=n_draws)
+        yield what, rho.reshape(len(arms), -1), drawn.reshape(len(arms), len(panel), -1)
 
 
 def dependence(

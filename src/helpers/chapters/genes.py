@@ -11,7 +11,7 @@ from helpers.chapters.controls import twin_of
 from helpers.columns import spearman
 from helpers.labels import counted, label
 from helpers.models import backbones
-from helpers.schema import COUNTS, MEASURED, PREDICTED, patients_of
+from helpers.schema import COUNTS, MEASURED, PREDICTED, cellularity, patients_of
 from helpers.scores import judge, paired, partial, spatial
 from helpers.targets import normalization
 from helpers.targets.normalization import LOG, OF_PAPER, RESIDUAL
@@ -93,7 +93,7 @@ def evidence(
     holds the counts of these spots, all genes.
     """
     total, share = normalization.library_size(section), judge.levels(section, held.var_names)[0]
-    fixed = {"plain": []} | judge.held_fixed(held.uns["target"], total, share, held.obs["n_nuclei"].to_numpy())
+    fixed = {"plain": []} | judge.held_fixed(held.uns["target"], total, share, cellularity(held))
     found = {}
     for given, covariates in ((given, fixed[given]) for given in GIVEN):
         left = (partial.left_over(side, covariates, rank=True) for side in (measured, held.layers[PREDICTED]))
@@ -233,7 +233,7 @@ def shares_found(fitted: Fitted, sections: Sections, bases: Bases, n_draws: int 
 def nuclei_coupling(held_out: Sections) -> pd.Series:
     """Median over sections of each gene's rank correlation with nuclei, as measured."""
     rho = {
-        name: pd.Series(spearman(held.layers[MEASURED], held.obs["n_nuclei"]), held.var_names)
+        name: pd.Series(spearman(held.layers[MEASURED], cellularity(held)), held.var_names)
         for name, held in held_out.items()
     }
     return pd.DataFrame(rho).median(axis=1).rename_axis("gene")

@@ -12,14 +12,14 @@ from anndata import AnnData
 
 from helpers.labels import label
 from helpers.models import backbones
-from helpers.schema import MEASURED, PREDICTED, has_nuclei
+from helpers.schema import MEASURED, PREDICTED, covariates, has_cellularity
 from helpers.scores import judge, paired, spatial
 
 NULLS = {"iid": "shuffled spots", "spatial": "maps as smooth", "place": "maps as smooth, place held fixed"}
 BRIEF = {"iid": "shuffled", "spatial": "smooth", "place": "given place"}
 LEVEL = 0.05
 N_SHUFFLES = 999  # of spots: they are many and independent, and each costs much
-COVARIATES = {"n_nuclei": "nuclei", "total_counts": "depth"}
+COVARIATES = ("nuclei", "depth")
 CALLED = {
     f"{by}_{null}": f"{name}, {text}"
     for by, text in (("p", "p ≤ 0.05"), ("q", "q < 0.05"))
@@ -31,7 +31,7 @@ BACKBONES = (*backbones.MODELS, *backbones.FLOORS_BESIDE)  # in the order in whi
 
 def opening(cohort: str, sections: Mapping[str, AnnData], n_patients: int) -> str:
     """Which cohort the page shows, in Markdown."""
-    n_images = sum(map(has_nuclei, sections.values()))
+    n_images = sum(map(has_cellularity, sections.values()))
     return f"This page shows: **{cohort}**, {len(sections)} sections, {n_images} with an image; patients: {n_patients}."
 
 
@@ -65,15 +65,15 @@ def shares_called(tests: pd.DataFrame, level: float = LEVEL) -> tuple[float, flo
 
 
 def section_tests(
-    section: AnnData, target: str, covariate: str, bases: Bases, n_draws: int = judge.N_DRAWS
+    section: AnnData, target: str, y: np.ndarray, bases: Bases, n_draws: int = judge.N_DRAWS
 ) -> tuple[pd.DataFrame, dict]:
-    """Every gene of a section against one covariate under each of NULLS, and the row that sums them up.
+    """Every gene of a section against y, a number a spot, under each of NULLS, and the row that sums them up.
 
     The table has gene, n_effective, rho, and p and q of each null (given place it is the partial rho that is tested);
     the row n_spots, n_effective (median over genes),
     and for each null the shares called by p and by q, and the median |rho| of chance.
     """
-    X, y = section.layers[target], section.obs[covariate].to_numpy(float)
+    X = section.layers[target]
     table = pd.DataFrame({"gene": list(section.var_names)})
     table["n_effective"] = spatial.effective_n(X, y, bases["spatial"], rank=True)
     row = {"n_spots": len(y), "n_effective": table["n_effective"].median()}
@@ -93,10 +93,10 @@ def cohort_tests(
     """
     bases = {name: bases_of(section) for name, section in cohort.items()}
     tables, rows = [], []
-    for (covariate, word), (name, section), target in product(COVARIATES.items(), cohort.items(), targets):
-        if covariate in section.obs:
-            table, row = section_tests(section, target, covariate, bases[name], n_draws)
-            keys = {"section": name, "covariate": word, "target": target}
+    for covariate, (name, section), target in product(COVARIATES, cohort.items(), targets):
+        if covariate in (known := covariates(section)):
+            table, row = section_tests(section, target, known[covariate], bases[name], n_draws)
+            keys = {"section": name, "covariate": covariate, "target": target}
             tables.append(table.assign(**keys))
             rows.append(keys | row)
     columns = ["section", "covariate", "target", "gene", "rho", "rho_given_place", "n_effective"]

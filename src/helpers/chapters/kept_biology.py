@@ -25,7 +25,7 @@ MEASURES = {
     "domains": "domains, adjusted Rand index",
     "composition": "composition, median r over cell types",
 }
-SINGLE_NUMBERS = {"depth": "total_counts", "nuclei": "n_nuclei"}
+SINGLE_NUMBERS = ("depth", "nuclei")
 ALONE, CODED = "alone", "as coded"
 
 # What is known besides the counts --------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def distinct_arms(sections: Mapping[str, AnnData], panels: Mapping[str, Sequence
 
     It is asked of the smallest section, of those with nuclei where there are any: alike is a matter of formulas.
     """
-    with_nuclei = [name for name, section in sections.items() if schema.has_nuclei(section)]
+    with_nuclei = [name for name, section in sections.items() if schema.has_cellularity(section)]
     one = min(with_nuclei or sections, key=lambda name: sections[name].n_obs)
     values = {arm: arms.arm(sections[one], *arm, panels[one]) for arm in arms_of(sections[one])}
     return same_order({arm: biology.unit_ranks(of_genes) for arm, of_genes in values.items()})
@@ -136,9 +136,8 @@ def targets_of(section: AnnData, panel: Sequence[str], wanted: Sequence[Arm]) ->
             yield arm, arms.arm(section, *arm, panel)
     for method, values in published_targets(section, panel).items():
         yield (CODED, method), values
-    for what, column in SINGLE_NUMBERS.items():
-        if column in section.obs:
-            yield (ALONE, what), section.obs[[column]].to_numpy(float)
+    for what, number in schema.covariates(section).items():
+        yield (ALONE, what), number[:, None]
 
 
 # What they keep --------------------------------------------------------------------------------------------------

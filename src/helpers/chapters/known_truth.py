@@ -20,7 +20,7 @@ from scipy.stats import poisson, spearmanr
 from helpers.chapters.type_one_error import fields
 from helpers.columns import pearson, spearman
 from helpers.labels import counted, label
-from helpers.schema import COUNTS, LATTICE, has_nuclei, patients_of
+from helpers.schema import COUNTS, LATTICE, cellularity, has_cellularity, patients_of
 from helpers.scores import judge, paired, spatial, top_genes
 from helpers.targets import normalization
 from helpers.targets.normalization import LOG, LOG_CP10K, RESIDUAL
@@ -89,7 +89,7 @@ def tissue(section: AnnData, panel: Sequence[str], seed: int = 0) -> Tissue:
     share, _ = judge.levels(section, panel)
     panel, share = list(np.array(panel)[share > 0]), share[share > 0]
     xy = section.obsm[LATTICE]
-    nuclei = np.log1p(section.obs["n_nuclei"].to_numpy(float)) if has_nuclei(section) else fields(xy, 4, 1, rng)[:, 0]
+    nuclei = np.log1p(cellularity(section)) if has_cellularity(section) else fields(xy, 4, 1, rng)[:, 0]
     nuclei = _scaled(nuclei)
     other, error = fields(xy, 4, 2, rng).T
     true, wrong = (np.hstack([fields(xy, length, 2, rng) for length in LENGTHS]) for _ in range(2))
@@ -265,7 +265,7 @@ def sweep(
 
 def with_nuclei(sections: Mapping[str, AnnData]) -> dict[str, AnnData]:
     """The sections in which nuclei were counted, which are those that are predicted; all where there is none."""
-    return {name: section for name, section in sections.items() if has_nuclei(section)} or dict(sections)
+    return {name: section for name, section in sections.items() if has_cellularity(section)} or dict(sections)
 
 
 def ceiling_errors(
@@ -346,7 +346,7 @@ def name_of(report: str, k: int) -> str:
 def opening(cohort: str, sections: Mapping[str, AnnData]) -> str:
     """Which cohort, how many sections, patients and models a page shows (Markdown)."""
     n, patients = len(sections), len(set(patients_of(sections).values()))
-    known, n_models = sum(map(has_nuclei, sections.values())), len(LIBRARY_SKILLS) * len(COMPOSITION_SKILLS) - 1
+    known, n_models = sum(map(has_cellularity, sections.values())), len(LIBRARY_SKILLS) * len(COMPOSITION_SKILLS) - 1
     return (
         f"This page shows: **{cohort}**, {counted(n, 'sections')} of {counted(patients, 'patients')}; nuclei were "
         f"counted in {known} and are made in {n - known}. On each, {n_models} models of known skill."

@@ -21,7 +21,7 @@ from helpers.chapters.patients import (
 )
 from helpers.labels import counted, label
 from helpers.models.backbones import WITHOUT_IMAGE
-from helpers.schema import has_nuclei, patients_of
+from helpers.schema import has_cellularity, patients_of
 from helpers.scores import paired
 
 KEYS = ["section", "backbone", "target"]
@@ -30,7 +30,7 @@ KEYS = ["section", "backbone", "target"]
 def opening(cohort: str, sections: Mapping[str, AnnData]) -> str:
     """Which cohort the page shows, in Markdown."""
     patient = patients_of(sections)
-    with_image = [name for name, section in sections.items() if has_nuclei(section)]
+    with_image = [name for name, section in sections.items() if has_cellularity(section)]
     return (
         f"This page shows: **{cohort}**, {len(sections)} sections, {len(with_image)} of them with an image; patients: "
         f"{len(set(patient.values()))}, {len({patient[name] for name in with_image})} of them with an image."

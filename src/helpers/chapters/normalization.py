@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from helpers import store
+from helpers import schema, store
 from helpers.gene_names import left_out_of_panels
 from helpers.labels import counted, label
 from helpers.schema import COUNTS
@@ -19,6 +19,7 @@ from helpers.targets import genes
 from helpers.targets.normalization import TARGETS, THETA, target
 
 EXAMPLES = ("ERBB2", "GNAS", "CD74")  # genes to show, the first that is in the panel
+MAPS = {"n_nuclei": "Nuclei per spot", "haematoxylin": "Mean haematoxylin"}
 
 Sections = Mapping[str, AnnData]
 Panels = Mapping[str, Sequence[str]]
@@ -128,6 +129,7 @@ def example_gene(known: Sequence[str], gene: str | None = None) -> str:
 
 def maps(section: AnnData, gene: str, targets: Sequence[str]) -> dict[str, np.ndarray]:
     """By title, what to draw of each spot: its nuclei where they are known, its depth, and one gene in every target."""
-    found = {"Nuclei per spot": section.obs["n_nuclei"].to_numpy()} if "n_nuclei" in section.obs else {}
-    found["Total counts"] = section.obs["total_counts"].to_numpy()
+    of_cells = MAPS.get(schema.measure(section.obs))
+    found = {of_cells: schema.cellularity(section)} if of_cells else {}
+    found |= {"Total counts": section.obs["total_counts"].to_numpy()}
     return found | {label(one): np.asarray(section[:, gene].layers[one]).ravel() for one in targets}

@@ -5,6 +5,7 @@ nuclei and an image, `read` reads that image (`images.reader_of`), `found` are i
 of them.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -14,7 +15,7 @@ from anndata import AnnData
 from helpers import columns
 from helpers.chapters.segmentation import nuclei_file
 from helpers.schema import SPATIAL
-from helpers.tissue import classical, nuclei_files, patches
+from helpers.tissue import classical, haematoxylin, nuclei_files, patches
 
 CONTRASTS = {"threshold_low": 0.8, "classical": 1.0, "threshold_high": 1.2}  # of the classical detector's threshold
 DEFAULT = "disc"
@@ -29,6 +30,18 @@ def of_found_nuclei(section: AnnData, found: pd.DataFrame) -> pd.DataFrame:
         "disc": section.obs["n_nuclei"].to_numpy(),
         "crop": classical.count_in_squares(found, section.obsm[SPATIAL], mpp, crop_um),
         "area": section.obs["nuclei_area_um2"].to_numpy(),
+    }
+    return pd.DataFrame(readings, section.obs_names, dtype=float)
+
+
+def of_stain(section: AnnData, read: Callable) -> pd.DataFrame:
+    """Where nothing was counted: mean haematoxylin of the disc, of one as wide as STEM's crop, and less eosin."""
+    spatial, mpp, spot_um = section.obsm[SPATIAL], float(section.uns["mpp"]), float(section.uns["spot_um"])
+    nuclear = functools.partial(haematoxylin.nuclear_density, eosin=haematoxylin.EOSIN)
+    readings = {
+        "disc": section.obs["haematoxylin"].to_numpy(),
+        "crop": haematoxylin.haematoxylin(read, spatial, mpp, patches.stem_crop(mpp, spot_um)),
+        "less_eosin": haematoxylin.haematoxylin(read, spatial, mpp, spot_um, nuclear),
     }
     return pd.DataFrame(readings, section.obs_names, dtype=float)
 

@@ -15,7 +15,7 @@ from anndata import AnnData
 from helpers.chapters.inference import COVARIATES
 from helpers.columns import spearman
 from helpers.labels import label
-from helpers.schema import patients_of
+from helpers.schema import cellularity, patients_of
 from helpers.scores import coupling, paired
 from helpers.targets.normalization import LOG, RESIDUAL
 
@@ -33,7 +33,7 @@ DRAWN = 9_999  # sign flips that the paper may have drawn
 
 def median_coupling(section: AnnData, target: str) -> float:
     """Median over genes of |Spearman's rho| of a target with the nuclei."""
-    return np.nanmedian(np.abs(spearman(section.layers[target], section.obs["n_nuclei"])))
+    return np.nanmedian(np.abs(spearman(section.layers[target], cellularity(section))))
 
 
 def simulated_difference(cohort: Mapping[str, AnnData], other: str) -> pd.Series:
@@ -47,7 +47,7 @@ def differences(associations: pd.DataFrame, others: Sequence[str]) -> dict[tuple
     `associations` as `coupling.associations` with a section; sections without nuclei have no difference in them.
     """
     summary, out = coupling.section_summary(associations), {}
-    for what, other in product(COVARIATES.values(), others):
+    for what, other in product(COVARIATES, others):
         wide = summary.pivot(index="section", columns="target", values=f"median_abs_rho_{what}")
         out[what, other] = (wide[LOG] - wide[other]).dropna()
     return out

@@ -42,7 +42,7 @@ def covariates_of(prediction: AnnData, section: AnnData) -> Covariates:
     """`judge.covariates` of a prediction's spots and genes, its nuclei as it keeps them, from its section's counts."""
     spots = section[prediction.obs_names]
     share, _ = judge.levels(section, prediction.var_names)
-    total, nuclei = normalization.library_size(spots), prediction.obs["n_nuclei"].to_numpy()
+    total, nuclei = normalization.library_size(spots), schema.cellularity(prediction)
     return judge.held_fixed(prediction.uns["target"], total, share, nuclei)
 
 

@@ -14,7 +14,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from helpers.labels import counted
-from helpers.schema import PATCH, PATCH_AUGMENTED, SPATIAL
+from helpers.schema import PATCH, PATCH_AUGMENTED, SPATIAL, cellularity
 from helpers.tissue import classical, encoders, patches
 
 TABLE = "table"  # the encoder of features made elsewhere
@@ -46,7 +46,7 @@ class View(NamedTuple):
 
 def views(section: AnnData, read: Callable, sides: Mapping[str, float]) -> list[View]:
     """Tissue around the spot with the median number of nuclei at each scale; where none is known, a spot's distance."""
-    centre = tuple(section.obsm[SPATIAL][classical.typical_spots(section.obs["n_nuclei"].to_numpy())[1]])
+    centre = tuple(section.obsm[SPATIAL][classical.typical_spots(cellularity(section))[1]])
     found = []
     for side in list(sides.values()) or [float(section.uns["pitch_um"])]:
         mpp = max(float(section.uns["mpp"]), side / VIEW_PIXELS)

@@ -8,7 +8,7 @@ from anndata import AnnData
 
 from helpers import columns
 from helpers.labels import counted, label
-from helpers.schema import has_nuclei
+from helpers.schema import cellularity, has_cellularity
 from helpers.scores import judge, spatial
 
 FIT = ["backbone", "split", "target", "section"]
@@ -30,7 +30,7 @@ def null_of_section(section: AnnData, predicted: pd.DataFrame, n_draws: int) -> 
     As predictable a gene, and random maps as smooth as the nuclei in their place. `predicted` has backbone, split,
     target, section, gene and pcc, of this section; columns FIT, chance and chance_95.
     """
-    spots, nuclei, rows = judge.basis(section), section.obs["n_nuclei"].to_numpy(float), []
+    spots, nuclei, rows = judge.basis(section), cellularity(section), []
     for target, fits in predicted.groupby("target", sort=False):
         drawn = spatial.null_correlations(section.layers[target], nuclei, spots, rank=True, n_draws=n_draws)[1]
         drawn = pd.DataFrame(np.abs(drawn), index=section.var_names)
@@ -50,7 +50,7 @@ def with_null(
 ) -> pd.DataFrame:
     """`top_genes.couplings` with the null of each: columns chance and chance_95; sections with nuclei have one."""
     parts = dict(list(predicted.groupby("section", sort=False)))
-    there = [name for name in made if has_nuclei(made[name]) and name in parts]
+    there = [name for name in made if has_cellularity(made[name]) and name in parts]
     null = pd.concat([null_of_section(made[name], parts[name], n_draws) for name in there])
     return coupled.merge(null, how="left", on=FIT)
 

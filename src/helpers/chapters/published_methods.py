@@ -14,6 +14,7 @@ from helpers.chapters.factorial import KEYS, Arm, arm_name
 from helpers.chapters.kept_biology import CODED, MEASURES, SINGLE_NUMBERS, of_target, published_targets
 from helpers.columns import spearman
 from helpers.labels import SIZE_FACTORS
+from helpers.schema import covariates
 
 RHO = [f"median_rho_{what}" for what in SINGLE_NUMBERS]
 
@@ -22,11 +23,10 @@ def published_coupling(sections: Mapping[str, AnnData], panels: Mapping[str, Seq
     """Coupling of `published_targets` in every section, median |rho| over genes; columns as those of `coupling`."""
     rows = []
     for name, section in sections.items():
-        there = {what: section.obs[column] for what, column in SINGLE_NUMBERS.items() if column in section.obs}
         for method, values in published_targets(section, panels[name]).items():
             row = {"section": name, "size_factor": CODED, "transform": method}
-            for what, covariate in there.items():
-                rho = spearman(values, covariate.to_numpy(float))
+            for what, covariate in covariates(section).items():
+                rho = spearman(values, covariate)
                 row[f"median_rho_{what}"] = np.nanmedian(np.abs(rho))
             rows.append(row)
     return pd.DataFrame(rows)

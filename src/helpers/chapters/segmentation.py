@@ -1,4 +1,4 @@
-"""Nuclei under the spots of one section: found by one of three back ends, counted, and shown on the tissue.
+"""Nuclei under the spots of one section: found by a back end, counted, and shown on the tissue.
 
 `section` is an AnnData with an image, `read` reads that image (`images.reader_of`), `nuclei` is what the config says
 of them (back_end, and model, weights or table). Lengths are in um, outlines k x 2, x and y in pixels.
@@ -14,10 +14,11 @@ import pandas as pd
 from anndata import AnnData
 
 from helpers.labels import counted
-from helpers.schema import SPATIAL
+from helpers.schema import SPATIAL, cellularity
 from helpers.tissue import classical, haematoxylin, hovernet, nuclei_files, patches
 
-BACK_ENDS = ("classical", "hovernet", "table")
+STAIN = "haematoxylin"  # the back end that counts nothing
+BACK_ENDS = ("classical", "hovernet", "table", STAIN)
 OVERVIEW_MPP = 8.0  # um per pixel
 OVERVIEW_MARGIN_UM = 600.0  # in all, around the outermost spots
 POINT_AREA_UM2 = 10.0  # drawn for a nucleus of unknown area
@@ -40,12 +41,15 @@ def widths(scales_um: Sequence[float | str], mpp: float, spot_um: float) -> dict
 def coverage(section: AnnData, found: pd.DataFrame, widths_um: Mapping[str, float]) -> pd.DataFrame:
     """Nuclei in the disc of a spot, the first of `widths_um`, and in squares of the others: medians, and disc's share.
 
-    The share is that of all nuclei in a square, over spots, that the discs hold too.
+    The share is that of all nuclei in a square, over spots, that the discs hold too. Only widths where none is counted.
     """
-    mpp, n = float(section.uns["mpp"]), section.obs["n_nuclei"].to_numpy()
+    mpp = float(section.uns["mpp"])
+    table = pd.DataFrame({"width, µm": widths_um, "width, pixels": {name: um / mpp for name, um in widths_um.items()}})
+    if section.uns["back_end"] == STAIN:
+        return table
+    n = section.obs["n_nuclei"].to_numpy()
     squares = list(widths_um.values())[1:]
     inside = [n, *(classical.count_in_squares(found, section.obsm[SPATIAL], mpp, um) for um in squares)]
-    table = pd.DataFrame({"width, µm": widths_um, "width, pixels": {name: um / mpp for name, um in widths_um.items()}})
     table["nuclei, median per spot"] = [np.median(each) for each in inside]
     table["of these under the disc"] = [n.sum() / max(each.sum(), 1) for each in inside]
     return table
@@ -64,6 +68,8 @@ def describe_back_end(section: AnnData, nuclei: Mapping) -> str:
     back_end, model = nuclei["back_end"], nuclei.get("model", hovernet.MODEL)
     if back_end not in BACK_ENDS:
         raise ValueError(f"unknown back end {back_end!r} of nuclei; known: {', '.join(BACK_ENDS)}")
+    if back_end == STAIN:
+        return f"No nucleus is counted: **`{STAIN}`** takes the mean haematoxylin of a spot's disc for its cellularity."
     if back_end == "table":
         source = f"Read from `{Path(_needed_file(section, nuclei)).name}`."
     elif back_end == "hovernet":
@@ -80,11 +86,15 @@ def describe_back_end(section: AnnData, nuclei: Mapping) -> str:
 def detect(section: AnnData, read: Callable, nuclei: Mapping, size_um: float, stain: float) -> pd.DataFrame:
     """Nuclei in the squares of `size_um` around the spots, by the config's back end: x, y, area_um2, and what it knows.
 
-    `stain` is the section's `haematoxylin.section_strength`. A table gives all of its nuclei, wherever they lie.
+    `stain` is the section's `haematoxylin.section_strength`. A table gives all of its nuclei, wherever they lie. None
+    where the stain alone is measured. ValueError for a picture too coarse to find any in.
     """
     spatial, mpp = section.obsm[SPATIAL], float(section.uns["mpp"])
+    if nuclei["back_end"] == STAIN:
+        return pd.DataFrame(columns=["x", "y", "area_um2"], dtype=float)
     if nuclei["back_end"] == "table":
         return nuclei_files.read(_needed_file(section, nuclei), mpp)
+    haematoxylin.check_mpp(mpp)
     if nuclei["back_end"] == "hovernet":
         engine = hovernet.engine(nuclei.get("model", hovernet.MODEL), nuclei.get("weights"))
         return hovernet.detect_section(read, spatial, mpp, engine, size_um)
@@ -111,11 +121,14 @@ def _needed_file(section: AnnData, nuclei: Mapping) -> str:
 
 
 def with_nuclei(section: AnnData, found: pd.DataFrame, read: Callable, back_end: str) -> AnnData:
-    """The section with what lies in the disc of each spot: n_nuclei, nuclei_area_um2 and mean haematoxylin in obs."""
+    """The section with what lies in the disc of each spot: n_nuclei, nuclei_area_um2 and mean haematoxylin in obs.
+
+    The stain alone where nothing was counted.
+    """
     spatial, mpp, spot_um = section.obsm[SPATIAL], float(section.uns["mpp"]), float(section.uns["spot_um"])
     section = section.copy()
     per_spot = classical.count(found, spatial, mpp, spot_um)
-    for column in per_spot:
+    for column in per_spot if back_end != STAIN else ():
         section.obs[column] = per_spot[column].to_numpy()
     section.obs["haematoxylin"] = haematoxylin.haematoxylin(read, spatial, mpp, spot_um)
     section.uns["back_end"] = back_end
@@ -123,7 +136,13 @@ def with_nuclei(section: AnnData, found: pd.DataFrame, read: Callable, back_end:
 
 
 def describe_counts(section: AnnData, found: pd.DataFrame) -> str:
-    """How many nuclei were found, per spot and per mm2 of its disc, and how large they are."""
+    """How many nuclei were found, per spot and per mm2 of its disc, how large they are; or how dark discs are."""
+    if section.uns["back_end"] == STAIN:
+        low, middle, high = section.obs["haematoxylin"].quantile([0, 0.5, 1])
+        return (
+            f"The mean haematoxylin of a disc is **{middle:.3f}** in the median of {counted(section.n_obs, 'spots')} "
+            f"(optical density, from {low:.3f} to {high:.3f})."
+        )
     n, area = section.obs["n_nuclei"], found["area_um2"].dropna().median()
     per_mm2 = 1 / (np.pi * (float(section.uns["spot_um"]) / 2000) ** 2)
     size = "Their area is not known." if np.isnan(area) else f"Their median area is {area:.0f} µm²."
@@ -147,16 +166,18 @@ class CloseUp(NamedTuple):
 
 
 def close_ups(section: AnnData, found: pd.DataFrame, read: Callable, side_um: float, stain: float) -> list[CloseUp]:
-    """Squares of `side_um` around the spots with the fewest, the median and the most nuclei, with their outlines."""
+    """Squares of `side_um` around the spots with the fewest, the median and the most cells, with outlines of nuclei."""
     mpp, shown = float(section.uns["mpp"]), []
-    for spot in classical.typical_spots(section.obs["n_nuclei"].to_numpy()):
+    for spot in classical.typical_spots(cellularity(section)):
         centre = section.obsm[SPATIAL][spot]
         image = read(tuple(centre), side_um, mpp)
         if section.uns["back_end"] == "classical":
             outlines = classical.outlines(classical.segment(image, mpp, stain))
         else:
             outlines = outlines_within(found, centre, len(image), mpp)
-        title = f"{section.obs_names[spot]}: {counted(section.obs['n_nuclei'].iloc[spot], 'nuclei')}"
+        held = cellularity(section)[spot]
+        what = f"haematoxylin {held:.3f}" if section.uns["back_end"] == STAIN else counted(int(held), "nuclei")
+        title = f"{section.obs_names[spot]}: {what}"
         shown.append(CloseUp(title, image, outlines))
     return shown
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from helpers import columns, store
 from helpers.labels import counted
+from helpers.schema import measure
 
 COUNTS = ["n_nuclei_true", "n_nuclei"]
 
@@ -20,10 +21,12 @@ def nuclei_by_section(spots: pd.DataFrame, spot_um: Mapping[str, float]) -> pd.D
     """Nuclei of every section: quantiles per spot, density per mm2 of its discs of `spot_um`, area, and a check.
 
     mean_nuclei_area_um2 is over nuclei, NaN where the area of one is unknown. The check is Spearman's rho of the count
-    with the mean haematoxylin of the disc.
+    with the mean haematoxylin of the disc. Where nothing was counted, quantiles of that haematoxylin alone.
     """
     by_section = spots.groupby("section", observed=True)
-    table = by_section["n_nuclei"].describe()[["count", "min", "25%", "50%", "75%", "max"]]
+    table = by_section[measure(spots)].describe()[["count", "min", "25%", "50%", "75%", "max"]]
+    if "n_nuclei" not in spots:
+        return table
     table["median_per_mm2"] = table["50%"] / (np.pi * (table.index.map(spot_um).to_numpy() / 2000) ** 2)
     area = by_section["nuclei_area_um2"].agg(lambda per_spot: per_spot.sum(skipna=False))
     table["mean_nuclei_area_um2"] = area / by_section["n_nuclei"].sum()
@@ -33,12 +36,20 @@ def nuclei_by_section(spots: pd.DataFrame, spot_um: Mapping[str, float]) -> pd.D
     return table
 
 
+def formats(table: pd.DataFrame) -> dict[str, str]:
+    """How the columns of `nuclei_by_section` are shown: whole numbers of nuclei, densities and rho with decimals."""
+    if "rho_nuclei_haematoxylin" in table:
+        return dict.fromkeys(table, "{:,.0f}") | {"rho_nuclei_haematoxylin": "{:.2f}"}
+    return dict.fromkeys(table, "{:.3f}") | {"count": "{:.0f}"}
+
+
 def against_truth(spots: pd.DataFrame, folder: str | Path | None) -> pd.DataFrame:
     """Nuclei counted beside the simulated number, a row a spot: section, n_nuclei_true, n_nuclei.
 
-    `folder` holds `<section>.csv` with spot and n_nuclei_true; None, of a real cohort, gives an empty table.
+    `folder` holds `<section>.csv` with spot and n_nuclei_true. Empty for None, of a real cohort, and where nothing was
+    counted.
     """
-    if folder is None:
+    if folder is None or "n_nuclei" not in spots:
         return pd.DataFrame(columns=["section", *COUNTS])
     tables = []
     for name, part in spots.groupby("section", observed=True):

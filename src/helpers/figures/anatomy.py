@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from helpers.figures.look import DARK, GREY, MARKERS, PALE, SECTIONS, handle, legend, side_by_side, spread
-from helpers.labels import counted
+from helpers.labels import counted, of_cells
 
 PCC = {  # parts of a score: colour (Okabe & Ito 2008)
     "library": "#D55E00",
@@ -42,7 +42,8 @@ def stacked(ax: Axes, scores: pd.DataFrame, title: str) -> Axes:
 
 def stacked_legend(ax: Axes) -> None:
     """The parts of `stacked`, under an axis."""
-    patches = [Patch(facecolor=colour, edgecolor="white", label=part) for part, colour in (PCC | LACKING).items()]
+    parts = {of_cells(part): colour for part, colour in (PCC | LACKING).items()}
+    patches = [Patch(facecolor=colour, edgecolor="white", label=part) for part, colour in parts.items()]
     legend(ax, [*patches, handle("PCC", "black", "|")], columns=4)
 
 

@@ -28,7 +28,8 @@ from helpers.figures.look import (
     spread,
     targets_on_x,
 )
-from helpers.labels import counted
+from helpers.labels import counted, of_cells
+from helpers.schema import measure
 
 UPRIGHT = 12  # names of more sections than that stand upright
 SMOOTH = 15  # the ceiling is smoothed over so small a part of the genes
@@ -55,25 +56,26 @@ def depth_by_section(ax: Axes, spots: pd.DataFrame) -> Axes:
 def nuclei_and_depth(ax: Axes, spots: pd.DataFrame) -> Axes:
     """Panel A: depth against nuclei per spot, Spearman per section.
 
-    `spots` has section, patient, n_nuclei, total_counts. Few sections are coloured and named each; many by patient,
-    with the median rho of the patient's sections. Spots without counts have no place on the log axis and are left out.
+    `spots` has section, patient, total_counts and n_nuclei, or haematoxylin. Few sections are coloured and named each;
+    many by patient, with the median rho of the patient's sections. Spots without counts have no place on the log axis.
     """
-    spots = spots[spots["n_nuclei"].notna() & (spots["total_counts"] > 0)]
-    columns = ["n_nuclei", "total_counts"]
+    cells = measure(spots)
+    spots = spots[spots[cells].notna() & (spots["total_counts"] > 0)]
+    columns = [cells, "total_counts"]
     rho = spots.groupby(["patient", "section"])[columns].apply(lambda s: s.corr("spearman").iloc[0, 1])
     by = "section" if len(rho) <= FEW else "patient"
     handles = []
     for i, (name, part) in enumerate(spots.groupby(by)):
         colour = SECTIONS[i % len(SECTIONS)]
         # As pixels also in SVG: a cohort has thousands of spots.
-        ax.scatter(part["n_nuclei"], part["total_counts"], s=7, color=colour, alpha=0.45, lw=0, rasterized=True)
+        ax.scatter(part[cells], part["total_counts"], s=7, color=colour, alpha=0.45, lw=0, rasterized=True)
         own = rho.xs(name, level=by)
         label = f"{name}  {own.iloc[0]:.2f}" if by == "section" else f"{name} ({len(own)})  {own.median():.2f}"
         handles.append(handle(label, colour, "o"))
-    ax.set(xlabel="nuclei per spot", ylabel="total counts per spot", yscale="log")
+    ax.set(xlabel=of_cells("nuclei per spot"), ylabel="total counts per spot", yscale="log")
     logarithmic(ax.yaxis)
     size = f"{counted(len(rho), 'sections')}, {counted(len(spots), 'spots')}"
-    ax.set_title(f"Nuclei and depth, median ρ = {rho.median():.2f}\n{size}")
+    ax.set_title(of_cells("Nuclei and depth") + f", median ρ = {rho.median():.2f}\n{size}")
     legend(ax, handles, columns=4 if by == "patient" else 3)
     title = "section  ρ" if by == "section" else "patient (sections)  median ρ"
     ax.get_legend().set_title(title, prop={"size": 9})
@@ -116,8 +118,8 @@ def median_coupling(ax: Axes, summary: pd.DataFrame, what: str = "nuclei") -> Ax
     """Panel B: median over genes of |rho| with nuclei (or `depth`), per section; takes `coupling.section_summary`."""
     chance = f"chance_median_abs_rho_{what}"
     n = _per_section(ax, _with(summary, chance), f"median_abs_rho_{what}", chance)
-    ax.set_ylabel(f"median |ρ(target, {what})|")
-    ax.set_title(f"Coupling to {what}\nmedian over genes, {counted(n, 'sections')}")
+    ax.set_ylabel(of_cells(f"median |ρ(target, {what})|"))
+    ax.set_title(of_cells(f"Coupling to {what}\nmedian over genes, {counted(n, 'sections')}"))
     legend(ax, _median_and_chance(chance in summary))
     return ax
 
@@ -128,8 +130,8 @@ def share_coupled(ax: Axes, summary: pd.DataFrame, what: str = "nuclei", thresho
     n = _per_section(ax, _with(summary, chance), f"share_coupled_{what}", chance)
     ax.set_ylim(-0.03, max(1.03, ax.get_ylim()[1]))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
-    ax.set_ylabel(f"genes with |ρ({what})| > {threshold:g}")
-    ax.set_title(f"Genes coupled to {what}\n{counted(n, 'sections')}")
+    ax.set_ylabel(of_cells(f"genes with |ρ({what})| > {threshold:g}"))
+    ax.set_title(of_cells(f"Genes coupled to {what}\n{counted(n, 'sections')}"))
     legend(ax, _median_and_chance(chance in summary))
     return ax
 
@@ -265,7 +267,7 @@ def top_gene_coupling(
         ax.hlines(chance, x - width, x + width, color=look[target][1], lw=1.4, ls=DASHES, zorder=1)
     handles = [handle(*parts) for parts in look.values()] + [handle("chance, same genes", GREY, line=DASHES)]
     ax.set_ylim(bottom=0)
-    ax.set_ylabel("mean |ρ(target, nuclei)|")
+    ax.set_ylabel(of_cells("mean |ρ(target, nuclei)|"))
     n = counted(own["section"].nunique(), "sections")
     ax.set_title(f"Coupling of the predictable genes, {backbone}\n{n}, {RANKED[ranking]}")
     legend(ax, handles)
@@ -294,7 +296,7 @@ def predictability_and_coupling(ax: Axes, couplings: pd.DataFrame, backbone: str
         ax.hlines(alone.median(), i - 0.32, i - 0.04, color="black", lw=1.2, ls=":", zorder=3)
     ax.axhline(0, color=GREY, lw=0.8, zorder=0)
     targets_on_x(ax, look)
-    ax.set_ylabel("ρ over genes (PCC, |ρ nuclei|)")
+    ax.set_ylabel(of_cells("ρ over genes (PCC, |ρ nuclei|)"))
     n = counted(own["section"].nunique(), "sections")
     ax.set_title(f"Are predictable genes the coupled ones?\n{backbone}, {n}, {counted(own['n_genes'].max(), 'genes')}")
     hollow = Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="", label="given abundance")

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from helpers.figures.look import DARK, DASHES, GREY, MARKERS, SECTIONS, handle, legend, logarithmic, looks, spread
-from helpers.labels import CHOICES, counted, label
+from helpers.labels import CHOICES, counted, label, of_cells
 
 SHARES = {  # of the variance of the measured gene: label, colour
     "unique": ("the prediction alone", "#332288"),
@@ -224,7 +224,7 @@ def gene_verdicts(ax: Axes, genes: pd.DataFrame, verdicts: Sequence[str]) -> Axe
         colour, marker = (SECTIONS[0], SECTIONS[4], SECTIONS[2], "0.6", "0.3")[i % 5], "os^xD"[i % 5]
         ax.scatter(part["pcc_nuclei_alone"], part["pcc"], s=18, color=colour, marker=marker, alpha=0.8, lw=1)
         handles.append(handle(verdict, colour, marker))
-    ax.set(xlabel="PCC, nuclei alone", ylabel="PCC, model", aspect="equal")
+    ax.set(xlabel=of_cells("PCC, nuclei alone"), ylabel="PCC, model", aspect="equal")
     ax.set_title(counted(len(genes), "genes"))
     legend(ax, handles, columns=1)
     return ax

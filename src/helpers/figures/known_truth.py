@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from helpers.figures.look import DASHES, GREY, PALE, TARGETS, handle, spread
-from helpers.labels import counted
+from helpers.labels import counted, of_cells
 
 SKILLS = ("#440154", "#3B528B", "#21918C", "#4DAF4A", "#B5A300")  # of libraries, best first: viridis, its yellow darker
 REPORTS = {target: colour for target, (_, colour, _) in TARGETS.items()}
@@ -121,5 +121,6 @@ def sides(ax: Axes, table: pd.DataFrame, reports: Mapping[str, str]) -> Axes:
         ax.text(x, 1.0, words, ha=side, **ends)
     handles = [handle(f"{coupling:g}", "0.3", marker) for coupling, marker in zip(couplings, COUPLINGS, strict=False)]
     where = {"loc": "center", "bbox_to_anchor": (0.77, 0.4), "title_fontsize": SMALL, "alignment": "left"}
-    ax.legend(handles=handles, title="r(library, nuclei), from the top", ncols=len(handles), handletextpad=0.1, **where)
+    title = of_cells("r(library, nuclei), from the top")
+    ax.legend(handles=handles, title=title, ncols=len(handles), handletextpad=0.1, **where)
     return ax

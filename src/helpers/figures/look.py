@@ -49,8 +49,11 @@ CHANCE = ("chance (median)", "black", "", DASHES)
 FEW = 9  # up to so many sections each has its colour and name
 
 
-def style() -> None:
-    """Set the look of every figure that follows; white ground, so that pages may be dark or light."""
+def style(cellularity: str | None = None) -> None:
+    """Set the look of every figure that follows, and what it calls cellularity; white ground, for light and dark pages.
+
+    `cellularity` is one of `schema.CELLULARITY`; its name stays as it was where it is not given.
+    """
     import seaborn as sns
 
     rc = {
@@ -70,6 +73,8 @@ def style() -> None:
         "axes.spines.right": False,
         "svg.hashsalt": "helpers",  # names of clip paths and markers, drawn at random otherwise
     }
+    if cellularity:
+        labels.measured_by(cellularity)
     sns.set_theme(style="ticks", font="DejaVu Sans", rc=rc)
 
 
@@ -105,7 +110,7 @@ def legend(ax: Axes, handles: list, columns: int = 3) -> None:
 
 def handle(label: str, colour: str, marker: str = "", line: str | tuple = "") -> Line2D:
     """An entry of a legend: a marker, a line, or both."""
-    return Line2D([], [], color=colour, marker=marker, linestyle=line, label=label, markersize=6)
+    return Line2D([], [], color=colour, marker=marker, linestyle=line, label=labels.of_cells(label), markersize=6)
 
 
 def logarithmic(axis: Axis) -> None:

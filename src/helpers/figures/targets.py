@@ -19,7 +19,7 @@ from helpers.figures.look import (
     nothing,
     spread,
 )
-from helpers.labels import SIZE_FACTORS, counted
+from helpers.labels import SIZE_FACTORS, counted, of_cells
 
 SMOOTH, FEWEST = 12, 5  # a running median takes so small a part of the genes, and no fewer genes than that
 
@@ -48,9 +48,9 @@ def coupling_by_reading(ax: Axes, summary: pd.DataFrame) -> Axes:
 
     `summary` is `coupling.section_summary` of each reading, with a column reading; the first one is drawn on top.
     """
-    title = "Coupling under each reading of the nuclei\nmedian over genes"
+    title = of_cells("Coupling under each reading of the nuclei\nmedian over genes")
     in_rows(ax, summary, "median_abs_rho_nuclei", "reading", title, "chance_median_abs_rho_nuclei")
-    ax.set(xlabel="median |ρ(target, nuclei)|", ylabel="reading of the nuclei")
+    ax.set(xlabel=of_cells("median |ρ(target, nuclei)|"), ylabel=of_cells("reading of the nuclei"))
     ax.set_xlim(left=0)
     return ax
 

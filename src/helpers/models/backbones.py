@@ -18,7 +18,7 @@ import numpy as np
 
 from helpers.columns import pearson
 from helpers.models.stem.recipes import PAPER
-from helpers.schema import MEASURED, PATCH, PATCH_AUGMENTED, PREDICTED, SPATIAL, patients_of
+from helpers.schema import MEASURED, PATCH, PATCH_AUGMENTED, PREDICTED, SPATIAL, common_measure, measure, patients_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -104,9 +104,9 @@ def patch(section: AnnData) -> np.ndarray:
     return section.obsm[PATCH]
 
 
-def nuclei_count(section: AnnData) -> np.ndarray:
-    """The number of nuclei in each spot's disc, one column."""
-    return section.obs[["n_nuclei"]].to_numpy()
+def cells(section: AnnData) -> np.ndarray:
+    """The cellularity of each spot, one column: as a rule the number of nuclei in its disc."""
+    return section.obs[[measure(section.obs) or "n_nuclei"]].to_numpy()
 
 
 def depth(section: AnnData) -> np.ndarray:
@@ -248,7 +248,7 @@ BACKBONES = {
         costly=True,
     ),
     "ridge": Backbone(patch, ridge, page="06_patches"),
-    "nuclei": Backbone(nuclei_count, curve, floor=True, beside=True),
+    "nuclei": Backbone(cells, curve, floor=True, beside=True),
     "haematoxylin": Backbone(haematoxylin, curve, floor=True),
     "place": Backbone(place, ridge, page=RAW, floor=True),
     "depth": Backbone(depth, curve, page=RAW, floor=True, beside=True, oracle=True),
@@ -327,8 +327,10 @@ def _chosen(backbone: str, settings: Mapping) -> Backbone:
 
 
 def _inputs(sections: Mapping[str, AnnData], backbone: str) -> dict[str, np.ndarray]:
-    """What the backbone looks at in each section, spots x features; as many features in all of them."""
+    """What the backbone looks at in each section, spots x features; alike in number and measure in all of them."""
     inputs = {}
+    if BACKBONES[backbone].look is cells:
+        common_measure(sections)
     for name, section in sections.items():
         try:
             values = inputs[name] = np.asarray(BACKBONES[backbone].look(section), float)

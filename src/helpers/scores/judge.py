@@ -16,7 +16,7 @@ from anndata import AnnData
 
 from helpers import columns
 from helpers.models import backbones
-from helpers.schema import COUNTS, SPATIAL, has_nuclei
+from helpers.schema import COUNTS, SPATIAL, cellularity, has_cellularity
 from helpers.scores import partial, predictability, spatial, top_genes
 from helpers.scores.spatial import N_DRAWS
 from helpers.targets import normalization, spaces, twins
@@ -157,8 +157,8 @@ def held_fixed(
 
 
 def covariates(section: AnnData, target: str, genes: Sequence[str]) -> dict[str, list[np.ndarray]]:
-    """`held_fixed` of a section, its nuclei where `obs` has them."""
-    nuclei = section.obs["n_nuclei"].to_numpy() if has_nuclei(section) else None
+    """`held_fixed` of a section, its cellularity where `obs` has one."""
+    nuclei = cellularity(section) if has_cellularity(section) else None
     return held_fixed(target, normalization.library_size(section), levels(section, genes)[0], nuclei)
 
 

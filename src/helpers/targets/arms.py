@@ -7,7 +7,10 @@ import numpy as np
 from anndata import AnnData
 from scipy.stats import rankdata
 
+from helpers.schema import cellularity, measure
 from helpers.targets.normalization import THETA, counts_of, library_size, named, residuals
+
+LEAST_STAIN = 0.05  # as one nucleus is to the twenty of a usual spot
 
 # The factorial: what a spot is divided by, and what is done then ---------------------------------------------------
 
@@ -34,16 +37,13 @@ def arm(
 
 
 def nuclei(section: AnnData) -> np.ndarray:
-    """Nuclei of each spot, at least 1. (spots,)
+    """Nuclei of each spot, at least 1, or their stain, at least `LEAST_STAIN` of the section's median. (spots,)
 
     RNA under a spot without a nucleus is that of cells cut beside theirs: one cell, not none. Leaving such spots out
     (4 of B4's 283, none in C) would compare arms on different spots.
     """
-    if "n_nuclei" not in section.obs:
-        raise ValueError(
-            f"section {section.uns.get('section', '')}: no obs['n_nuclei']; run 02_segmentation or leave this arm out"
-        )
-    return np.maximum(section.obs["n_nuclei"].to_numpy(float), 1)
+    cells = cellularity(section)
+    return np.maximum(cells, 1 if measure(section.obs) == "n_nuclei" else LEAST_STAIN * np.median(cells))
 
 
 SIZE_FACTORS = {

@@ -126,7 +126,6 @@ def count(nuclei: pd.DataFrame, spatial: np.ndarray, mpp: float, diameter_um: fl
 
     `nuclei` has x, y (full-resolution pixels) and area_um2; `spatial`, n x 2, is in the same pixels, of `mpp` um.
     """
-    check_mpp(mpp)
     spatial = np.asarray(spatial, float).reshape(-1, 2)
     inside = cKDTree(nuclei[["x", "y"]].to_numpy(float)).query_ball_point(spatial, diameter_um / 2 / mpp)
     area = nuclei["area_um2"].to_numpy()

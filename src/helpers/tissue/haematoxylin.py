@@ -13,7 +13,7 @@ from helpers import quiet
 # Of segment: chosen on the MoNuSeg tiles (see leave_one_tile_out).
 EOSIN = 0.3  # share of the eosin density taken off: red cells and dense stroma leak into haematoxylin
 UNSTAINED = 0.15  # a strength below this is glass and noise
-MAX_MPP = 2.0
+MAX_MPP = 2.0  # um per pixel, above which a nucleus of 7 um is three pixels wide and is not counted
 
 REGION_UM = 100.0  # squares that tell a section's strength, whatever the size of its spots
 
@@ -64,7 +64,6 @@ def section_strength(read: Callable, spatial: np.ndarray, mpp: float) -> float:
     `read(centre, size_um, mpp)` gives a region as RGB uint8, `spatial` is n x 2: x, y of the spots in
     full-resolution pixels, `mpp` um per pixel.
     """
-    check_mpp(mpp)
     spatial = np.asarray(spatial, float)
     chosen = spatial[np.unique(np.linspace(0, len(spatial) - 1, 32).round().astype(int))]
     return strength(np.concatenate([read(tuple(centre), REGION_UM, mpp) for centre in chosen]))
@@ -86,15 +85,23 @@ def sharpness(read: Callable, spatial: np.ndarray, mpp: float, size_um: float) -
         return np.array(list(pool.map(share, np.asarray(spatial, float))), float)
 
 
-def haematoxylin(read: Callable, spatial: np.ndarray, mpp: float, diameter_um: float) -> np.ndarray:
-    """Mean haematoxylin `density` in each spot's disc, n values; arguments as in `section_strength`."""
-    check_mpp(mpp)
+def haematoxylin(
+    read: Callable,
+    spatial: np.ndarray,
+    mpp: float,
+    diameter_um: float,
+    of: Callable[[np.ndarray], np.ndarray] = density,
+) -> np.ndarray:
+    """Mean of the haematoxylin `density`, or of another map of an image, in each spot's disc, n values.
+
+    Arguments as in `section_strength`. At 3.2 um per pixel it follows the count of nuclei nearly as at 0.7.
+    """
     side = round(diameter_um / mpp)
     offset = np.arange(side) - (side - 1) / 2
     disc = offset[:, None] ** 2 + offset**2 <= (diameter_um / mpp / 2) ** 2
 
     def mean(centre: np.ndarray) -> float:
-        return density(read(tuple(centre), diameter_um, mpp))[disc].mean()
+        return of(read(tuple(centre), diameter_um, mpp))[disc].mean()
 
     with ThreadPoolExecutor(2) as pool:
         return np.array(list(pool.map(mean, np.asarray(spatial, float))), float)
@@ -109,4 +116,7 @@ def _check_image(image) -> None:
 def check_mpp(mpp: float) -> None:
     """Refuse a pixel size, in um, at which nuclei cannot be told."""
     if not 0 < mpp <= MAX_MPP:
-        raise ValueError(f"mpp is {mpp}: nuclei need a pixel size above 0 and at most {MAX_MPP} um per pixel")
+        raise ValueError(
+            f"mpp is {mpp}: nuclei are counted at pixels above 0 and at most {MAX_MPP} um wide; for a coarser "
+            f"picture give nuclei: {{back_end: haematoxylin}} in the config, the mean stain of each disc"
+        )
