@@ -21,6 +21,7 @@ from helpers.cohort import images, tables, tenx
 from helpers.gene_names import clean, symbols
 from helpers.schema import COUNTS, LATTICE, SPATIAL, SPOT_DIAMETER_UM, SPOT_PITCH_UM
 
+STAGGERED_PITCH_UM = 141.0  # of arrays of Spatial Transcriptomics with 2,000 spots
 UNPAIRED = 0.05  # of the spots of the shorter of two files: of 36 published sections none lacks more than 2 %
 
 
@@ -115,6 +116,33 @@ def spaceranger(root: Path, name: str) -> RawSection:
     return _on_array(section, spots, scales)._replace(n_spots_dropped=n_dropped)
 
 
+def stutility(root: Path, name: str) -> RawSection:
+    """A section of an array of Spatial Transcriptomics with 2,000 spots, as STUtility keeps it.
+
+    `{name}.tsv.gz` holds counts of spots x genes, `alignment_table_{name}.tsv` the place of each spot and whether it is
+    `selected`, `{name}.jpg` the picture they are placed on. Every second row lies between the rows beside it; the pixels
+    tell how far apart rows and columns are. Nearest spots are 141 um apart (STUtility's own figure); that spots are
+    100 um wide is that of the array before, of 1,007 spots (Stahl et al. 2016, doi 10.1126/science.aaf2403).
+    """
+    counts_path, spots_path = root / f"{name}.tsv.gz", root / f"alignment_table_{name}.tsv"
+    spots = _read_spots(spots_path)
+    counts, names, genes = _read_counts(counts_path)
+    common = _common(names, spots.index, counts_path, spots_path)
+    n_dropped = len(names.union(spots.index)) - len(common)
+    counts = sparse.csr_matrix(counts, dtype=np.float32)[names.get_indexer(common)]
+    spots = spots.loc[common]
+    pixels = spots[["pixel_x", "pixel_y"]].to_numpy(float)
+    section = _section(counts, common, genes, pixels)
+    section.obsm[LATTICE] = _staggered(spots[["new_x", "new_y"]].to_numpy(float), pixels)
+    return RawSection(
+        section,
+        image=only_file(root, f"{name}.[a-zA-Z]*", images.SUFFIXES),
+        spot_um=SPOT_DIAMETER_UM,
+        pitch_um=STAGGERED_PITCH_UM,
+        n_spots_dropped=n_dropped,
+    )
+
+
 def h5ad(root: Path, name: str, counts_layer: str | None = None, gene_names: str | None = None) -> RawSection:
     """A section in one file, `{name}.h5ad`: raw counts in X, spot centres in `obsm["spatial"]`.
 
@@ -140,7 +168,7 @@ def h5ad(root: Path, name: str, counts_layer: str | None = None, gene_names: str
     return _on_array(section, _array_coordinates(found.obs, path), scales)._replace(patient=patient, image=image)
 
 
-LAYOUTS = {"her2st": her2st, "hest": hest, "spaceranger": spaceranger, "h5ad": h5ad}
+LAYOUTS = {"her2st": her2st, "hest": hest, "spaceranger": spaceranger, "stutility": stutility, "h5ad": h5ad}
 
 
 def only_file(folder: Path, pattern: str, suffixes: set[str] | None = None) -> Path | None:
@@ -396,6 +424,15 @@ def _lattice(spots: pd.DataFrame, pixels: np.ndarray, square: bool = False) -> t
     # Some call the x of an array its row, as HEST does for Spatial Transcriptomics: the image tells.
     straight, crossed = (abs(np.cov(pixels[:, 0], axis)[0, 1]) for axis in (column, row)) if len(spots) > 1 else (1, 0)
     return np.column_stack([column, row] if straight >= crossed else [row, column]), False
+
+
+def _staggered(array: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """Array coordinates, x and y, in units of the distance to the nearest spot: one step in x and one in y.
+
+    A step in y is as long, in steps of x, as the pixels say.
+    """
+    steps = np.array([np.polyfit(array[:, i], pixels[:, i], 1)[0] for i in range(2)])
+    return array * steps / np.hypot(*steps)
 
 
 # --- JSON ---
