@@ -9,6 +9,7 @@ import yaml
 
 # Keys of a config that `sections.read` takes.
 READERS = ["layout", "root", "mpp", "ids", "images", "patients", "spot_um", "pitch_um", "counts_layer", "gene_names"]
+READERS += ["placements", "picture_mpp", "masks"]
 
 
 def load(path: str | Path, known: Mapping[str, Sequence[str]] | None = None) -> dict:
