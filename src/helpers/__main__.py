@@ -66,8 +66,8 @@ def check_cohort(path: Path, debug: bool = False) -> int:
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
     """The columns of a table that fit a terminal; counts as whole numbers, empty where there is no image."""
-    counts = ["n_spots", "n_unpaired", "n_empty", "n_shallow", "n_outside", "n_off_tissue", "width", "height"]
-    counts.append("median_total_counts")
+    counts = ["n_spots", "n_unpaired", "n_empty", "n_shallow", "n_outside", "n_masked", "n_off_tissue"]
+    counts += ["width", "height", "median_total_counts"]
     table = table.assign(**table[counts].round().astype("Int64"), kept=table["kept"].map({True: "yes", False: "no"}))
     sources = (f"mpp_{source}" for source in checking.SOURCES)
     table = table[["section", "patient", *counts, "mpp", "mpp_source", *sources, "kept"]].dropna(axis=1, how="all")

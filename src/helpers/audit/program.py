@@ -57,7 +57,7 @@ def add_nuclei(section: AnnData, path: Path) -> None:
         raise ValueError(
             f"{path}: discs of unknown width; give the counts by --cohort, or nuclei as a table of spot and n_nuclei"
         )
-    found = nuclei_files.read(path, mpp)
+    found = nuclei_files.read(path, mpp, section.uns.get("placement"))
     section.obs["n_nuclei"] = classical.count(found, section.obsm[schema.SPATIAL], mpp, spot_um)["n_nuclei"].to_numpy()
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from anndata import AnnData
 
 from helpers import store
-from helpers.cohort import check, downloads, simulate
+from helpers.cohort import check, downloads, images, pictures, simulate
 from helpers.labels import counted
 
 NOMINAL_MPP = 0.5  # um per pixel that a scan "at 20x" is taken to have
@@ -33,13 +33,17 @@ def provide_raw_files(root: str | Path, simulation: Mapping | None = None, manif
 def write_sections(paths: Iterable[str | Path], readers: Mapping, qc: Mapping) -> pd.DataFrame:
     """Read each section, named as its path is, and write it there, one in memory at a time; the table of sections.
 
+    A picture that has to be reduced or masked is written beside it.
+
     `readers` are arguments of `sections.read`, `qc` the rule by which a section is kept.
     """
     rows = []
     for path in paths:
         section, row = check.read(Path(path).stem, readers, qc)
+        pictures.prepare(section, Path(path).with_suffix(".png"))
         store.write_section(section, path)
-        rows.append(row)
+        image = section.uns["image"]
+        rows.append(row | {"image": image} | check.picture_of(section, images.size(image) if image else None))
     return check.table(rows).drop(columns="problem")
 
 

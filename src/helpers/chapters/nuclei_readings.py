@@ -65,7 +65,7 @@ def of_other_sources(section: AnnData, nuclei: Mapping) -> pd.DataFrame:
     readings, path = {}, nuclei_file(section, nuclei)
     if path and nuclei["back_end"] != "table":
         mpp = float(section.uns["mpp"])
-        found = nuclei_files.read(path, mpp)
+        found = nuclei_files.read(path, mpp, section.uns.get("placement"))
         readings["table"] = classical.count(found, section.obsm[SPATIAL], mpp, float(section.uns["spot_um"]))[
             "n_nuclei"
         ]

@@ -68,7 +68,12 @@ def used_encoders(encoding: patches.Encoding) -> pd.DataFrame:
     """The encoders, a row each, with their input and the weights that were used; empty for a table of features."""
     rows = []
     for name in patches.parts(encoding.encoder) if encoding.encoder != TABLE else []:
-        row = {"encoder": name, "input, pixels": "1 µm each", "weights": "none", "their sha256": ""}
+        row = {
+            "encoder": name,
+            "input, pixels": "1 µm each, or as wide as the image's",
+            "weights": "none",
+            "their sha256": "",
+        }
         if settings := encoders.ENCODERS.get(name):
             file = encoders.weights_file(name, (encoding.weights or {}).get(name))
             row |= {"input, pixels": settings["pixels"], "weights": settings["hub"]}

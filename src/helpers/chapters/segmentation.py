@@ -93,7 +93,7 @@ def detect(section: AnnData, read: Callable, nuclei: Mapping, size_um: float, st
     if nuclei["back_end"] == STAIN:
         return pd.DataFrame(columns=["x", "y", "area_um2"], dtype=float)
     if nuclei["back_end"] == "table":
-        return nuclei_files.read(_needed_file(section, nuclei), mpp)
+        return nuclei_files.read(_needed_file(section, nuclei), mpp, section.uns.get("placement"))
     haematoxylin.check_mpp(mpp)
     if nuclei["back_end"] == "hovernet":
         engine = hovernet.engine(nuclei.get("model", hovernet.MODEL), nuclei.get("weights"))

@@ -11,8 +11,9 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from scipy.ndimage import uniform_filter
 
-from helpers.cohort import images, placement, sections
+from helpers.cohort import images, pictures, placement, sections
 from helpers.schema import COUNTS, SPATIAL, patient_of
 
 THUMBNAIL_PX = 1500  # longer side; a spot of a 7 mm section is about twenty pixels wide
@@ -33,9 +34,10 @@ def read(name: str, readers: Mapping, qc: Mapping) -> tuple[AnnData, dict]:
         whole = sections.read(name=name, **readers, embedded=images.embedded_mpp)
         image = whole.uns["image"]
         size = images.size(image) if image else None
-        thumbnail = images.thumbnail(image, THUMBNAIL_PX) if image else None
+        thumbnail = np.array(images.thumbnail(image, THUMBNAIL_PX)) if image else None
+        masked = _masked(whole, thumbnail, size) if image else None
         placed = _placed(whole, thumbnail, size) if image else None
-        section = sections.drop_spots(whole, size, qc["min_spot_counts"])
+        section = sections.drop_spots(whole, size, qc["min_spot_counts"], masked)
         seen = _seen(whole, thumbnail, size) if image else None
         if words := sections.too_many(section.n_obs):
             warnings.warn(f"section {name}: {words}", stacklevel=2)
@@ -45,11 +47,8 @@ def read(name: str, readers: Mapping, qc: Mapping) -> tuple[AnnData, dict]:
         "patient": patient_of(section),
         "kept": kept,
         "reason": reason,
-        **_spots_lost(whole, section, placed, qc["min_spot_counts"]),
-        **dict(zip(("width", "height"), size or (np.nan, np.nan), strict=True)),
-        "mpp": section.uns["mpp"],
-        "mpp_source": section.uns["mpp_source"],
-        **{f"mpp_{source}": section.uns["mpp_by_source"].get(source, np.nan) for source in SOURCES},
+        **_spots_lost(whole, section, placed, masked, qc["min_spot_counts"]),
+        **picture_of(section, size),
         "median_total_counts": float(section.obs["total_counts"].median()),
         "image": image,
         "problem": "",
@@ -108,21 +107,36 @@ def table(rows: Iterable[Mapping]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _spots_lost(whole: AnnData, section: AnnData, placed: pd.Series | None, min_counts: int) -> dict[str, float]:
+def picture_of(section: AnnData, size: tuple[int, int] | None) -> dict:
+    """Columns of a section's row about its picture of this size: width and height, and its pixel size by source."""
+    return {
+        **dict(zip(("width", "height"), size or (np.nan, np.nan), strict=True)),
+        "mpp": section.uns["mpp"],
+        "mpp_source": section.uns["mpp_source"],
+        **{f"mpp_{source}": section.uns["mpp_by_source"].get(source, np.nan) for source in SOURCES},
+    }
+
+
+def _spots_lost(
+    whole: AnnData, section: AnnData, placed: pd.Series | None, masked: np.ndarray | None, min_counts: int
+) -> dict[str, float]:
     """Spots of a section, those dropped of the `whole` by reason, and those beside the tissue; NaN without an image.
 
-    `placed` says of each spot of the whole whether it lies on tissue, None where there is no image.
+    `placed` and `masked` say of each spot of the whole whether it lies on tissue and whether on a masked part, None
+    where there is no image.
     """
-    total = whole.obs["total_counts"]
+    total = whole.obs["total_counts"].to_numpy()
     n_empty, n_few = int((total == 0).sum()), int((total < min_counts).sum())
     known = placed is not None
+    n_masked = int((masked & (total >= min_counts)).sum()) if known else 0
     return {
         "n_spots": section.n_obs,
         "n_spots_dropped": section.uns["n_spots_dropped"],
         "n_unpaired": whole.uns["n_spots_dropped"],
         "n_empty": n_empty,
         "n_shallow": n_few - n_empty,
-        "n_outside": whole.n_obs - section.n_obs - n_few if known else np.nan,
+        "n_outside": whole.n_obs - section.n_obs - n_few - n_masked if known else np.nan,
+        "n_masked": n_masked if known else np.nan,
         "n_off_tissue": int((~placed[section.obs_names]).sum()) if known else np.nan,
     }
 
@@ -149,6 +163,23 @@ def _result(task: Future) -> dict | None:
 def on_tissue(xy: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Whether discs around x, y lie on tissue and in the image; `share` of tissue is `placement.tissue_share`."""
     return np.nan_to_num(placement.at(share, xy)) >= placement.ON_TISSUE
+
+
+def _masked(section: AnnData, thumbnail: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Whether more of each spot's disc than `pictures.MASKED` shows no tissue as it was; the spots are named.
+
+    In the thumbnail these parts are made white, so that black is not taken for tissue. Outside the picture: no.
+    """
+    scale = thumbnail.shape[1] / size[0]
+    parts = pictures.masked(thumbnail, section.uns.get("masks", ()), scale)
+    thumbnail[parts] = 255
+    diameter = section.uns["spot_um"] / section.uns["mpp"] * scale
+    share = placement.at(uniform_filter(parts.astype(float), max(1, round(diameter))), section.obsm[SPATIAL] * scale)
+    found = np.nan_to_num(share) > pictures.MASKED
+    if found.any():
+        named = ", ".join(section.obs_names[found])
+        warnings.warn(f"section {section.uns['section']}: the picture is black or masked under {named}", stacklevel=2)
+    return found
 
 
 def _placed(section: AnnData, thumbnail: np.ndarray, size: tuple[int, int]) -> pd.Series:

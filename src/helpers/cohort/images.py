@@ -9,7 +9,7 @@ import numpy as np
 from anndata import AnnData
 from PIL import Image, UnidentifiedImageError
 
-from helpers import quiet
+from helpers import quiet, store
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".btf", ".svs", ".ndpi", ".qptiff"}
 PLAIN = {".jpg", ".jpeg", ".png"}  # decoded whole; they know no pixel size, their dpi tag means nothing
@@ -52,6 +52,27 @@ def thumbnail(path: str | Path, max_side: int) -> np.ndarray:
     return np.asarray(image)
 
 
+def whole(path: str | Path) -> np.ndarray:
+    """The whole image, uint8 RGB (h, w, 3); errors as of `open`."""
+    path = _existing(path)
+    width, height = size(path)
+    if width * height > WHOLE_MP * 1e6:
+        raise ValueError(f"{path}: {width} x {height} px would be decoded whole; {CONVERT}")
+    with _damage_named(path):
+        return _decoded(path)
+
+
+def reduced(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A picture (RGB) at another width and height: each pixel the mean of those that it covers."""
+    return np.array(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+
+
+def write(picture: np.ndarray, path: str | Path) -> None:
+    """Write a picture (RGB), by the name's ending."""
+    with store.atomic(path) as partial:
+        Image.fromarray(picture).save(partial)
+
+
 def embedded_mpp(path: str | Path) -> float | None:
     """um per pixel as a TIFF states it, mean of x and y; None where it states none that a microscope could have.
 
@@ -92,9 +113,7 @@ def open(path: str | Path, mpp: float):
 
         reader = None if path.suffix.lower() in PLAIN else _in_pieces(path, (width, height), mpp)
         if reader is None:
-            if width * height > WHOLE_MP * 1e6:
-                raise ValueError(f"{path}: {width} x {height} px would be decoded whole; {CONVERT}")
-            reader = wsireader.VirtualWSIReader(_decoded(path), mpp=(mpp, mpp))
+            reader = wsireader.VirtualWSIReader(whole(path), mpp=(mpp, mpp))
             reader.input_path = path
         reader.info  # noqa: B018  read here, while the remarks it logs are silenced
     return reader

@@ -38,6 +38,7 @@ class RawSection(NamedTuple):
     mpp_estimated: float = np.nan  # by others, um per pixel
     image_size: tuple[float, float] | None = None  # width and height in pixels of the image that spots were placed on
     bin_um: float = np.nan  # side of the square bins that the spots are, of Visium HD
+    pictures: Mapping[Path, float] = {}  # reduced pictures, and how many of their pixels are one of full resolution
 
 
 def her2st(root: Path, name: str) -> RawSection:
@@ -96,7 +97,8 @@ def spaceranger(root: Path, name: str) -> RawSection:
 
     Barcodes of the matrix and of `spatial/tissue_positions` (.parquet, .csv, or `_list.csv` before version 2, without
     a header) are joined by name. Bins of Visium HD are spots as wide as they are apart. The image is not among these
-    files: the config's `images` says where it lies.
+    files: the config's `images` says where it lies; that may be one of Space Ranger's own reduced pictures, as
+    `{section}/outs/spatial/tissue_hires_image.png`.
     """
     folder = next((path for path in (root / name / "outs", root / name) if path.is_dir()), None)
     if folder is None:
@@ -111,9 +113,11 @@ def spaceranger(root: Path, name: str) -> RawSection:
     section, spots = section[common].copy(), spots.loc[common]
     section.obsm[SPATIAL] = spots[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy(float)
     factors = folder / "spatial" / "scalefactors_json.json"
-    hires = _size(folder / "spatial" / "tissue_hires_image.png")
-    scales = tenx.scales(_read_json(factors) if factors.exists() else {}, common, hires)
-    return _on_array(section, spots, scales)._replace(n_spots_dropped=n_dropped)
+    factors = _read_json(factors) if factors.exists() else {}
+    reduced = {kind: folder / "spatial" / f"tissue_{kind}_image.png" for kind in ("hires", "lowres")}
+    scales = tenx.scales(factors, common, _size(reduced["hires"]))
+    pictures = {path: tenx.number(factors.get(f"tissue_{kind}_scalef")) for kind, path in reduced.items()}
+    return _on_array(section, spots, scales)._replace(n_spots_dropped=n_dropped, pictures=pictures)
 
 
 def stutility(root: Path, name: str) -> RawSection:

@@ -10,7 +10,7 @@ import pandas as pd
 from anndata import AnnData
 
 from helpers import schema
-from helpers.cohort import images
+from helpers.cohort import images, pictures
 from helpers.cohort.layouts import LAYOUTS, RawSection, only_file
 from helpers.cohort.stated import Stated
 from helpers.schema import COUNTS, LATTICE, SPATIAL
@@ -48,7 +48,7 @@ def read(
     file = (user.ids or {}).get(name, name)
     raw = LAYOUTS[layout](root, file, **_reader_options(layout, user))
     spot_um, pitch_um = _lengths(name, raw, user)
-    image = raw.image if user.images is None else _image(root, user.images, name, file)
+    image, placement = _picture(root, user, raw, name, file)
     section = raw.spots
     section.uns = {
         "image": str(image or ""),
@@ -61,8 +61,11 @@ def read(
     section.obs["section"] = pd.Categorical([name] * section.n_obs)
     section.obs["patient"] = pd.Categorical([_patient(name, raw.patient, user.patients)] * section.n_obs)
     section.obs["total_counts"] = np.asarray(section.layers[COUNTS].sum(1)).ravel()
-    stated_by_image = embedded(Path(image)) if embedded is not None and image else None
+    stated_by_image = embedded(Path(image)) if embedded is not None and image and placement is None else None
     _set_mpp(section, user.mpp, stated_by_image, raw.mpp_estimated)
+    if placement is not None:
+        pictures.place(section, placement)
+    section.uns |= _asked_of_picture(user, name)
     return schema.check_section(section)
 
 
@@ -115,10 +118,14 @@ def choose_mpp(known: Mapping[str, float], name: str) -> tuple[float, str]:
 
 
 def drop_spots(
-    section: AnnData, image_size: tuple[int, int] | None = None, min_counts: int = MIN_SPOT_COUNTS
+    section: AnnData,
+    image_size: tuple[int, int] | None = None,
+    min_counts: int = MIN_SPOT_COUNTS,
+    masked: np.ndarray | None = None,
 ) -> AnnData:
     """Return the section without spots of fewer than `min_counts`, or with a centre outside the image (width, height).
 
+    Nor spots that lie, as `masked` says of each, on a part of the picture that shows no tissue.
     `uns["n_spots_dropped"]` counts them too. Most spots outside means a wrong image or pixel unit: refused.
     """
     keep = section.obs["total_counts"].to_numpy() >= min_counts
@@ -137,6 +144,8 @@ def drop_spots(
                 f"is it this section's image, at full size?"
             )
         keep &= inside
+    if masked is not None:
+        keep &= ~masked
     kept = section[keep].copy()
     kept.uns["n_spots_dropped"] = int(section.uns["n_spots_dropped"] + np.sum(~keep))
     return kept
@@ -160,6 +169,28 @@ def quality(section: AnnData, min_spots: int, min_median_counts: float) -> tuple
     if median < min_median_counts:
         return False, f"median of {median:.0f} counts per spot, fewer than {min_median_counts}"
     return True, ""
+
+
+def _picture(root: Path, user: Stated, raw: RawSection, name: str, file: str) -> tuple[Path | None, np.ndarray | None]:
+    """The picture of a section, and its placement where it is none of full resolution.
+
+    Where the user gives a table of placements, `images` is where its sections have their pictures; others keep theirs.
+    """
+    placements = pictures.read_placements(root / user.placements) if user.placements else {}
+    if user.images is None or (placements and name not in placements):
+        return raw.image, None
+    image = _image(root, user.images, name, file)
+    if name in placements and image is None:
+        where = root / user.images.format(section=name, id=file)
+        raise FileNotFoundError(f"{where}: no such picture, on which the table of placements has section {name}")
+    scale = raw.pictures.get(image, np.nan)
+    return image, placements.get(name, None if np.isnan(scale) else pictures.scaled(scale))
+
+
+def _asked_of_picture(user: Stated, name: str) -> dict:
+    """What `pictures.prepare` is to do with a section's picture, as far as the user asks for anything."""
+    asked = {} if user.picture_mpp is None else {"picture_mpp": user.picture_mpp}
+    return asked | ({"masks": np.array(user.masks[name], float)} if name in (user.masks or {}) else {})
 
 
 def _image(root: Path, pattern: str, name: str, file: str) -> Path | None:

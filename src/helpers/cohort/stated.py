@@ -16,3 +16,7 @@ class Stated:
     pitch_um: float | None = None  # distance of neighbouring spots
     counts_layer: str | None = None  # where an h5ad file keeps its raw counts
     gene_names: str | None = None  # the column of var that holds symbols
+    gene_symbols: str | None = None  # a table of ids and symbols, where files name genes by id and hold no symbols
+    placements: str | None = None  # below the root, the table of sections whose picture is no full-resolution image
+    picture_mpp: float | None = None  # um per pixel to which finer pictures are reduced
+    masks: Mapping[str, list] | None = None  # of a section's picture: rectangles that show no tissue

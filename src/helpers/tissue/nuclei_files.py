@@ -34,8 +34,11 @@ def as_table(nuclei: pd.DataFrame, section: str, back_end: str) -> pd.DataFrame:
     return table.astype(dict.fromkeys(MEASURED, float)).reset_index(drop=True)
 
 
-def read(path: str | Path, mpp: float) -> pd.DataFrame:
+def read(path: str | Path, mpp: float, placement: np.ndarray | None = None) -> pd.DataFrame:
     """Nuclei of a file: x, y (full-resolution pixels, of `mpp` um), area_um2, type, probability.
+
+    Where the section's picture is another one, of `mpp` um per pixel, `placement` (2 x 3) takes the file's pixels to
+    its; outlines are then left out.
 
     `.parquet`: this project's table, a GeoDataFrame as HEST-1k writes it (`geometry`, `class`), or Xenium's vertices.
     `.geojson`, `.json`: a polygon or a point per nucleus, as QuPath, Baysor and Space Ranger export them, a
@@ -50,6 +53,10 @@ def read(path: str | Path, mpp: float) -> pd.DataFrame:
         raise FileNotFoundError(f"{path}: no such file of nuclei; check nuclei: table in the config")
     if path.suffix not in READERS:
         raise ValueError(f"{path}: not a kind of file known here; give nuclei as {', '.join(READERS)}")
+    if placement is not None:
+        found = read(path, mpp * np.sqrt(abs(np.linalg.det(placement[:, :2])))).drop(columns="outline", errors="ignore")
+        found[["x", "y"]] = found[["x", "y"]].to_numpy(float) @ placement[:, :2].T + placement[:, 2]
+        return found
     nuclei = READERS[path.suffix](path, mpp)
     if not len(nuclei):
         raise ValueError(f"{path}: holds no nuclei; export them again, or choose another back end")

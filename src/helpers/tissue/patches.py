@@ -1,7 +1,8 @@
 """Patches of H&E around spots -> numbers that describe the tissue, by one encoder or several side by side.
 
-`morphology` needs no weights: stain, texture, nuclei. Published networks are in `encoders`. All lengths are in um, so
-sections scanned at different pixel sizes are described alike; a patch is read once, whatever the encoders.
+`morphology` needs no weights: stain, texture, and nuclei where the image shows them. Published networks are in
+`encoders`. All lengths are in um, so sections scanned at different pixel sizes are described alike; a patch is read
+once, whatever the encoders.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ from tqdm.std import tqdm
 
 from helpers import store
 from helpers.tissue import encoders
+from helpers.tissue.haematoxylin import MAX_MPP
 
 Read = Callable[[Sequence[float], float, float], np.ndarray]
 Features = tuple[np.ndarray, list[str]]
@@ -90,7 +92,8 @@ def embed(
     if spatial.ndim != 2 or spatial.shape[1] != 2 or not len(spatial) or not np.isfinite(spatial).all():
         raise ValueError(f"spatial must hold x and y of one spot or more, all finite, not shape {spatial.shape}")
 
-    encode = {name: ENCODERS.get(name) or _published(name, (weights or {}).get(name)) for name in names}
+    without_weights = ENCODERS if mpp <= MAX_MPP else ENCODERS | {"morphology": without_nuclei}
+    encode = {name: without_weights.get(name) or _published(name, (weights or {}).get(name)) for name in names}
     found = {label: _at_scale(read, spatial, encode, um, mpp, augmented) for label, um in sides.items()}
     features = np.concatenate([values for values, _ in found.values()], axis=-1).astype(np.float32)
     columns = [f"{label}:{name}" for label, (_, part) in found.items() for name in part]
@@ -176,7 +179,7 @@ def _at_scale(
     """Features of squares of `um`, by every encoder."""
     # Published networks share the patches of the one that takes most pixels, never finer than the image is.
     pixels = [encoders.ENCODERS[name]["pixels"] for name in encode if name not in ENCODERS]
-    fine, coarse = max(mpp, um / max(pixels, default=1)), max(MORPHOLOGY_MPP, um / MORPHOLOGY_PIXELS)
+    fine, coarse = max(mpp, um / max(pixels, default=1)), max(mpp, MORPHOLOGY_MPP, um / MORPHOLOGY_PIXELS)
     at = {name: coarse if name in ENCODERS else fine for name in encode}
     rows = []
     for start in tqdm(range(0, len(spatial), BATCH), f"{'+'.join(encode)} {um:g} um", disable=not pixels):
@@ -192,7 +195,7 @@ def _at_scale(
     return np.concatenate(rows), names
 
 
-def morphology(patches: np.ndarray, mpp: float) -> Features:
+def morphology(patches: np.ndarray, mpp: float, nuclei: bool = True) -> Features:
     """What a pathologist would name: how much stain, how grainy, how many nuclei of which shape. No weights.
 
     `patches` uint8 n x h x w x 3 at `mpp` um per pixel -> float32 n x d and the d names. Unchanged by turning or
@@ -212,7 +215,7 @@ def morphology(patches: np.ndarray, mpp: float) -> Features:
             | _texture(haematoxylin, "haematoxylin")
             | _texture(eosin, "eosin")
             | _alignment(eosin[1], mpp)
-            | _nuclei(haematoxylin, eosin[0], mpp)
+            | (_nuclei(haematoxylin, eosin[0], mpp) if nuclei else {})
         )
     return np.array([list(row.values()) for row in rows], np.float32), list(rows[0])
 
@@ -326,6 +329,11 @@ def _shapes(labels: np.ndarray, haematoxylin: np.ndarray, mpp: float) -> dict[st
     centres = np.column_stack([centre_x, centre_y])[kept] * mpp
     shape["neighbour_um"] = cKDTree(centres).query(centres, 2)[0][:, 1] if len(centres) > 1 else np.zeros(len(centres))
     return shape
+
+
+def without_nuclei(patches: np.ndarray, mpp: float) -> Features:
+    """`morphology` of an image in whose pixels no nucleus can be told: stain and texture."""
+    return morphology(patches, mpp, nuclei=False)
 
 
 ENCODERS: dict[str, Encode] = {"morphology": morphology}
