@@ -356,13 +356,13 @@ rule html:
         mem_mb=book.memory("html"),
         runtime=30,
     run:
-        from helpers.chapters import answer  # as late as it is needed: it takes seconds
+        from helpers.chapters import reference_results  # as late as it is needed: it takes seconds
 
         staged, built = f"{BUILD}/book", f"{BUILD}/book_build"
         cohort = {key: COHORT[key] for key in ("cohort", "title")} | {"cellularity": CELLULARITY}
         book.stage(map(Path, input.pages), Path("book"), Path(input.look), Path(RESULTS), Path(staged), cohort)
         intro = Path(staged, "intro.md")
-        intro.write_text(answer.of_book(intro.read_text(), Path(REFERENCE)))
+        intro.write_text(reference_results.of_book(intro.read_text(), Path(REFERENCE)))
         shutil.copy(f"{REFERENCE}/figure1.svg", f"{staged}/_static/reference_figure1.svg")
         shell(
             f"rm -rf {built} {BUILD}/html && {JUPYTER_BOOK} build {staged} "
@@ -393,6 +393,6 @@ rule reference:
         provenance = book.provenance(COHORT, commit) | {"cohort": TITLE, "cellularity": CELLULARITY}
         Path(output.provenance).write_text(json.dumps(provenance, indent=1) + "\n")
         if str(folder) == REFERENCE:
-            from helpers.chapters import answer
+            from helpers.chapters import reference_results
 
-            answer.write(Path("README.md"), folder)
+            reference_results.write(Path("README.md"), folder)

@@ -25,9 +25,7 @@ class Recipe:
     scale_conditions: bool = False  # z-score each feature on the training spots
     within_sections: bool = False  # conditions and targets as deviations from the mean of their training section
     augment: bool = True  # with `augmented` conditions: each spot once per epoch in each of its views
-    scaling: str = one_of(
-        "as_is", "standardized", "clipped"
-    )  # of a gene: z-scored on training spots; within +-sqrt(spots)
+    scaling: str = one_of("as_is", "standardized", "clipped")  # z-scored by gene on training spots; at +-sqrt(spots)
     prediction: str = one_of("epsilon", "v")  # "v": the first output is the velocity, see `diffusion.velocity`
     steps: int = 250_000
     batch_size: int = 256
