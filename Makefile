@@ -40,7 +40,7 @@ audit: .venv/ready ## a report card for predictions of any model: ARGS="--predic
 	@$(BIN)/python -m helpers audit $(or $(ARGS),--help)
 
 test: .venv/ready ## the tests
-	$(BIN)/ruff check src tests notebooks
+	$(BIN)/ruff check src tests scripts notebooks
 	$(BIN)/pytest -m "not full" -n $(CORES) --dist loadfile
 
 test-full: .venv/ready ## the slow tests too
@@ -51,7 +51,7 @@ lab: .venv/ready ## JupyterLab; makes the toy first, which the notebooks read
 	cd notebooks && ../$(BIN)/jupyter lab
 
 bench: .venv/ready ## speed and memory, side by side with plain implementations, and what each page of the book took
-	$(BIN)/python tests/bench.py
+	$(BIN)/python scripts/bench.py
 	@$(BIN)/python -m helpers.workflow times build/$(COHORT)
 
 # The tables behind every panel, with their provenance, from build/ into data/results/.

@@ -1,18 +1,16 @@
-"""From raw files to the book: an index of what each notebook reads and leaves, and the only place that spells paths.
+"""From raw files to the book: a rule a notebook, run by papermill, and the Jupyter Book of the executed pages.
 
-A notebook's parameters are its rule's named inputs and outputs (as paths relative to notebooks/) and values of the
-cohort's config of the same name. PAGES lists all of them but the first, which tells what sections there are. What a rule
-needs besides paths is in helpers.workflow.
+A notebook's second cell names what it reads and leaves, as paths of the toy: its rule's inputs and outputs are these
+paths in the cohort's folder, and values of the config go to the parameters of the same name (helpers.workflow).
+PAGES says of a notebook what depends on the cohort besides: lists of files, wildcards, threads, a GPU.
 """
 
-import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -32,7 +30,8 @@ try:
     known = {"target": list(TARGETS), "backbone": list(BACKBONES)} if workflow.is_main_process else None
     for path in workflow.configfiles if workflow.is_main_process else ():
         configs.content(path)  # Snakemake takes the last of two keys of one name
-    COHORT = configs.complete(config, SCHEMA, ", ".join(map(str, workflow.configfiles)), known, workflow.is_main_process)
+    files = ", ".join(map(str, workflow.configfiles))
+    COHORT = configs.complete(config, SCHEMA, files, known, check=workflow.is_main_process)
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 
@@ -44,6 +43,7 @@ RAW = ROOT if os.path.isabs(ROOT) else f"../{ROOT}"  # as a notebook sees it
 SIMULATED = "simulation" in COHORT
 DOWNLOADED = "manifest" in COHORT and ROOT == COHORT["root"]
 CELLULARITY = "haematoxylin" if COHORT["nuclei"]["back_end"] == "haematoxylin" else "n_nuclei"
+TITLE = COHORT["title"] + ", cellularity by the mean haematoxylin of a disc" * (CELLULARITY == "haematoxylin")
 SPLIT, EXAMPLE = COHORT["splits"][0], COHORT["example"]
 
 # Backbones that cost seconds are fitted together, with the floors; one that is costly is a fit, hence a job, per target.
@@ -54,14 +54,12 @@ FITS = ["linear", *COSTLY]
 ARMS = [f"{fit}.{arm}" for fit in COSTLY if fit.startswith("stem.") for arm in COHORT["stem_arms"]]
 STUDIED = COHORT["stem_studied"]
 EXAMPLE_FIT = FITS[min(1, len(FITS) - 1)]
-# What comes before a fit: no edit of how it looks runs it again.
-FEED_FITS = ("01_data", "02_segmentation", "06_patches", "07_normalization", "09_stem_training")
 # Published encoders take the GPU, or all cores: one section at a time.
 PUBLISHED = not set(COHORT["encoder"].split("+")) <= {"morphology", "table"}
 
 # What notebooks are given besides paths: the config, and what follows from it.
 VALUES = COHORT | {
-    "cohort": COHORT["title"] + ", cellularity by the mean haematoxylin of a disc" * (CELLULARITY == "haematoxylin"),
+    "cohort": TITLE,
     "cellularity": CELLULARITY,
     "split": SPLIT,
     "seed": COHORT["seeds"][0],
@@ -82,11 +80,12 @@ VALUES = COHORT | {
 }
 
 JUPYTER_BOOK = shlex.quote(str(Path(sys.executable).with_name("jupyter-book")))
-RUN = f"{shlex.quote(sys.executable)} -m helpers.workflow run {{params.page}} {{output.page}} {BUILD} {{threads}} {{params.given:q}}"
+PYTHON = shlex.quote(sys.executable)
+RUN = f"{PYTHON} -m helpers.workflow run {{params.page}} {{output.page}} {BUILD} {{threads}} {{params.given:q}}"
 
 
 def code_of(page):
-    return lambda wildcards: book.code(page, looks=page not in FEED_FITS)
+    return lambda wildcards: book.code(page, looks=page not in book.FEED_FITS)
 
 
 def given(page, **own):
@@ -106,7 +105,7 @@ def given(page, **own):
 
 wildcard_constraints:
     section="[^/]+",
-    fit="linear|[a-z0-9_]+[.][a-z0-9_]+([.][a-z0-9_]+)?",
+    fit="|".join(map(re.escape, [*FITS, *ARMS])),
     split="section|patient",
 
 
@@ -143,10 +142,6 @@ def sections_as(stage):
     return paths
 
 
-def tables(**names):
-    return {key: f"{RESULTS}/{name}" for key, name in names.items()}
-
-
 def raw_files():
     """Every file below a root that is read and not written here: a corrected or added one runs again what follows."""
     if SIMULATED or DOWNLOADED:
@@ -170,62 +165,32 @@ def seen(files):
     return {name: book.from_notebooks(path) for name, path in files.items()}
 
 
-# --- the notebooks in the order of the book: what each reads and leaves besides its page ---
+# --- the notebooks in the order of the book: what of their rules depends on the cohort ---
 
 PREDICTIONS = f"{BUILD}/predictions/{{split}}.{{section}}.{{fit}}"
 EVERY_FIT = images(PREDICTIONS, split=COHORT["splits"], fit=FITS)
-TARGETS_FOLDER = {"targets_folder": f"{BUILD}/targets"}
-PANEL = tables(panel_table="panel.csv")
-CONTROLS = tables(controls_table="controls.csv")
-CEILINGS = {"ceilings": f"{BUILD}/ceilings.csv.gz"}
-COUNTS = {"section_files": images(f"{BUILD}/sections/{{section}}.h5ad")}
-ASSOCIATIONS = tables(associations="associations.csv.gz")
-CHANCES = tables(chances="coupling_chance.csv")
-PREDICTABILITY = tables(predictability="predictability.csv.gz")
-FRACTIONS = tables(fractions="fraction_of_ridge.csv")
-PAPER = {"paper": "data/paper.csv"}
+COUNTS = images(f"{BUILD}/sections/{{section}}.h5ad")
+SEGMENTED = images(f"{BUILD}/segmented/{{section}}.h5ad")
+ENCODED = images(f"{BUILD}/encoded/{{section}}.h5ad")
+READINGS = images(f"{BUILD}/readings/{{section}}.parquet")
 
 PAGES = {
     "02_segmentation": Page(
-        {"section": f"{BUILD}/sections/{{section}}.h5ad", "tracked": lambda wildcards: list(nuclei_files(wildcards).values())},
-        {
-            "segmented": f"{BUILD}/segmented/{{section}}.h5ad",
-            "nuclei_table": f"{BUILD}/nuclei/{{section}}.parquet",
-            "nuclei_geojson": f"{BUILD}/nuclei/{{section}}.geojson",
-            "overview": f"{BUILD}/overview/{{section}}.jpg",
-        },
+        {"tracked": lambda wildcards: list(nuclei_files(wildcards).values())},
         run="{section}",
         own={"nuclei": lambda wildcards: COHORT["nuclei"] | seen(nuclei_files(wildcards))},
-        mem_mb=4000,
         gpu=int(COHORT["nuclei"]["back_end"] == "hovernet"),
     ),
     "03_segmentation_check": Page(
-        {
-            "segmented": images(f"{BUILD}/segmented/{{section}}.h5ad"),
-            "overviews": images(f"{BUILD}/overview/{{section}}.jpg"),
-        },
-        tables(nuclei_table="nuclei.csv"),
+        {"segmented": SEGMENTED, "overviews": images(f"{BUILD}/overview/{{section}}.jpg")},
     ),
-    "04_counting_accuracy": Page(
-        {
-            "segmented": images(f"{BUILD}/segmented/{{section}}.h5ad"),
-            "committed": "data/results/nuclei_validation/tiles.csv",
-        },
-        tables(accuracy_table="counting_accuracy.csv"),
-    ),
+    "04_counting_accuracy": Page({"segmented": SEGMENTED}),
     "05_nuclei_readings": Page(
-        {"segmented": f"{BUILD}/segmented/{{section}}.h5ad", "nuclei_table": f"{BUILD}/nuclei/{{section}}.parquet"},
-        {"readings": f"{BUILD}/readings/{{section}}.parquet"},
         run="{section}",
         own={"nuclei": lambda wildcards: COHORT["nuclei"] | seen(nuclei_files(wildcards))},
-        mem_mb=4000,
     ),
     "06_patches": Page(
-        {
-            "segmented": f"{BUILD}/segmented/{{section}}.h5ad",
-            "tracked": lambda wildcards: [*COHORT["encoding"]["weights"].values(), *encoding_table(wildcards)],
-        },
-        {"encoded": f"{BUILD}/encoded/{{section}}.h5ad"},
+        {"tracked": lambda wildcards: [*COHORT["encoding"]["weights"].values(), *encoding_table(wildcards)]},
         run="{section}",
         own={
             "augmented": COHORT["encoding"]["augmented"],
@@ -234,23 +199,16 @@ PAGES = {
             "cache": book.from_notebooks(COHORT["encoding"]["cache"]),
         },
         threads=(workflow.cores or 1) if PUBLISHED else 1,
-        mem_mb=4000,
         runtime=240,
         gpu=int(PUBLISHED),
     ),
     "07_normalization": Page(
         {"section_files": sections_as("encoded")},
-        PANEL | tables(moments="mean_variance.csv.gz") | {"targets_folder": directory(f"{BUILD}/targets")},
+        {"targets_folder": directory(f"{BUILD}/targets")},
     ),
-    "08_dependence": Page(
-        TARGETS_FOLDER
-        | PANEL
-        | {"section_files": sections_as("segmented"), "section_table": f"{BUILD}/sections.csv"},
-        ASSOCIATIONS | CHANCES | CEILINGS | tables(sections="sections.csv", spots="spots.csv.gz"),
-    ),
+    "08_dependence": Page({"section_files": sections_as("segmented")}),
     "09_stem_training": Page(
-        TARGETS_FOLDER | PANEL,
-        {"predictions": directory(PREDICTIONS), "losses": f"{BUILD}/losses/{{split}}.{{section}}.{{fit}}.csv"},
+        leaves={"predictions": directory(PREDICTIONS)},
         run="{split}.{section}.{fit}",
         own={
             "held_out": lambda wildcards: wildcards.section,
@@ -265,154 +223,44 @@ PAGES = {
         },
         # A core for each process of a fit, so that as many fits run side by side as there are devices for.
         threads=lambda wildcards: 1 if wildcards.fit == "linear" else COHORT["n_devices"],
-        mem_mb=4000,
         runtime=lambda wildcards: 60 if wildcards.fit == "linear" else 1440,
         gpu=lambda wildcards: COHORT["n_devices"] * int(COHORT["profile"] == "paper" and wildcards.fit != "linear"),
     ),
-    "10_controls": Page(
-        PANEL | {"section_files": images(f"{BUILD}/encoded/{{section}}.h5ad"), "predictions": EVERY_FIT},
-        CONTROLS | tables(refitted_table="controls_refitted.csv", coupling_table="controls_coupling.csv"),
-    ),
+    "10_controls": Page({"section_files": ENCODED, "predictions": EVERY_FIT}),
     "11_training_check": Page(
-        CEILINGS
-        | CONTROLS
-        | {
-            "inner_table": "data/results/stem_recipe/inner_splits.csv",
-            "size_table": "data/results/stem_published_size/scores.csv",
-            "size_about": "data/results/stem_published_size/fits.json",
+        {
             "predictions": EVERY_FIT,
             "losses": images(f"{BUILD}/losses/{{split}}.{{section}}.{{fit}}.csv", split=COHORT["splits"], fit=FITS),
             "arm_predictions": expand(PREDICTIONS, section=STUDIED, split=COHORT["splits"], fit=ARMS),
         },
-        PREDICTABILITY | FRACTIONS | tables(arms="arms.csv"),
     ),
     "12_sampling": Page(
-        TARGETS_FOLDER
-        | {"predictions": [PREDICTIONS.format(split=SPLIT, section=EXAMPLE, fit=f) for f in COSTLY if f[:5] == "stem."]},
-        tables(ladder="ladder.csv"),
+        {"predictions": [PREDICTIONS.format(split=SPLIT, section=EXAMPLE, fit=f) for f in COSTLY if f[:5] == "stem."]},
     ),
-    "13_calibration": Page({"predictions": EVERY_FIT}, tables(gene_table="calibration.csv.gz", histograms="pit.csv")),
-    "14_nuclei_and_depth": Page(tables(spots="spots.csv.gz", sections="sections.csv"), {}),
-    "15_median_coupling": Page(ASSOCIATIONS | CHANCES, {}),
-    "16_share_coupled": Page(ASSOCIATIONS | CHANCES, {}),
-    "17_predictability": Page(PREDICTABILITY | ASSOCIATIONS | FRACTIONS | CONTROLS, {}),
-    "18_top_gene_coupling": Page(PREDICTABILITY | ASSOCIATIONS | FRACTIONS, tables(top_genes="top_genes.csv")),
-    "19_predictability_and_coupling": Page(
-        TARGETS_FOLDER | PREDICTABILITY | ASSOCIATIONS | FRACTIONS | CONTROLS | tables(moments="mean_variance.csv.gz"),
-        tables(couplings="couplings.csv"),
-    ),
-    "20_figure1": Page(
-        PREDICTABILITY
-        | ASSOCIATIONS
-        | CHANCES
-        | FRACTIONS
-        | CONTROLS
-        | tables(spots="spots.csv.gz", couplings="couplings.csv"),
-        {"figure": [f"{RESULTS}/figure1.{kind}" for kind in ("png", "svg")]},
-    ),
-    "21_tables": Page(
-        PREDICTABILITY | ASSOCIATIONS | CHANCES | PAPER | tables(sections="sections.csv"),
-        tables(table1="table1.csv", table2="table2.csv", drop_one="drop_one.csv"),
-    ),
-    "22_counting_and_conclusions": Page(
-        TARGETS_FOLDER | PANEL | PREDICTABILITY | {"readings": images(f"{BUILD}/readings/{{section}}.parquet")},
-        tables(readings_table="readings.csv", delta_table="readings_delta.csv"),
-        mem_mb=4000,
-    ),
+    "13_calibration": Page({"predictions": EVERY_FIT}),
+    "22_counting_and_conclusions": Page({"readings": READINGS}),
     "23_specifications": Page(
-        PANEL
-        | PAPER
-        | tables(table1="table1.csv", table2="table2.csv")
-        | {
+        {
             "section_files": lambda wildcards: expand(f"{BUILD}/sections/{{section}}.h5ad", section=sections()),
-            "readings": images(f"{BUILD}/readings/{{section}}.parquet"),
+            "readings": READINGS,
             "predictions": EVERY_FIT,
         },
-        tables(curve="specifications.csv.gz"),
     ),
-    "24_ledger": Page(
-        ASSOCIATIONS
-        | CHANCES
-        | PREDICTABILITY
-        | FRACTIONS
-        | PAPER
-        | tables(table1="table1.csv", table2="table2.csv", sections="sections.csv", curve="specifications.csv.gz")
-        | tables(top_genes="top_genes.csv", couplings="couplings.csv")
-        | {"tracked": [str(path) for path in sorted(Path(REFERENCE).glob("*.csv*"))]},
-        tables(ledger="ledger.csv", verdicts="verdicts.csv"),
-    ),
-    "25_factorial": Page(PANEL | CONTROLS | {"section_files": sections_as("encoded")}, tables(factorial="factorial.csv")),
-    "26_floors": Page(
-        TARGETS_FOLDER | PANEL | PREDICTABILITY | CONTROLS,
-        tables(floors_table="floors.csv", excess_table="floors_excess.csv", ablation_table="ablation.csv"),
-    ),
-    "27_partial": Page(
-        {"section_files": images(f"{BUILD}/segmented/{{section}}.h5ad")} | CONTROLS | {"predictions": EVERY_FIT},
-        tables(
-            gene_table="partial_genes.csv.gz", partial_table="partial.csv", depth_only_table="partial_depth_only.csv"
-        ),
-    ),
-    "28_cross_space": Page(
-        COUNTS | CEILINGS | CONTROLS | {"predictions": EVERY_FIT},
-        tables(cross_space="cross_space.csv", truth_table="cross_space_truth.csv", skills_table="skills.csv"),
-    ),
-    "29_anatomy": Page(
-        CEILINGS
-        | {"section_files": images(f"{BUILD}/segmented/{{section}}.h5ad"), "predictions": EVERY_FIT},
-        tables(anatomy_table="anatomy.csv", gap_table="anatomy_gap.csv"),
-    ),
-    "30_inference": Page(
-        TARGETS_FOLDER
-        | PANEL
-        | ASSOCIATIONS
-        | PREDICTABILITY
-        | PAPER
-        | tables(sections="sections.csv")
-        | {"predictions": images(PREDICTIONS, split=SPLIT, fit=FITS)},
-        tables(
-            gene_table="inference_genes.csv.gz",
-            score_table="inference_scores.csv",
-            test_table="inference.csv",
-            error_table="type_one_error.csv",
-            power_table="power.csv",
-        ),
-        mem_mb=4000,
-    ),
-    "31_patients": Page(
-        TARGETS_FOLDER | PANEL | CONTROLS,
-        tables(patients_table="patients.csv", one_table="patients_one_section.csv"),
-    ),
-    "32_frontier": Page(
-        PANEL
-        | tables(factorial="factorial.csv")
-        | {"section_files": sections_as("encoded"), "published": "data/peers.csv"},
-        tables(frontier="frontier.csv", peers="peers.csv"),
-    ),
-    "33_genes": Page(
-        COUNTS | PREDICTABILITY | CONTROLS | {"predictions": EVERY_FIT},
-        tables(gene_table="genes.csv"),
-    ),
-    "34_known_truth": Page(
-        PANEL | {"section_files": sections_as("segmented")},
-        tables(
-            known_truth="known_truth.csv",
-            ranks_table="known_truth_ranks.csv",
-            ceiling_table="known_truth_ceilings.csv",
-        ),
-    ),
-    "35_audit": Page(
-        {
-            "sections": images(f"{BUILD}/encoded/{{section}}.h5ad"),
-            "predictions": images(PREDICTIONS, split=SPLIT, fit=EXAMPLE_FIT),
-        },
-        tables(report_card="audit.html") | {"numbers": f"{BUILD}/audit.json"},
-        mem_mb=4000,
-    ),
+    "24_ledger": Page({"tracked": [str(path) for path in sorted(Path(REFERENCE).glob("*.csv*"))]}),
+    "25_factorial": Page({"section_files": sections_as("encoded")}),
+    "27_partial": Page({"section_files": SEGMENTED, "predictions": EVERY_FIT}),
+    "28_cross_space": Page({"section_files": COUNTS, "predictions": EVERY_FIT}),
+    "29_anatomy": Page({"section_files": SEGMENTED, "predictions": EVERY_FIT}),
+    "30_inference": Page({"predictions": images(PREDICTIONS, split=SPLIT, fit=FITS)}),
+    "32_frontier": Page({"section_files": sections_as("encoded")}),
+    "33_genes": Page({"section_files": COUNTS, "predictions": EVERY_FIT}),
+    "34_known_truth": Page({"section_files": sections_as("segmented")}),
+    "35_audit": Page({"sections": ENCODED, "predictions": images(PREDICTIONS, split=SPLIT, fit=EXAMPLE_FIT)}),
 }
-
-
-if CELLULARITY != "n_nuclei":
-    del PAGES["04_counting_accuracy"]  # nothing is counted
+# Of the others all is known by their parameters. 01_data tells what sections there are: it has its own rule below.
+LEFT_OUT = {"01_data", *(["04_counting_accuracy"] if CELLULARITY != "n_nuclei" else [])}  # nothing is counted
+NAMES = sorted({path.stem for path in Path("notebooks").glob("*.ipynb")} - LEFT_OUT)
+PAGES = {name: book.whole(name, PAGES.get(name, Page()), BUILD, VALUES) for name in NAMES}
 
 
 def everything(wildcards):
@@ -425,6 +273,11 @@ def everything(wildcards):
 
 def flat(paths):
     return paths if isinstance(paths, list) else [paths]
+
+
+def shown(name):
+    """The executed page that the book shows of a notebook: of many runs the one on the cohort's example."""
+    return f"{BUILD}/{PAGES[name].executed(name)}".format(split=SPLIT, section=EXAMPLE, fit=EXAMPLE_FIT)
 
 
 rule book:
@@ -453,7 +306,7 @@ for name, page in PAGES.items():
             f"{BUILD}/benchmarks/{page.run_of(name)}.tsv"
         threads: page.threads
         resources:
-            mem_mb=page.mem_mb,
+            mem_mb=book.memory(name, page.gpu),
             runtime=page.runtime,
             gpu=page.gpu,
         shell:
@@ -477,7 +330,7 @@ checkpoint data:
     benchmark:
         f"{BUILD}/benchmarks/01_data.tsv"
     resources:
-        mem_mb=4000,
+        mem_mb=book.memory("01_data"),
         runtime=60,
     shell:
         RUN
@@ -488,11 +341,7 @@ checkpoint data:
 
 rule html:
     input:
-        once=expand(f"{BUILD}/pages/{{page}}.ipynb", page=["01_data", *(name for name in PAGES if not PAGES[name].run)]),
-        by_section=expand(
-            f"{BUILD}/runs/{{page}}/{EXAMPLE}.ipynb", page=["02_segmentation", "05_nuclei_readings", "06_patches"]
-        ),
-        training=f"{BUILD}/runs/09_stem_training/{SPLIT}.{EXAMPLE}.{EXAMPLE_FIT}.ipynb",
+        pages=[f"{BUILD}/pages/01_data.ipynb", *map(shown, PAGES)],
         words=[str(path) for path in sorted(Path("book").rglob("*")) if path.is_file()],
         notebooks=[str(path) for path in sorted(Path("notebooks").glob("*.ipynb"))],
         look="_config.yml",
@@ -504,17 +353,16 @@ rule html:
     benchmark:
         f"{BUILD}/benchmarks/html.tsv"
     resources:
-        mem_mb=3000,
+        mem_mb=book.memory("html"),
         runtime=30,
     run:
-        from helpers.chapters import answer  # as late as it is needed: it takes seconds
+        from helpers.chapters import reference_results  # as late as it is needed: it takes seconds
 
-        pages = [Path(path) for path in [*input.once, *input.by_section, input.training]]
         staged, built = f"{BUILD}/book", f"{BUILD}/book_build"
-        shown = {key: COHORT[key] for key in ("cohort", "title")} | {"cellularity": CELLULARITY}
-        book.stage(pages, Path("book"), Path(input.look), Path(RESULTS), Path(staged), shown)
+        cohort = {key: COHORT[key] for key in ("cohort", "title")} | {"cellularity": CELLULARITY}
+        book.stage(map(Path, input.pages), Path("book"), Path(input.look), Path(RESULTS), Path(staged), cohort)
         intro = Path(staged, "intro.md")
-        intro.write_text(answer.of_book(intro.read_text(), Path(REFERENCE)))
+        intro.write_text(reference_results.of_book(intro.read_text(), Path(REFERENCE)))
         shutil.copy(f"{REFERENCE}/figure1.svg", f"{staged}/_static/reference_figure1.svg")
         shell(
             f"rm -rf {built} {BUILD}/html && {JUPYTER_BOOK} build {staged} "
@@ -529,25 +377,22 @@ rule reference:
         everything,
     output:
         provenance=f"data/results/{COHORT['cohort']}/provenance.json",
+    log:
+        f"{BUILD}/logs/reference.log",
+    benchmark:
+        f"{BUILD}/benchmarks/reference.tsv"
+    resources:
+        mem_mb=book.memory("reference"),
+        runtime=10,
     run:
         folder = Path(output.provenance).parent
         # The tables themselves are about to change, and the old provenance is gone already.
         changed = list(shell("git status --porcelain --untracked-files=no -- ':!data/results'", iterable=True))
         commit = next(shell("git rev-parse HEAD", iterable=True)) + "-dirty" * bool(changed)
-        shell(f"rm -rf {folder} && mkdir -p {folder} && cp {RESULTS}/* {folder}")
-        packages = ["anndata", "numpy", "pandas", "scanpy", "scikit-image", "scikit-learn", "scipy", "tiatoolbox", "torch"]
-        provenance = {
-            "cohort": COHORT["title"] + ", cellularity by the mean haematoxylin of a disc" * (CELLULARITY == "haematoxylin"),
-    "cellularity": CELLULARITY,
-            "differs": COHORT["differs"],
-            "commit": commit,
-            "config_sha256": hashlib.sha256(json.dumps(COHORT, sort_keys=True).encode()).hexdigest(),
-            "date": date.today().isoformat(),
-            "python": sys.version.split()[0],
-            "versions": {package: version(package) for package in packages},
-        }
+        shell(f"rm -rf {folder} && mkdir -p {folder} && cp {RESULTS}/* {folder} 2> {log}")
+        provenance = book.provenance(COHORT, commit) | {"cohort": TITLE, "cellularity": CELLULARITY}
         Path(output.provenance).write_text(json.dumps(provenance, indent=1) + "\n")
         if str(folder) == REFERENCE:
-            from helpers.chapters import answer
+            from helpers.chapters import reference_results
 
-            answer.write(Path("README.md"), folder)
+            reference_results.write(Path("README.md"), folder)

@@ -132,7 +132,7 @@ def test_profiles_of_stem_can_be_written_as_hyperparameters():
     schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
     toy = yaml.safe_load((ROOT / "config/toy.yaml").read_text())
     for profile in recipes.PROFILES.values():
-        changes = {name: value for name, value in dataclasses.asdict(profile).items() if name != "arm"}
+        changes = {name: value for name, value in dataclasses.asdict(profile).items() if name != "scaling"}
         jsonschema.validate(toy | {"hyperparameters": changes}, schema)
 
 
@@ -151,11 +151,11 @@ def test_the_schema_knows_what_the_helpers_know():
     assert set(known["profile"]["enum"]) == set(recipes.PROFILES)
     # The scaling of the target is chosen by stem_arms, beside the profile's own.
     hyperparameters = known["hyperparameters"]["properties"]
-    assert list(hyperparameters) == [name for name in recipes.PAPER if name != "arm"]
+    assert list(hyperparameters) == [name for name in recipes.PAPER if name != "scaling"]
     assert all(
-        hyperparameters[name]["enum"] == list(recipes.CHOICES[name]) for name in recipes.CHOICES.keys() - {"arm"}
+        hyperparameters[name]["enum"] == list(recipes.CHOICES[name]) for name in recipes.CHOICES.keys() - {"scaling"}
     )
-    assert all(re.search(known["stem_arms"]["items"]["pattern"], arm) for arm in recipes.CHOICES["arm"])
+    assert all(re.search(known["stem_arms"]["items"]["pattern"], arm) for arm in recipes.CHOICES["scaling"])
     # Layouts, targets and backbones have no list here: their registries are handed on.
     assert set(known["targets"]["default"]) <= set(normalization.TARGETS)
     assert set(known["backbones"]["default"]) <= set(backbones.MODELS)

@@ -4,7 +4,6 @@ By what the pages import, for every module, and by what Snakemake itself lists i
 is there by name only: empty files that Snakemake takes for up to date.
 """
 
-import ast
 import json
 import multiprocessing
 import re
@@ -18,8 +17,7 @@ from repository import ROOT, copied
 from helpers import workflow
 
 PAGES = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-# Whatever runs again among these costs every fit.
-FEEDS_FITS = {"01_data", "02_segmentation", "06_patches", "07_normalization", "09_stem_training"}
+FEEDS_FITS = set(workflow.FEED_FITS)  # whatever runs again among these costs every fit
 # Rooms whose modules may stand behind a fit: all of what a fit reads or is; of the scores only where samples fall.
 BEHIND_FITS = ("cohort/", "tissue/", "targets/", "models/")
 GROUND = ("columns", "schema", "store", "weights", "quiet", "gene_names")
@@ -31,11 +29,6 @@ MODULES = [module for module in MODULES if not module.endswith("__init__") and m
 def needs():
     """Page -> modules of the helpers behind it."""
     return {page: set(workflow.modules(page, looks=page not in FEEDS_FITS)) for page in PAGES}
-
-
-def test_the_workflow_knows_which_pages_feed_fits():
-    named = re.search(r"^FEED_FITS = (\(.*\))$", (ROOT / "Snakefile").read_text(), re.M)[1]
-    assert set(ast.literal_eval(named)) == FEEDS_FITS
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -113,6 +106,13 @@ def feeds(house):
     names = dict(re.findall(r'^\s*(\d+)\[label = "(\w+)"', graph, re.M))
     arrows = re.findall(r"^\s*(\d+) -> (\d+)$", graph, re.M)
     return {rule: {names[to] for one, to in arrows if one == number} for number, rule in names.items()}
+
+
+def test_the_workflow_knows_which_pages_feed_fits(feeds):
+    before = {"stem_training"}
+    while ahead := {rule for rule, after in feeds.items() if after & before} - before:
+        before |= ahead
+    assert before == {page[3:] for page in FEEDS_FITS}
 
 
 @pytest.mark.parametrize("module", [*ROOMS[:2], *(pytest.param(m, marks=pytest.mark.full) for m in ROOMS[2:])])

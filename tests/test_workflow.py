@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from helpers import workflow
+from helpers.workflow import Page
 
 ROOT = Path(__file__).parents[1]
 
@@ -108,8 +109,55 @@ def test_a_parameter_that_nobody_declares_or_sets_is_refused(house, paths, says)
         workflow.parameters("05_page", paths, {})
 
 
+def test_files_of_a_rule_are_those_that_the_notebook_declares(house):
+    page = workflow.whole("05_page", Page(), "build/x", {"k": 5, "table": {"no": "path"}})
+    assert page.takes == {"table": "build/x/a.csv"} and page.leaves == {"result": "build/x/results/b.txt"}
+    said = workflow.whole("05_page", Page({"table": "c.csv"}), "build/x", {"result": None})
+    assert said.takes == {"table": "c.csv"} and said.leaves == {}
+    assert workflow.whole("05_page", Page(own={"table": "c"}), "build/x", {}).takes == {}
+
+
+def test_files_of_a_page_that_runs_once_per_section_have_its_wildcards(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    page = workflow.whole("02_segmentation", Page(run="{section}"), "build/x", {})
+    assert page.takes == {"section": "build/x/sections/{section}.h5ad"}
+    assert (
+        page.leaves["overview"] == "build/x/overview/{section}.jpg"
+        and page.executed("02_x") == "runs/02_x/{section}.ipynb"
+    )
+    fit = workflow.whole("09_stem_training", Page(run="{split}.{section}.{fit}"), "build/x", {})
+    assert fit.leaves["predictions"] == "build/x/predictions/{split}.{section}.{fit}"
+    assert workflow.whole("20_figure1", Page(), "build/x", {}).leaves["figure"][1] == "build/x/results/figure1.svg"
+
+
+def test_lists_of_inputs_are_of_a_cohort_and_have_to_be_said(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    page = workflow.whole("04_counting_accuracy", Page(), "build/x", {})
+    with pytest.raises(ValueError, match="does not set segmented"):
+        workflow.parameters("04_counting_accuracy", page.takes | page.leaves, {})
+
+
+def test_memory_is_asked_for_by_name_and_more_on_a_gpu():
+    assert set(workflow.MEMORY) <= {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert workflow.memory("06_patches")({}) > workflow.memory("20_figure1")({}) == workflow.OTHER_MEMORY
+    asked = workflow.memory("09_stem_training", lambda wildcards: int(wildcards["fit"] != "linear"))
+    assert asked({"fit": "stem.log2"}) > asked({"fit": "linear"})
+
+
 def test_absolute_paths_stay():
     assert workflow.from_notebooks("/data/x") == "/data/x" and workflow.from_notebooks("data/x") == "../data/x"
+
+
+# --- where a reference run is from ---
+
+
+def test_provenance_holds_the_whole_config_by_its_digest():
+    cohort = {"title": "Mine", "differs": "off", "k": 50}
+    found = workflow.provenance(cohort, "abc")
+    assert found == json.loads(json.dumps(found)) and (found["cohort"], found["commit"]) == ("Mine", "abc")
+    assert found["config_sha256"] == workflow.provenance(dict(reversed(cohort.items())), "abc")["config_sha256"]
+    assert found["config_sha256"] != workflow.provenance(cohort | {"k": 20}, "abc")["config_sha256"]
+    assert set(found["versions"]) == set(workflow.PACKAGES)
 
 
 # --- running ---

@@ -14,6 +14,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +28,14 @@ NOTEBOOKS = Path("notebooks")
 STAMPS = Path("build/code")  # one small file a module and notebook, written anew when its code changes
 NOT_STARTED = "Kernel died before replying to kernel_info"
 LOOKS = ("figures/", "labels")
+# What comes before a fit: no edit of how it looks runs it again.
+FEED_FITS = ("01_data", "02_segmentation", "06_patches", "07_normalization", "09_stem_training")
+READ, WRITTEN = "../build/toy/", "../build/by_hand/toy/"  # where a notebook run by hand reads and writes
+TOY = {"split": "section", "section": "A1", "fit": "stem.log2"}  # the run that the defaults of a notebook are of
+# MB that a run may need: half as much again as the committed run took (`make bench`); on a GPU it was not measured.
+MEMORY = {"02_segmentation": 2500, "05_nuclei_readings": 2500, "06_patches": 2500, "30_inference": 2500}
+OTHER_MEMORY, GPU_MEMORY = 2000, 8000
+PACKAGES = ("anndata", "numpy", "pandas", "scanpy", "scikit-image", "scikit-learn", "scipy", "tiatoolbox", "torch")
 KERNEL = b"IPKernelApp"  # begins remarks of a kernel on itself
 # `-m papermill` without a grammar of web addresses that no notebook needs: it takes 2 s to set up at each start.
 PAPERMILL = "import sys; sys.modules['rfc3987_syntax'] = None; from papermill.cli import papermill; papermill()"
@@ -120,13 +130,12 @@ def _stamp_of(module: str) -> str:
 class Page(NamedTuple):
     """A notebook in the Snakefile: its input and output files by the name of the parameter, and what it needs."""
 
-    takes: Mapping
-    leaves: Mapping
+    takes: Mapping = {}
+    leaves: Mapping = {}
     run: str = ""  # of a page that runs once per section: what tells its runs apart, with wildcards
     own: Mapping = {}  # parameters that are no path and no value of the config, perhaps functions of wildcards
     threads: int | Callable = 1
-    mem_mb: int = 3000
-    runtime: int | Callable = 60  # minutes
+    runtime: int | Callable = 60  # minutes: a cohort may have ten times the sections of the committed run
     gpu: int | Callable = 0
 
     def run_of(self, name: str) -> str:
@@ -136,6 +145,43 @@ class Page(NamedTuple):
     def executed(self, name: str) -> str:
         """Where the executed notebook goes, below build/<cohort>/."""
         return f"runs/{self.run_of(name)}.ipynb" if self.run else f"pages/{name}.ipynb"
+
+
+def whole(name: str, page: Page, build: str, values: Mapping) -> Page:
+    """A page with the files that its notebook declares and neither the page itself nor a value of the cohort says.
+
+    A path of the toy is that of the cohort's folder `build`, with wildcards where it names the run; what the notebook
+    writes by hand is an output. Lists of inputs depend on the cohort: the page has to say them.
+    """
+    takes, leaves = {}, {}
+    elsewhere = {key for key, value in values.items() if value is None or isinstance(value, str)}
+    for key, default in declared(name).items():
+        if not is_path(default) or key in elsewhere | set(page.own):
+            continue
+        if WRITTEN in str(default):
+            leaves[key] = _of_run(default, page.run, build)
+        elif isinstance(default, str):
+            takes[key] = _of_run(default, page.run, build)
+    return page._replace(takes=takes | page.takes, leaves=leaves | page.leaves)
+
+
+def _of_run(path: str | list[str], run: str, build: str) -> str | list[str]:
+    """A path that a notebook declares, or several, as the Snakefile spells it for all runs of a cohort."""
+    if isinstance(path, list):
+        return [_of_run(one, run, build) for one in path]
+    if run:
+        path = path.replace(run.format(**TOY), run)
+    return path.replace(WRITTEN, f"{build}/").replace(READ, f"{build}/").removeprefix("../")
+
+
+def memory(page: str, gpu: int | Callable = 0) -> Callable:
+    """MB of memory that a run of a page may need, for its rule."""
+
+    def needed(wildcards):
+        on_gpu = gpu(wildcards) if callable(gpu) else gpu
+        return GPU_MEMORY if on_gpu else MEMORY.get(page, OTHER_MEMORY)
+
+    return needed
 
 
 @functools.cache
@@ -376,6 +422,19 @@ def of_cohort(foot: str, cohort: str, run_of: str) -> str:
 
 def _parameters_of(cohort: str, run_of: str):
     return lambda found: f"build/{cohort}/parameters/{found[1]}{f'/{run_of}' if found[2] else ''}.yaml"
+
+
+def provenance(cohort: Mapping, commit: str) -> dict:
+    """What the tables of a reference run come from: `cohort` is its whole config, `commit` that of the code."""
+    return {
+        "cohort": cohort["title"],
+        "differs": cohort["differs"],
+        "commit": commit,
+        "config_sha256": hashlib.sha256(json.dumps(cohort, sort_keys=True).encode()).hexdigest(),
+        "date": date.today().isoformat(),
+        "python": sys.version.split()[0],
+        "versions": {package: version(package) for package in PACKAGES},
+    }
 
 
 # The program ----------------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def test_an_arm_sees_the_target_as_it_is_and_is_scored_as_all_others(sections, m
     found = stem_training.fit_and_predict(sections, "A1", "stem", "pearson_residual", 0, arm="standardized")
     unclipped = np.vstack([sections[name].layers["pearson_residual"] for name in ("B1", "B2")])
     np.testing.assert_array_equal(seen["y"], unclipped)
-    assert seen["arm"] == "standardized"
+    assert seen["scaling"] == "standardized"
     assert np.abs(found.layers[schema.MEASURED]).max() == pytest.approx(np.sqrt(20))
 
 

@@ -178,8 +178,8 @@ def _over_seeds(tables: Sequence[pd.DataFrame], keys: Sequence[str]) -> pd.DataF
     if not tables:
         return pd.DataFrame(columns=[*keys, "value"])
     table = pd.concat(tables, ignore_index=True).groupby(list(keys), sort=False).mean().reset_index()
-    place_of = {name: i for i, name in enumerate([*MODELS, *FLOORS])}
-    return table.sort_values("backbone", key=lambda names: names.map(place_of), kind="stable", ignore_index=True)
+    order = {name: i for i, name in enumerate([*MODELS, *FLOORS])}
+    return table.sort_values("backbone", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
 def guessed_depth(

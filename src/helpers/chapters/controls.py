@@ -95,9 +95,9 @@ def score_kept(
     """Every prediction by `score_on_twins`, means over seeds; trained models first, floors behind, targets in order."""
     scores = pd.concat([score_on_twins(prediction, sections, k, n_draws) for prediction in predictions])
     means = scores.groupby([*KEYS, "twin"], sort=False)[[f"pcc_{k}", "chance_95"]].mean().reset_index()
-    place = {name: i for i, name in enumerate([*backbones.MODELS, *targets])}
+    order = {name: i for i, name in enumerate([*backbones.MODELS, *targets])}
     by = ["backbone", "target"]
-    return means.sort_values(by, key=lambda names: names.map(place), kind="stable", ignore_index=True)
+    return means.sort_values(by, key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
 def score_refitted(

@@ -2,7 +2,7 @@
 
 Of a fold's training sections one, the next in order, is set aside; each candidate is fitted on the others and scored on
 it. A fold takes the candidate whose log predictions have the highest composition skill there (PCC-k as residuals, their
-own library divided out). `tests/choose_steps.py` makes the committed table.
+own library divided out). `scripts/choose_steps.py` makes the committed table.
 """
 
 import time

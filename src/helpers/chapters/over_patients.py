@@ -105,11 +105,6 @@ def delta_tests(delta: pd.DataFrame, patients: pd.Series) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else [*QUESTION, *TESTED, *FITS])
 
 
-def of_this_cohort(tests: pd.DataFrame) -> pd.DataFrame:
-    """The tests of this cohort's couplings to nuclei and depth."""
-    return tests[(tests["cohort"] == "this") & (tests["quantity"] != "delta_k")]
-
-
 def p_text(p: float, least: float) -> str:
     """A p to two digits, marked where it stands at the least that it can be; empty where there is none."""
     return "" if pd.isna(p) else f"{p:.2g}" + (" (least)" if p <= least else "")
@@ -147,7 +142,7 @@ def shown_deltas(tests: pd.DataFrame, k: int = 50) -> pd.DataFrame:
 
 
 def patients_sentences(tests: pd.DataFrame) -> str:
-    """What patients say of each difference of `of_this_cohort`: a line each, in Markdown."""
+    """What patients say of each difference between couplings of this cohort: a line each, in Markdown."""
     lines = []
     for row in tests.itertuples():
         text = row.note

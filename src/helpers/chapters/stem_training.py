@@ -32,7 +32,7 @@ def fit_and_predict(
 
     Models see residuals clipped at +-sqrt(spots) and are scored against the same. An `arm` is the same fit with one
     thing changed, scored against the same as all others: another seed (`seed_1`), features without those of nuclei
-    (`without_nuclei`), or the target prepared in another way (a scaling, `Recipe.arm`). Samples are not kept, but how
+    (`without_nuclei`), or the target prepared in another way (`Recipe.scaling`). Samples are not kept, but how
     they scatter is.
     """
     prepare = normalization.clip
@@ -41,7 +41,7 @@ def fit_and_predict(
     elif arm and arm.startswith(SEED):
         seed = int(arm.removeprefix(SEED))
     elif arm:
-        settings["arm"], prepare = arm, None
+        settings["scaling"], prepare = arm, None
     prediction = backbones.predict(sections, held_out, target, backbone, prepare=prepare, seed=seed, **settings)
     prediction.layers[schema.MEASURED] = normalization.clip(prediction.layers[schema.MEASURED], target)
     prediction.uns |= {name: sections[held_out].uns[name] for name in ("mpp", "pitch_um")} | {"arm": arm or PROFILE}

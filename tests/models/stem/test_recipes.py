@@ -10,7 +10,7 @@ from helpers.models.stem.recipes import Recipe
 
 def test_the_defaults_are_the_published_recipe():
     published = {"hidden_size": 384, "depth": 12, "n_heads": 6, "learning_rate": 1e-4, "weight_decay": 0.0}
-    published |= {"batch_size": 256, "ema": 0.9999, "n_samples": 20, "sampler": "ancestral", "arm": "as_is"}
+    published |= {"batch_size": 256, "ema": 0.9999, "n_samples": 20, "sampler": "ancestral", "scaling": "as_is"}
     published |= {"steps": 250_000, "prediction": "epsilon", "rate": "constant", "augment": True}
     assert asdict(Recipe()) | published == asdict(Recipe()) == recipes.PAPER
     assert recipes.PROFILES["paper"] == Recipe()
@@ -19,9 +19,9 @@ def test_the_defaults_are_the_published_recipe():
 
 
 def test_a_profile_is_changed_in_what_is_asked_alone_and_stays_itself():
-    changed = recipes.recipe("quick", steps=7, arm="clipped")
+    changed = recipes.recipe("quick", steps=7, scaling="clipped")
     before = asdict(recipes.PROFILES["quick"])
-    assert asdict(changed) == before | {"steps": 7, "arm": "clipped"}
+    assert asdict(changed) == before | {"steps": 7, "scaling": "clipped"}
     assert asdict(recipes.recipe("quick")) == before
     with pytest.raises(FrozenInstanceError):
         changed.steps = 8
@@ -38,7 +38,7 @@ def test_what_is_stored_with_a_fit_is_plain_and_read_again():
     [
         ({"stepz": 3, "size": 1}, "no hyperparameter size, stepz: choose from hidden_size, depth, .*, shared"),
         ({"sampler": "euler"}, "sampler is 'euler': choose from ancestral, sde, ddim, dpm, mean"),
-        ({"arm": None}, "arm is None: choose from as_is, standardized, clipped"),
+        ({"scaling": None}, "scaling is None: choose from as_is, standardized, clipped"),
         ({"steps": 10.0}, "steps is 10.0: give a whole number"),
         ({"steps": True}, "steps is True: give a whole number"),
         ({"learning_rate": "1e-4"}, "learning_rate is '1e-4': give a number"),

@@ -67,11 +67,11 @@ def test_training_leaves_the_global_random_state_alone(linear):
     assert torch.equal(before, torch.get_rng_state())
 
 
-@pytest.mark.parametrize("arm", ["as_is", "standardized"])
-def test_gene_that_does_not_vary_stays_where_it_is(linear, arm):
+@pytest.mark.parametrize("scaling", ["as_is", "standardized"])
+def test_gene_that_does_not_vary_stays_where_it_is(linear, scaling):
     y, x, _ = linear
     samples = sampling.sample(
-        training.fit(y, np.column_stack([x, np.full(len(x), 7.3)]), **TINY, steps=5, arm=arm), y[:20]
+        training.fit(y, np.column_stack([x, np.full(len(x), 7.3)]), **TINY, steps=5, scaling=scaling), y[:20]
     )
     np.testing.assert_array_equal(samples[..., -1], np.float32(7.3))
     assert samples[..., :-1].std(0).min() > 0

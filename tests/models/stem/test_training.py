@@ -99,8 +99,8 @@ def test_each_arm_and_target_sees_the_same_batches_times_and_noise(linear, monke
     monkeypatch.setattr(
         training, "draw", lambda *arguments, draw=training.draw: seen.append(draw(*arguments)) or seen[-1]
     )
-    for arm, targets in (("as_is", x), ("standardized", x), ("clipped", x), ("as_is", np.exp(-x))):
-        training.fit(y, targets, arm=arm, **TINY, steps=3)
+    for scaling, targets in (("as_is", x), ("standardized", x), ("clipped", x), ("as_is", np.exp(-x))):
+        training.fit(y, targets, scaling=scaling, **TINY, steps=3)
     for run in range(1, 4):
         for ours, first in zip(seen[3 * run : 3 * run + 3], seen[:3], strict=True):
             assert all(torch.equal(a, b) for a, b in zip(ours, first, strict=True))
@@ -118,9 +118,9 @@ def test_arms_scale_targets_as_they_say():
         return data["targets"].numpy(), undo
 
     np.testing.assert_array_equal(seen()[0], x)
-    clipped = seen(arm="clipped")[0]
+    clipped = seen(scaling="clipped")[0]
     assert clipped[:4].max() == 2 and clipped[4:].max() == 3
-    standardized, undo = seen(arm="standardized")
+    standardized, undo = seen(scaling="standardized")
     np.testing.assert_allclose(standardized, (x - x.mean(0)) / x.std(0), atol=1e-5)
     np.testing.assert_allclose(standardized * undo["scale"].numpy() + undo["centre"].numpy(), x, atol=1e-4)
     within = seen(within_sections=True)[0]
@@ -271,8 +271,8 @@ def test_what_the_watched_section_measured_reaches_no_weight(linear, within):
 
 def test_loss_that_is_no_longer_finite_stops_with_advice_and_keeps_the_last_good_state(linear, tmp_path, monkeypatch):
     y, x, _ = linear
-    with pytest.raises(ValueError, match="not finite at step .* lower learning_rate .* arm='standardized'"):
-        training.fit(y, 1e30 * x, **TINY, steps=20, arm="as_is")
+    with pytest.raises(ValueError, match="not finite at step .* lower learning_rate .* scaling='standardized'"):
+        training.fit(y, 1e30 * x, **TINY, steps=20, scaling="as_is")
 
     steps, loss = iter(range(20)), training.training_loss
     diverging = lambda *arguments: loss(*arguments) * (float("nan") if next(steps) == 7 else 1)  # noqa: E731

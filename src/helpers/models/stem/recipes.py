@@ -25,7 +25,7 @@ class Recipe:
     scale_conditions: bool = False  # z-score each feature on the training spots
     within_sections: bool = False  # conditions and targets as deviations from the mean of their training section
     augment: bool = True  # with `augmented` conditions: each spot once per epoch in each of its views
-    arm: str = one_of("as_is", "standardized", "clipped")  # each gene z-scored on the training spots; at +-sqrt(spots)
+    scaling: str = one_of("as_is", "standardized", "clipped")  # z-scored by gene on training spots; at +-sqrt(spots)
     prediction: str = one_of("epsilon", "v")  # "v": the first output is the velocity, see `diffusion.velocity`
     steps: int = 250_000
     batch_size: int = 256
@@ -80,7 +80,7 @@ SHORT = Recipe(
     scale_conditions=True,
     within_sections=True,
     augment=False,
-    arm="standardized",
+    scaling="standardized",
     prediction="v",
     batch_size=32,
     learning_rate=4e-3,

@@ -89,7 +89,7 @@ def fit(
     profile's. Returns what `sample` needs, tensors and plain values only: `hyper`, the EMA `weights`, centre and scale
     of genes and conditions; and `loss` with columns step, squared error, variational term (bits), each row the mean
     over the steps since the row before, and `validation` with columns step, squared error on the validation section.
-    The draws of a step depend on seed and step alone, not on the targets or the arm. A fit that goes on from its
+    The draws of a step depend on seed and step alone, not on the targets or their scaling. A fit that goes on from its
     checkpoint comes to the numbers of an unbroken one.
     ValueError for input that is not finite or does not match, for a checkpoint of another fit, when the loss is no
     longer finite, and when the device's memory is too small.
@@ -224,17 +224,17 @@ def prepared(
 def scaled_targets(
     x0: torch.Tensor, group: torch.Tensor, learned: torch.Tensor, hyper: Recipe
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Targets of spots (spots x genes) in sections `group` by the arm, and the centre and scale that undo it."""
+    """Targets of spots (spots x genes) in sections `group`, scaled, and the centre and scale that undo it."""
     centre, scale = torch.zeros(x0.shape[1]), torch.ones(x0.shape[1])
-    if hyper.arm == "clipped":
+    if hyper.scaling == "clipped":
         limit = torch.bincount(group)[group].sqrt()[:, None]
         x0 = x0.clamp(-limit, limit)
     level = x0[learned][0]
     constant = (x0[learned] - level).abs().amax(0) < 1e-6
-    if hyper.arm == "standardized" or hyper.within_sections:
+    if hyper.scaling == "standardized" or hyper.within_sections:
         centre = x0[learned].mean(0)
         x0 = x0 - (means(x0, group)[group] if hyper.within_sections else centre)
-    if hyper.arm == "standardized":
+    if hyper.scaling == "standardized":
         scale = spread(x0[learned])
         x0 = x0 / scale
     # A gene that does not vary stays where it is: whatever the sample says of it is multiplied by zero.
@@ -391,5 +391,5 @@ def advice_on_divergence(step: int, hyper: Recipe, last_good: int, checkpoint: s
     )
     return (
         f"the loss is not finite at step {step} of {hyper.steps} ({kept}): lower learning_rate (now "
-        f"{hyper.learning_rate:g}), or set arm='standardized' if some targets are very large"
+        f"{hyper.learning_rate:g}), or set scaling='standardized' if some targets are very large"
     )

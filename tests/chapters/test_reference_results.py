@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from helpers.chapters import answer
+from helpers.chapters import reference_results as results
 from helpers.labels import TARGETS
 
 
@@ -20,7 +20,7 @@ def folder(tmp_path):
     made = {
         "table1": rows(
             "metric target value chance_95 n_sections paper",
-            *((m, t, 0.45, 0.25, 2, 0.3 if t != targets[2] else None) for m in answer.COUPLINGS for t in targets),
+            *((m, t, 0.45, 0.25, 2, 0.3 if t != targets[2] else None) for m in results.COUPLINGS for t in targets),
             ("rho_nuclei_depth", None, 0.6, 0.3, 2, None),
         ),
         "sections": rows("section patient", ("A1", "A"), ("A2", "A"), ("B1", "B")),
@@ -64,14 +64,14 @@ def folder(tmp_path):
 
 
 def test_the_block_is_a_table_and_no_more_than_ten_sentences(folder):
-    text = answer.block(folder)
+    text = results.block(folder)
     assert "nan" not in text.replace("unrelated", "") and text.count("\n- ") <= 10
     assert "| 0.450 (chance 0.250) | 0.450 (chance 0.250) |" in text and "| 0.300, 0.300 |" in text
     assert "| PCC-50, ridge, one section held out | 0.800 | 0.800 | 0.800 |" in text
 
 
 def test_unseen_patients_come_first_and_are_those_without_a_section_in_training(folder):
-    text = answer.block(folder)
+    text = results.block(folder)
     first = next(line for line in text.split("\n") if line.startswith("- "))
     assert "ridge clears nuclei alone in 1 of 2 patients in log and 1 as residuals" in first
     assert (
@@ -81,25 +81,25 @@ def test_unseen_patients_come_first_and_are_those_without_a_section_in_training(
 
 
 def test_stem_stands_with_its_size_and_is_left_out_where_it_was_not_trained(folder):
-    assert "1,234 parameters and 38,400 spot views" in answer.block(folder)
+    assert "1,234 parameters and 38,400 spot views" in results.block(folder)
     fractions = pd.read_csv(folder / "fraction_of_ridge.csv")
     fractions.iloc[:0].to_csv(folder / "fraction_of_ridge.csv", index=False)
-    assert "STEM was not trained in this run." in answer.block(folder)
+    assert "STEM was not trained in this run." in results.block(folder)
 
 
 def test_only_what_is_between_the_marks_is_written(folder, tmp_path):
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{answer.BEGIN}old\n{answer.END}after\n")
-    answer.write(readme, folder)
-    assert readme.read_text() == f"before\n{answer.BEGIN}{answer.block(folder)}{answer.END}after\n"
+    readme.write_text(f"before\n{results.BEGIN}old\n{results.END}after\n")
+    results.write(readme, folder)
+    assert readme.read_text() == f"before\n{results.BEGIN}{results.block(folder)}{results.END}after\n"
 
 
 def test_the_book_opens_with_the_same_numbers_and_links_to_their_pages(folder):
-    words = answer.of_book(f"before\n{answer.BEGIN}{answer.END}after\n", folder)
+    words = results.of_book(f"before\n{results.BEGIN}{results.END}after\n", folder)
     assert (
         words.startswith("before\n|")
         and words.endswith("after\n")
         and "[](31_patients)" in words
         and "`31_patients`" not in words
     )
-    assert words.split("- ", 1)[1].count("chance") == answer.block(folder).split("- ", 1)[1].count("chance")
+    assert words.split("- ", 1)[1].count("chance") == results.block(folder).split("- ", 1)[1].count("chance")

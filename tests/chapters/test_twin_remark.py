@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from helpers.chapters.flagged import twin_remark
+from helpers.chapters.twin_remark import twin_remark
 
 
 def test_a_remark_names_the_scores_that_need_no_biology():

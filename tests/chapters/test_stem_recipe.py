@@ -8,14 +8,14 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 
-from helpers.chapters import recipe
+from helpers.chapters import stem_recipe
 from helpers.models.stem import recipes
 
 DRAWING = Path(__file__).parents[2] / "book/_static/stem_network.svg"
 
 
 def departures(profile, **changes):
-    return recipe.departures(asdict(recipes.recipe(profile, **changes)))
+    return stem_recipe.departures(asdict(recipes.recipe(profile, **changes)))
 
 
 def test_departures_are_those_of_the_profile_and_each_has_its_reason():
@@ -29,12 +29,12 @@ def test_departures_are_those_of_the_profile_and_each_has_its_reason():
 
 def test_departures_are_counted():
     for changes, counted in (({}, "no departures"), ({"steps": 1}, "1 departure"), ({"steps": 1, "depth": 2}, "2 dep")):
-        assert counted in recipe.remark("paper", departures("paper", **changes))
+        assert counted in stem_recipe.remark("paper", departures("paper", **changes))
 
 
 def test_sizes_add_up_part_by_part():
     weights = {"blocks.0.weight": np.ones((3, 4)), "blocks.1.bias": np.ones(3), "time_embed.weight": np.ones((2, 2))}
-    assert recipe.sizes(weights).to_dict() == {"blocks": 15, "time_embed": 4, "in total": 19}
+    assert stem_recipe.sizes(weights).to_dict() == {"blocks": 15, "time_embed": 4, "in total": 19}
 
 
 def test_the_network_is_drawn_at_its_published_size():
@@ -48,6 +48,6 @@ def test_the_network_is_drawn_at_its_published_size():
 
 def test_a_fraction_of_ridge_stands_with_the_size_of_the_network():
     fitted = {"weights": {"a.w": np.zeros((3, 4)), "b.w": np.zeros(5)}, "hyper": {"steps": 100, "batch_size": 32}}
-    table = recipe.with_size(pd.DataFrame({"fraction": [0.9]}), fitted)
+    table = stem_recipe.with_size(pd.DataFrame({"fraction": [0.9]}), fitted)
     assert table.iloc[0].to_dict() == {"fraction": 0.9, "parameters": 17, "spot_views": 3200}
-    assert recipe.with_size(pd.DataFrame({"fraction": []}), {}).empty
+    assert stem_recipe.with_size(pd.DataFrame({"fraction": []}), {}).empty

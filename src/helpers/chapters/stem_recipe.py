@@ -17,7 +17,7 @@ REASONS = {
     "scale_conditions": "features of unlike units",
     "within_sections": "differences of stain and depth between sections are not taken for effects, as in ridge",
     "augment": "the features of these profiles hardly change when a patch is turned or mirrored",
-    "arm": "one schedule of noise suits genes of one spread",
+    "scaling": "one schedule of noise suits genes of one spread",
     "prediction": "with the noise the conditions matter least to the loss where they matter most to the sample",
     "steps": "minutes instead of hours; of `cpu` chosen on inner splits",
     "batch_size": "as the steps",

@@ -1,6 +1,6 @@
 """Choose the steps of STEM's profile `cpu` on inner splits of a built cohort; an hour on one core.
 
-.venv/bin/python tests/choose_steps.py build/her2st data/results/stem_recipe/inner_splits.csv
+.venv/bin/python scripts/choose_steps.py build/her2st data/results/stem_recipe/inner_splits.csv
 """
 
 import sys
