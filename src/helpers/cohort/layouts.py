@@ -22,6 +22,7 @@ from helpers.gene_names import clean, symbols
 from helpers.schema import COUNTS, LATTICE, SPATIAL, SPOT_DIAMETER_UM, SPOT_PITCH_UM
 
 STAGGERED_PITCH_UM = 141.0  # of arrays of Spatial Transcriptomics with 2,000 spots
+VERSION = r"\.\d+$"  # of an id, after it
 UNPAIRED = 0.05  # of the spots of the shorter of two files: of 36 published sections none lacks more than 2 %
 
 
@@ -41,16 +42,17 @@ class RawSection(NamedTuple):
     pictures: Mapping[Path, float] = {}  # reduced pictures, and how many of their pixels are one of full resolution
 
 
-def her2st(root: Path, name: str) -> RawSection:
+def her2st(root: Path, name: str, gene_symbols: str | None = None) -> RawSection:
     """A section of the tree of almaan/her2st (Andersson et al. 2021, doi 10.1038/s41467-021-26271-2).
 
     Spots of the count file and of the spot file are joined by name, `{x}x{y}`; of a spot file with a column `selected`
     those that it marks. The image is the one in the section's folder, `ST-imgs/C/C3/`, the patient the name's letter.
+    `gene_symbols` is a table of id and symbol, for counts of genes named by id.
     """
     counts_path = root / "data" / "ST-cnts" / f"{name}.tsv.gz"
     spots_path = root / "data" / "ST-spotfiles" / f"{name}_selection.tsv"
     spots = _read_spots(spots_path)
-    counts, names, genes = _read_counts(counts_path)
+    counts, names, genes = _read_counts(counts_path, gene_symbols)
     common = _common(names, spots.index, counts_path, spots_path)
     n_dropped = len(names.union(spots.index)) - len(common)
     counts = sparse.csr_matrix(counts, dtype=np.float32)[names.get_indexer(common)]
@@ -120,17 +122,18 @@ def spaceranger(root: Path, name: str) -> RawSection:
     return _on_array(section, spots, scales)._replace(n_spots_dropped=n_dropped, pictures=pictures)
 
 
-def stutility(root: Path, name: str) -> RawSection:
+def stutility(root: Path, name: str, gene_symbols: str | None = None) -> RawSection:
     """A section of an array of Spatial Transcriptomics with 2,000 spots, as STUtility keeps it.
 
     `{name}.tsv.gz` holds counts of spots x genes, `alignment_table_{name}.tsv` the place of each spot and whether it is
     `selected`, `{name}.jpg` the picture they are placed on. Every second row lies between the rows beside it; the pixels
     tell how far apart rows and columns are. Nearest spots are 141 um apart (STUtility's own figure); that spots are
     100 um wide is that of the array before, of 1,007 spots (Stahl et al. 2016, doi 10.1126/science.aaf2403).
+    `gene_symbols` as in `her2st`.
     """
     counts_path, spots_path = root / f"{name}.tsv.gz", root / f"alignment_table_{name}.tsv"
     spots = _read_spots(spots_path)
-    counts, names, genes = _read_counts(counts_path)
+    counts, names, genes = _read_counts(counts_path, gene_symbols)
     common = _common(names, spots.index, counts_path, spots_path)
     n_dropped = len(names.union(spots.index)) - len(common)
     counts = sparse.csr_matrix(counts, dtype=np.float32)[names.get_indexer(common)]
@@ -238,7 +241,7 @@ def _size(path: Path) -> tuple[int, int] | None:
 # --- the her2st tree ---
 
 
-def _read_counts(path: Path) -> tuple[np.ndarray, pd.Index, pd.Index]:
+def _read_counts(path: Path, gene_symbols: str | None = None) -> tuple[np.ndarray, pd.Index, pd.Index]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such count file; check the root and the section's name")
     table = tables.read(path)
@@ -258,7 +261,24 @@ def _read_counts(path: Path) -> tuple[np.ndarray, pd.Index, pd.Index]:
     if not values.any():
         raise ValueError(f"{path}: every count is zero; leave the section out of the config")
     _check_no_totals(values, names, genes, path)
-    return values, names, symbols(genes, str(path))
+    if gene_symbols is None:
+        return values, names, symbols(genes, str(path))
+    return values, names, symbols(genes, str(path), _beside(genes, Path(gene_symbols)), "symbol")
+
+
+def _beside(genes: pd.Index, path: Path) -> pd.DataFrame:
+    """The symbols that a table of id and symbol gives genes, with or without the version of their id."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such table; gene_symbols names one with the columns id and symbol")
+    table = tables.read(path)
+    if missing := {"id", "symbol"} - set(table.columns):
+        raise ValueError(f"{path}: no column {' or '.join(sorted(missing))}; it has {_listed(table.columns)}")
+    ids = clean(table["id"]).str.replace(VERSION, "", regex=True)
+    known = pd.Series(clean(table["symbol"]), index=ids)
+    found = known[~known.index.duplicated()].reindex(genes.str.replace(VERSION, "", regex=True))
+    if found.isna().mean() > 0.5:
+        raise ValueError(f"{path}: holds {found.notna().sum()} of {len(genes)} genes, not {genes[0]}; give their table")
+    return pd.DataFrame({"symbol": found.to_numpy()})
 
 
 def _check_no_totals(values: np.ndarray, names: pd.Index, genes: pd.Index, path: Path) -> None:

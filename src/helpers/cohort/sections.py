@@ -204,7 +204,7 @@ def _image(root: Path, pattern: str, name: str, file: str) -> Path | None:
 
 def _reader_options(layout: str, user: Stated) -> dict[str, str]:
     """What the user states of the inside of the files, for the layout's reader; ValueError where it has no use."""
-    options = {"counts_layer": user.counts_layer, "gene_names": user.gene_names}
+    options = {key: getattr(user, key) for key in ("counts_layer", "gene_names", "gene_symbols")}
     options = {key: value for key, value in options.items() if value is not None}
     if unknown := set(options) - set(inspect.signature(LAYOUTS[layout]).parameters):
         raise ValueError(f"the layout {layout} has no {' or '.join(sorted(unknown))}; leave it out of the config")
