@@ -72,7 +72,7 @@ VALUES = COHORT | {
     # Annotated tiles, where a user has them: their licence keeps them out of the project.
     "monuseg": os.path.abspath(os.environ["MONUSEG_ROOT"]) if os.environ.get("MONUSEG_ROOT") else None,
     "reference": f"../{REFERENCE}",
-    "raw": configs.readers(COHORT) | {"root": RAW},
+    "raw": configs.readers(COHORT, ".."),
     "manifest": f"../{COHORT['manifest']}" if DOWNLOADED else None,
     "backbone": "ridge" if EXAMPLE_FIT == "linear" else EXAMPLE_FIT.split(".")[0],
     "space": "log2" if EXAMPLE_FIT == "linear" else EXAMPLE_FIT.split(".")[1],

@@ -123,7 +123,7 @@ def _mean(fabric, model, conditions, n_genes, hyper):
 
 @app.command()
 def score(build: Path, held_out: str, out: Path, fits: list[Path]) -> None:
-    """Write losses.csv, scores.csv (over the steps; ridge and the profile's STEM beside) and fits.json, what was run."""
+    """Write losses.csv, scores.csv (over the steps; ridge and the profile's STEM beside) and fits.json (what ran)."""
     import json
 
     import pandas as pd

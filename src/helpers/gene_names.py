@@ -38,7 +38,8 @@ def symbols(
     if column is None:
         raise ValueError(
             f"{where}: genes are named by id, {names[0]}; give gene_names in the config, the column of var that "
-            f"holds their symbols, or name them by symbol in the file; var has {_listed(beside.columns)}"
+            f"holds their symbols (var has {_listed(beside.columns)}), or, of a table of counts, gene_symbols, a table "
+            "of id and symbol; or name them by symbol in the file"
         )
     found = clean(beside[column])
     missing = found.str.lower().isin(MISSING)

@@ -125,3 +125,14 @@ def test_a_root_may_begin_at_home(monkeypatch, tmp_path):
     assert complete["root"] == cohort_config.root(complete) == str(tmp_path / "data")
     monkeypatch.setenv("HER2ST_ROOT", "~/mine")
     assert cohort_config.root(config("her2st")) == str(tmp_path / "mine")
+
+
+def test_files_of_the_project_are_found_from_where_a_notebook_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOME_ROOT", "/elsewhere")
+    given = {"layout": "stutility", "root": "data/x", "gene_symbols": "data/genes.csv", "title": "no reader's"}
+    assert config.readers(given, "..") == {
+        "layout": "stutility",
+        "root": "../data/x",
+        "gene_symbols": "../data/genes.csv",
+    }
+    assert config.readers(given | {"root_setting": "SOME_ROOT"}, "..")["root"] == "/elsewhere"

@@ -189,7 +189,8 @@ def test_an_option_that_a_layout_does_not_know_is_refused(tmp_path):
 
 
 def test_each_layout_is_read_by_one_function():
-    assert set(layouts.LAYOUTS) == {kind.split()[0] for kind in WRITERS}
+    # A staggered array cannot hold the section that the others do.
+    assert set(layouts.LAYOUTS) == {kind.split()[0] for kind in WRITERS} | {"stutility"}
 
 
 # --- the her2st tree, as people write it ---
@@ -265,6 +266,60 @@ def test_genes_named_by_id_are_refused_at_every_door(truth, tmp_path):
         options = WRITERS[kind](truth, tmp_path)
         with pytest.raises(ValueError, match=r"genes are named by id, ENSG00000000000\.2; give gene_names"):
             sections.read(kind.split()[0], tmp_path, "A1", **options)
+
+
+@pytest.fixture
+def by_id(truth, tmp_path):
+    """A tree whose counts name genes by id, and a table of the symbols of all but the last."""
+    named = truth.copy()
+    named.var_names = [f"ENSG{k:011d}.2" for k in range(truth.n_vars)]
+    write_her2st(named, tmp_path)
+    table = pd.DataFrame({"id": named.var_names.str.removesuffix(".2"), "symbol": truth.var_names})
+    table[:-1].to_csv(tmp_path / "symbols.csv", index=False)
+    return tmp_path
+
+
+def test_a_table_of_symbols_names_genes_that_counts_name_by_id(truth, by_id):
+    found = sections.read("her2st", by_id, "A1", gene_symbols=str(by_id / "symbols.csv"))
+    assert list(found.var_names[:-1]) == list(truth.var_names[:-1])
+    assert found.var_names[-1] == f"ENSG{truth.n_vars - 1:011d}.2"  # of which the table knows nothing
+
+
+def test_a_table_of_other_genes_or_columns_is_refused(by_id):
+    other = by_id / "other.csv"
+    other.write_text("id,symbol\nENSMUSG00000000001,Gnai3\n")
+    with pytest.raises(ValueError, match="other.csv: holds 0 of 120 genes"):
+        layouts.her2st(by_id, "A1", str(other))
+    other.write_text("gene,name\nENSG00000000001,A\n")
+    with pytest.raises(ValueError, match="other.csv: no column id or symbol; it has gene, name"):
+        layouts.her2st(by_id, "A1", str(other))
+    with pytest.raises(FileNotFoundError, match="none.csv: no such table"):
+        layouts.her2st(by_id, "A1", str(by_id / "none.csv"))
+
+
+# --- arrays with staggered rows ---
+
+
+def write_stutility(root, x_step=21.6, y_step=24.0):
+    """Spots of a staggered array, all but the first selected, with counts of three genes."""
+    spots = pd.DataFrame([(x, y) for x in range(1, 9) for y in range(1, 9) if (x + y) % 2 == 0], columns=["x", "y"])
+    spots = spots.assign(new_x=spots["x"], new_y=spots["y"], pixel_x=50 + x_step * spots["x"])
+    spots = spots.assign(pixel_y=40 + y_step * spots["y"], selected=(spots.index > 0).astype(int))
+    spots.to_csv(root / "alignment_table_S1.tsv", sep="\t", index=False)
+    counts = pd.DataFrame(np.arange(3 * len(spots)).reshape(-1, 3) % 7, columns=["Gnas", "Penk", "Th"])
+    counts.index = spots["x"].astype(str) + "x" + spots["y"].astype(str)
+    counts.to_csv(root / "S1.tsv.gz", sep="\t")
+    return spots, counts
+
+
+def test_nearest_spots_of_a_staggered_array_are_one_pitch_apart_and_give_the_pixel_size(tmp_path):
+    spots, counts = write_stutility(tmp_path)
+    found = sections.read("stutility", tmp_path, "S1")
+    assert list(found.obs_names) == list(counts.index[1:]) and found.uns["n_spots_dropped"] == 1
+    np.testing.assert_array_equal(found.layers[schema.COUNTS].toarray(), counts.to_numpy()[1:])
+    distances = np.linalg.norm(found.obsm[schema.LATTICE][:, None] - found.obsm[schema.LATTICE], axis=2)
+    np.testing.assert_allclose(np.where(distances == 0, 9, distances).min(axis=1), 1)
+    assert found.uns["mpp"] == pytest.approx(layouts.STAGGERED_PITCH_UM / np.hypot(21.6, 24.0), rel=1e-3)
 
 
 # --- patients ---

@@ -10,6 +10,7 @@ import yaml
 
 from helpers.cohort.stated import Stated
 
+PROJECT_FILES = ("gene_symbols",)  # keys that name a file of the project, not of the root
 READERS = ("layout", *(field.name for field in fields(Stated)))  # keys that `sections.read` takes, beside the root
 
 
@@ -71,9 +72,11 @@ def _at_home(path: str) -> str:
     return str(Path(path).expanduser()) if path.split("/")[0] == "~" else path
 
 
-def readers(config: Mapping) -> dict:
-    """The arguments of `sections.read` that are the same for all sections."""
-    return {key: config[key] for key in READERS if key in config} | {"root": root(config)}
+def readers(config: Mapping, project: str = "") -> dict:
+    """The arguments of `sections.read` that are the same for all sections, as seen from where `project` is the way."""
+    paths = {"root": root(config)} | {key: _at_home(config[key]) for key in PROJECT_FILES if key in config}
+    given = {key: config[key] for key in READERS if key in config}
+    return given | {key: os.path.join(project, path) for key, path in paths.items()}
 
 
 def _twice(node) -> Iterator[tuple[str, int]]:

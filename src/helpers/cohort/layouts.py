@@ -126,9 +126,9 @@ def stutility(root: Path, name: str, gene_symbols: str | None = None) -> RawSect
     """A section of an array of Spatial Transcriptomics with 2,000 spots, as STUtility keeps it.
 
     `{name}.tsv.gz` holds counts of spots x genes, `alignment_table_{name}.tsv` the place of each spot and whether it is
-    `selected`, `{name}.jpg` the picture they are placed on. Every second row lies between the rows beside it; the pixels
-    tell how far apart rows and columns are. Nearest spots are 141 um apart (STUtility's own figure); that spots are
-    100 um wide is that of the array before, of 1,007 spots (Stahl et al. 2016, doi 10.1126/science.aaf2403).
+    `selected`, `{name}.jpg` the picture they are placed on. Every second row lies between those beside it; the pixels
+    tell how far apart rows and columns are. Nearest spots are 141 um apart, as STUtility's code says. Their width is
+    not stated: 100 um is that of the array before (Stahl et al. 2016, doi 10.1126/science.aaf2403).
     `gene_symbols` as in `her2st`.
     """
     counts_path, spots_path = root / f"{name}.tsv.gz", root / f"alignment_table_{name}.tsv"
