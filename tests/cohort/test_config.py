@@ -130,9 +130,9 @@ def test_a_root_may_begin_at_home(monkeypatch, tmp_path):
 def test_files_of_the_project_are_found_from_where_a_notebook_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("SOME_ROOT", "/elsewhere")
     given = {"layout": "stutility", "root": "data/x", "gene_symbols": "data/genes.csv", "title": "no reader's"}
-    assert config.readers(given, "..") == {
+    assert cohort_config.readers(given, "..") == {
         "layout": "stutility",
         "root": "../data/x",
         "gene_symbols": "../data/genes.csv",
     }
-    assert config.readers(given | {"root_setting": "SOME_ROOT"}, "..")["root"] == "/elsewhere"
+    assert cohort_config.readers(given | {"root_setting": "SOME_ROOT"}, "..")["root"] == "/elsewhere"

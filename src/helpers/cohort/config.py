@@ -76,7 +76,7 @@ def readers(config: Mapping, project: str = "") -> dict:
     """The arguments of `sections.read` that are the same for all sections, as seen from where `project` is the way."""
     paths = {"root": root(config)} | {key: _at_home(config[key]) for key in PROJECT_FILES if key in config}
     given = {key: config[key] for key in READERS if key in config}
-    return given | {key: os.path.join(project, path) for key, path in paths.items()}
+    return given | {key: str(Path(project) / path) for key, path in paths.items()}
 
 
 def _twice(node) -> Iterator[tuple[str, int]]:
