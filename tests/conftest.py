@@ -31,6 +31,16 @@ def stem_parity() -> Path:
 
 
 @pytest.fixture(scope="session")
+def mob_root() -> Path:
+    return _data("MOB_ROOT", "mob")
+
+
+@pytest.fixture(scope="session")
+def placenta_root() -> Path:
+    return _data("PLACENTA_ROOT", "visium_placenta")
+
+
+@pytest.fixture(scope="session")
 def her2st_sections(her2st_root) -> dict:
     """Every section whose counts are there, read once for all tests."""
     from helpers.cohort import sections

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import anndata
 import numpy as np
@@ -144,6 +145,17 @@ def test_a_spot_of_a_hexagonal_array_has_six_neighbours(tmp_path):
 
 
 @pytest.mark.filterwarnings("error::UserWarning")
+def test_the_files_of_a_visium_section_may_lie_in_one_folder(truth, tmp_path):
+    options = write_spaceranger(truth, tmp_path)
+    nested = sections.read("spaceranger", tmp_path, "A1", **options)
+    for path in (tmp_path / "A1/outs/spatial").iterdir():
+        path.rename(tmp_path / "A1/outs" / path.name)
+    (tmp_path / "A1/outs/spatial").rmdir()
+    flat = sections.read("spaceranger", tmp_path, "A1", **options)
+    np.testing.assert_array_equal(flat.obsm[schema.SPATIAL], nested.obsm[schema.SPATIAL])
+    assert flat.uns["mpp"] == nested.uns["mpp"]
+
+
 def test_two_genes_of_one_symbol_are_numbered(tmp_path):
     write_visium(tmp_path, visium(), genes=["TBCE", "TBCE", *(f"G{k}" for k in range(18))])
     found = sections.read("spaceranger", tmp_path, "A1", patients={"A1": "P"})
@@ -373,3 +385,24 @@ def test_spots_of_several_patients_are_warned_of(truth, tmp_path):
     made.write_h5ad(tmp_path / "A1.h5ad")
     with pytest.warns(UserWarning, match="A1.h5ad: spots of 2 patients, P1, P2"):
         assert layouts.h5ad(tmp_path, "A1").patient == ""
+
+
+# --- real files of other organs ---
+
+
+def test_the_olfactory_bulb_is_read_with_symbols_and_its_selected_spots(mob_root):
+    table = str(Path(__file__).parents[2] / "data/mob_genes.csv")
+    found = sections.read("stutility", mob_root, "MOB1", gene_symbols=table, embedded=images.embedded_mpp)
+    assert found.shape == (379, 1000)
+    assert {"mt-Co1", "Penk", "Pcp4"} <= set(found.var_names)
+    assert found.var_names.str.startswith("ENSMUSG").sum() == 4  # of which the table knows no symbol
+    assert found.uns["mpp"] == pytest.approx(4.36, abs=0.01) and found.uns["mpp_source"] == "lattice"
+    assert spatial.neighbours(found.obsm[schema.LATTICE]).sum(axis=1).max() == 8  # four near, four across
+
+
+def test_a_real_section_of_space_ranger_is_read_from_one_folder(placenta_root):
+    with pytest.warns(UserWarning, match=r"pixel size 4\.667 um \(lattice\) but 4\.344 um \(estimated\)"):
+        found = sections.read("spaceranger", placenta_root.parent, placenta_root.name)
+    assert found.shape == (2898, 19465)
+    assert (found.uns["spot_um"], found.uns["pitch_um"]) == (55, 100)
+    assert spatial.neighbours(found.obsm[schema.LATTICE]).sum(axis=1).max() == 6
