@@ -37,9 +37,8 @@ def read(
     """Read one section.
 
     `layout` is a key of LAYOUTS, `root` the folder of the cohort, `mpp` and `stated` the fields of `Stated`. `embedded`
-    reads the pixel size that an image states (`images.embedded_mpp`). Pixel sizes are taken from user, lattice,
-    embedded, estimated, in this order; `uns["mpp_source"]` says which, `uns["mpp_by_source"]` holds all.
-    ValueError or FileNotFoundError name file and fix.
+    reads the pixel size that an image states (`images.embedded_mpp`). Of user, lattice, embedded, estimated the first
+    is taken; `uns["mpp_source"]` says which, `uns["mpp_by_source"]` holds all. Errors name file and fix.
     """
     if layout not in LAYOUTS:
         raise ValueError(f"unknown layout {layout!r}; known: {', '.join(LAYOUTS)}")
@@ -47,17 +46,17 @@ def read(
     user, root = Stated(mpp=mpp, **stated), Path(root)
     file = (user.ids or {}).get(name, name)
     raw = LAYOUTS[layout](root, file, **_reader_options(layout, user))
-    spot_um, pitch_um = _lengths(name, raw, user)
     image, placement = _picture(root, user, raw, name, file)
     section = raw.spots
     section.uns = {
         "image": str(image or ""),
         "nuclei_file": str(raw.nuclei_file or ""),
         "n_spots_dropped": raw.n_spots_dropped,
-        "spot_um": spot_um,
-        "pitch_um": pitch_um,
+        **dict(zip(("spot_um", "pitch_um"), _lengths(name, raw, user), strict=True)),
         "section": name,
-    } | ({} if raw.image_size is None else {"image_size": np.array(raw.image_size)})
+        **({} if raw.image_size is None else {"image_size": np.array(raw.image_size)}),
+        **_asked_of_picture(user, name),
+    }
     section.obs["section"] = pd.Categorical([name] * section.n_obs)
     section.obs["patient"] = pd.Categorical([_patient(name, raw.patient, user.patients)] * section.n_obs)
     section.obs["total_counts"] = np.asarray(section.layers[COUNTS].sum(1)).ravel()
@@ -65,7 +64,6 @@ def read(
     _set_mpp(section, user.mpp, stated_by_image, raw.mpp_estimated)
     if placement is not None:
         pictures.place(section, placement)
-    section.uns |= _asked_of_picture(user, name)
     return schema.check_section(section)
 
 
