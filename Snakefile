@@ -38,6 +38,7 @@ except ValueError as error:
 BUILD = f"build/{COHORT['cohort']}"
 RESULTS = f"{BUILD}/results"
 REFERENCE = "data/results/her2st"  # of the committed run
+REFERENCE_RUNS = [REFERENCE, "data/results/her2st_lowres", "data/results/mob"]
 ROOT = configs.root(COHORT)
 RAW = ROOT if os.path.isabs(ROOT) else f"../{ROOT}"  # as a notebook sees it
 SIMULATED = "simulation" in COHORT
@@ -72,6 +73,7 @@ VALUES = COHORT | {
     # Annotated tiles, where a user has them: their licence keeps them out of the project.
     "monuseg": os.path.abspath(os.environ["MONUSEG_ROOT"]) if os.environ.get("MONUSEG_ROOT") else None,
     "reference": f"../{REFERENCE}",
+    "reference_runs": [f"../{folder}" for folder in REFERENCE_RUNS if os.path.isfile(f"{folder}/associations.csv.gz")],
     "raw": configs.readers(COHORT, ".."),
     "manifest": f"../{COHORT['manifest']}" if DOWNLOADED else None,
     "backbone": "ridge" if EXAMPLE_FIT == "linear" else EXAMPLE_FIT.split(".")[0],

@@ -122,3 +122,16 @@ def test_without_an_arm_there_is_a_word_in_place_of_a_frontier(ax):
     none = pd.DataFrame(columns=["section", "size_factor", "transform", "median_rho_nuclei", "value_domains"])
     targets.kept_by_coupling(ax, none, "nuclei", "domains", {"chance": np.nan})
     assert not ax.axison and "both\nnuclei and what this needs" in ax.texts[0].get_text()
+
+
+def test_what_a_section_keeps_stands_beside_its_chance_and_what_depth_leaves(ax):
+    names = ["median_abs_rho_nuclei", "median_abs_rho_nuclei_given_depth"]
+    table = pd.DataFrame({"cohort": ["one", "one", "two"], "section": ["A1", "B1", "M1"], "patient": ["A", "B", "M"]})
+    values = {names[0]: [0.4, 0.1, 0.3], names[1]: [0.1, 0.05, 0.25]}
+    table = table.assign(**values, **{f"chance_95_{name}": 0.2 for name in names})
+    targets.kept_by_section(ax, table)
+    filled, empty = (part.get_offsets()[:, 0].tolist() for part in ax.collections)
+    assert (filled, empty) == (values[names[0]], values[names[1]])
+    assert {bar.get_width() for bar in ax.patches} == {0.2} and len(ax.patches) == 6
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["A1 (A)", "B1 (B)", "M1 (M)"]
+    assert set(legend(ax)) == {"one", "two"}

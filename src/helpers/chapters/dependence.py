@@ -30,7 +30,8 @@ def associate(section: AnnData, targets: Sequence[str], n_maps: int) -> tuple[pd
     """`coupling.associations` of a section's targets with its depth, and with its nuclei where they are known.
 
     Also, by target, the draws of each metric of Table 1 under `n_maps` maps of nuclei randomized in space; by "" those
-    of the correlation of nuclei with depth.
+    of the correlation of nuclei with depth. Two more columns hold what either leaves of the other, as p against maps as
+    smooth: p_nuclei_given_depth, and p_depth_given_nuclei.
     """
     layers = {target: section.layers[target] for target in targets}
     depth = section.obs["total_counts"].to_numpy()
@@ -40,8 +41,11 @@ def associate(section: AnnData, targets: Sequence[str], n_maps: int) -> tuple[pd
     drawn = {t: spatial.null_correlations(X, nuclei, spots, rank=True, n_draws=n_maps)[1] for t, X in layers.items()}
     table, nulls = coupling.associations(layers, section.var_names, depth, nuclei, drawn), {}
     for target, X in layers.items():
-        left = coupling.given_depth(X, nuclei, depth)
-        given = spatial.null_correlations(*left, spots, n_draws=n_maps)[1]
+        rho, given = spatial.null_correlations(*coupling.left_of_both(X, nuclei, depth), spots, n_draws=n_maps)
+        of_depth = spatial.null_correlations(*coupling.left_of_both(X, depth, nuclei), spots, n_draws=n_maps)
+        rows = table["target"] == target
+        table.loc[rows, "p_nuclei_given_depth"] = spatial.p_values(rho, given)
+        table.loc[rows, "p_depth_given_nuclei"] = spatial.p_values(*of_depth)
         nulls[target] = dict(zip(coupling.METRICS, coupling.metrics_of(drawn[target]), strict=True))
         nulls[target][coupling.GIVEN_DEPTH] = coupling.metrics_of(given)[0]
     of_depth = spatial.null_correlations(depth.astype(float), nuclei, spots, rank=True, n_draws=n_maps)[1]

@@ -98,9 +98,9 @@ def spaceranger(root: Path, name: str) -> RawSection:
     """A section of 10x Visium, `{name}/` or `{name}/outs/` as Space Ranger leaves it; only spots under tissue.
 
     Barcodes of the matrix and of `spatial/tissue_positions` (.parquet, .csv, or `_list.csv` before version 2, without
-    a header; also beside the matrix) are joined by name. Bins of Visium HD are spots as wide as they are apart. The image is not among these
-    files: the config's `images` says where it lies; that may be one of Space Ranger's own reduced pictures, as
-    `{section}/outs/spatial/tissue_hires_image.png`.
+    a header; also beside the matrix) are joined by name. Bins of Visium HD are spots as wide as they are apart. The
+    image is not among these files: the config's `images` says where it lies; that may be one of Space Ranger's own
+    reduced pictures, as `{section}/outs/spatial/tissue_hires_image.png`.
     """
     folder = next((path for path in (root / name / "outs", root / name) if path.is_dir()), None)
     if folder is None:

@@ -55,6 +55,26 @@ def coupling_by_reading(ax: Axes, summary: pd.DataFrame) -> Axes:
     return ax
 
 
+def kept_by_section(ax: Axes, table: pd.DataFrame) -> Axes:
+    """What one target keeps of cellularity, a row a section, and with depth held fixed; `organs.side_by_side`.
+
+    Filled, with cellularity; open, given depth; grey bars to the 95 % point of each one's null.
+    """
+    table, rows = table.reset_index(drop=True), range(len(table))
+    colours = dict(zip(table["cohort"].unique(), SECTIONS, strict=False))
+    parts = {"median_abs_rho_nuclei": (0.17, None), "median_abs_rho_nuclei_given_depth": (-0.17, "white")}
+    for name, (offset, face) in parts.items():
+        at, colour = [row + offset for row in rows], table["cohort"].map(colours)
+        ax.barh(at, table[f"chance_95_{name}"], height=0.3, color="0.88", zorder=0)
+        ax.scatter(table[name], at, s=34, color=face or colour, edgecolor=colour, lw=1.2)
+    ax.set_yticks(rows, [f"{row.section} ({row.patient})" for row in table.itertuples()])
+    ax.invert_yaxis()
+    ax.set(xlabel="median over genes of |ρ(target, cellularity)|", xlim=(0, None))
+    ax.set_title(counted(len(table), "sections"))
+    legend(ax, [handle(cohort, colour, marker="o") for cohort, colour in colours.items()])
+    return ax
+
+
 def arms_by_depth(ax: Axes, arms: pd.DataFrame) -> Axes:
     """Median |rho| with depth of each section against its median depth, a colour a transform, chance in grey.
 

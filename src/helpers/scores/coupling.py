@@ -48,8 +48,13 @@ def associations(
 
 def given_depth(X: np.ndarray, nuclei: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What depth leaves of the ranks of genes (spots x genes) and of nuclei (spots x 1)."""
-    fixed = [np.asarray(depth, float)]
-    return left_over(X, fixed, rank=True), left_over(np.asarray(nuclei, float), fixed, rank=True)
+    return left_of_both(X, nuclei, depth)
+
+
+def left_of_both(X: np.ndarray, covariate: np.ndarray, fixed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What one number per spot leaves of the ranks of genes (spots x genes) and of another number (spots x 1)."""
+    fixed = [np.asarray(fixed, float)]
+    return left_over(X, fixed, rank=True), left_over(np.asarray(covariate, float), fixed, rank=True)
 
 
 def metrics_of(rho: np.ndarray) -> np.ndarray:
