@@ -38,12 +38,3 @@ def mob_root() -> Path:
 @pytest.fixture(scope="session")
 def placenta_root() -> Path:
     return _data("PLACENTA_ROOT", "visium_placenta")
-
-
-@pytest.fixture(scope="session")
-def her2st_sections(her2st_root) -> dict:
-    """Every section whose counts are there, read once for all tests."""
-    from helpers.cohort import sections
-
-    names = sorted(path.name.split(".")[0] for path in (her2st_root / "data" / "ST-cnts").iterdir())
-    return {name: sections.read("her2st", her2st_root, name) for name in names}
