@@ -1,4 +1,4 @@
-"""What the Snakefile needs besides paths: what a notebook depends on, what it is given, how it is run and shown.
+"""What the Snakefile needs of a notebook: what it depends on, reads and leaves, is given, and how it is run and shown.
 
 `python -m helpers.workflow` is the program behind the rules and `make page`; it says what went wrong in a notebook.
 """
@@ -154,7 +154,7 @@ def whole(name: str, page: Page, build: str, values: Mapping) -> Page:
     writes by hand is an output. Lists of inputs depend on the cohort: the page has to say them.
     """
     takes, leaves = {}, {}
-    elsewhere = {key for key, value in values.items() if value is None or isinstance(value, str)}
+    elsewhere = {key for key, value in values.items() if value is None or isinstance(value, str)}  # or none
     for key, default in declared(name).items():
         if not is_path(default) or key in elsewhere | set(page.own):
             continue
