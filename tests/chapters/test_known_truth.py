@@ -94,6 +94,7 @@ def test_a_section_keeps_its_depths_and_they_follow_nuclei_as_asked(tissue, coup
     np.testing.assert_allclose(np.sort(np.exp(true.log_library)), np.sort(depths))
     assert np.corrcoef(true.log_library, tissue.nuclei)[0, 1] == pytest.approx(coupling, abs=0.12)
     drawn = normalization.library_size(true.made)
+    np.testing.assert_array_equal(true.made.obs["total_counts"], drawn)
     assert np.abs(drawn - np.exp(true.log_library)).max() < 5 * np.sqrt(depths.max())
 
 

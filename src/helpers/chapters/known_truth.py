@@ -134,7 +134,8 @@ def truth(of: Tissue, coupling: float, seed: int = 0, theta: float = np.inf) -> 
     rng = np.random.default_rng(seed)
     factor = rng.gamma(theta, 1 / theta, expected.shape) if np.isfinite(theta) else 1.0
     counts = rng.poisson(expected * factor).astype(float)
-    made = AnnData(obs=of.section.obs, var=pd.DataFrame(index=[*of.panel, REST]), layers={COUNTS: csr_matrix(counts)})
+    obs = of.section.obs.assign(total_counts=counts.sum(axis=1))
+    made = AnnData(obs=obs, var=pd.DataFrame(index=[*of.panel, REST]), layers={COUNTS: csr_matrix(counts)})
     made.obsm.update(of.section.obsm)
     measured = {target: judge.measured(made, target, of.panel) for target in SPACES}
     return Truth(made, of.panel, np.log(library), shares, measured)
