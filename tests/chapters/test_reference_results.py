@@ -1,8 +1,12 @@
 """README's results, from made tables whose numbers are known."""
 
+import shutil
+
 import pandas as pd
 import pytest
 
+from helpers import store
+from helpers.chapters import organs
 from helpers.chapters import reference_results as results
 from helpers.labels import TARGETS
 
@@ -23,7 +27,16 @@ def folder(tmp_path):
             *((m, t, 0.45, 0.25, 2, 0.3 if t != targets[2] else None) for m in results.COUPLINGS for t in targets),
             ("rho_nuclei_depth", None, 0.6, 0.3, 2, None),
         ),
-        "sections": rows("section patient", ("A1", "A"), ("A2", "A"), ("B1", "B")),
+        "sections": rows("section patient rho_nuclei_depth", *(("A1", "A", 0.5), ("A2", "A", 0.4), ("B1", "B", 0.6))),
+        "associations": rows(
+            "section target gene rho_nuclei rho_depth rho_nuclei_given_depth p_nuclei_given_depth p_depth_given_nuclei",
+            *((s, t, g, 0.4, 0.6, 0.1, 0.5, 0.01) for s in ("A1", "A2", "B1") for t in targets for g in ("x", "y")),
+        ),
+        "coupling_chance": rows(
+            "section target metric chance chance_95",
+            *((s, t, m, 0.1, 0.2) for s in ("A1", "A2", "B1") for t in targets for m in organs.PARTS),
+            *((s, None, "rho_nuclei_depth", 0, 0.3) for s in ("A1", "A2", "B1")),
+        ),
         "floors": rows(
             "section split backbone target pcc_50",
             *((s, "section", b, t, v) for s in ("A1", "B1") for b, v in scores.items() for t in targets),
@@ -58,9 +71,11 @@ def folder(tmp_path):
             ("smooth in one half, noise in the other", "place", 0.13),
         ),
     }
+    folder = tmp_path / "cohort"
     for name, table in made.items():
-        table.to_csv(tmp_path / f"{name}.csv", index=False)
-    return tmp_path
+        store.write_table(table, folder / f"{name}.csv{'.gz' * (name == 'associations')}")
+    store.write_json({"cohort": "Some tissue"}, folder / "provenance.json")
+    return folder
 
 
 def test_the_block_is_a_table_and_no_more_than_ten_sentences(folder):
@@ -103,3 +118,11 @@ def test_the_book_opens_with_the_same_numbers_and_links_to_their_pages(folder):
         and "`31_patients`" not in words
     )
     assert words.split("- ", 1)[1].count("chance") == results.block(folder).split("- ", 1)[1].count("chance")
+
+
+def test_patients_and_other_runs_stand_side_by_side(folder):
+    shutil.copytree(folder, folder.parent / "mob")
+    store.write_json({"cohort": "Bulb", "cellularity": "haematoxylin"}, folder.parent / "mob/provenance.json")
+    [line] = [line for line in results.block(folder).split("\n") if "is left without depth" in line]
+    assert "Some tissue, patient A (2 sections, nuclei counted) 0.40, 0.40, 0.10 (above chance in 0)" in line
+    assert "Bulb, patient B (1 section, mean haematoxylin) 0.40, 0.40, 0.10 (above chance in 0)" in line

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import labels, store
+from helpers.chapters import organs
 from helpers.chapters.patients import ALL, AWAY
 from helpers.scores.paired import MIN_PATIENTS
 from helpers.targets.normalization import LOG, LOG_CP10K, RESIDUAL
@@ -24,6 +25,7 @@ COUPLINGS = {
     "median_abs_rho_depth": "median over genes of \\|rho(target, depth)\\|",
 }
 MODELS = {"ridge": "ridge", "stem": "STEM (`PROFILE=cpu`)", "nuclei": "nuclei alone", "place": "place alone"}
+OTHER_RUNS = ("her2st_lowres", "mob")  # beside the one that the table is of
 READ = ("table1", "sections", "floors", "patients", "skills", "fraction_of_ridge", "frontier", "known_truth_ranks")
 READ += ("type_one_error",)
 Tables = Mapping[str, pd.DataFrame]
@@ -38,7 +40,9 @@ def block(folder: Path) -> str:
     """The part of README between the marks: a table and its sentences (Markdown)."""
     tables = read(folder)
     makers = (unseen, seen, coupled, recipe, skills, regions, known_truth, nulls)
-    return "\n".join([table(tables), "", *(f"- {make(tables)}" for make in makers), ""])
+    runs = [folder, *(folder.parent / name for name in OTHER_RUNS if (folder.parent / name).is_dir())]
+    sentences = [*(make(tables) for make in makers), tissues(organs.side_by_side(runs, (LOG, LOG_CP10K)))]
+    return "\n".join([table(tables), "", *(f"- {sentence}" for sentence in sentences), ""])
 
 
 def write(readme: Path, folder: Path) -> None:
@@ -257,4 +261,21 @@ def nulls(tables: Tables) -> str:
         f"A test at 5 % against maps as smooth rejects {still['min']:.0%} to {still['max']:.0%} of unrelated "
         f"stationary maps and {rising[0]:.0%} of maps that merely rise towards the middle of the tissue; with place "
         f"held fixed {rising[1]:.0%} of those, and {rough:.0%} of maps smooth in one half only (`30_inference`)."
+    )
+
+
+def tissues(beside: pd.DataFrame) -> str:
+    """What is left of cellularity once depth is divided out and held fixed, patient by patient, of all runs."""
+    of_cells, given = organs.PARTS
+    parts = []
+    for (cohort, measure, patient), rows in beside.groupby(["cohort", "measure", "patient"], sort=False):
+        log, scaled = (rows[rows["target"] == target] for target in (LOG, LOG_CP10K))
+        above = int((scaled[given] > scaled[f"chance_95_{given}"]).sum())
+        medians = ", ".join(f"{values.median():.2f}" for values in (log[of_cells], scaled[of_cells], scaled[given]))
+        who = f"{cohort}, patient {patient} ({labels.counted(len(log), 'sections')}, {measure})"
+        parts.append(f"{who} {medians} (above chance in {above})")
+    return (
+        "How much of the coupling is left without depth belongs to the patient and the tissue. Median over genes of "
+        f"\\|rho(target, cellularity)\\| in log, as CP10k, and as CP10k with depth held fixed: {'; '.join(parts)} "
+        "(`33_genes`)."
     )
