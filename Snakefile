@@ -204,7 +204,7 @@ PAGES = {
             "segmented": images(f"{BUILD}/segmented/{{section}}.h5ad"),
             "overviews": images(f"{BUILD}/overview/{{section}}.jpg"),
         },
-        tables(nuclei_table="nuclei.csv"),
+        tables(nuclei_table="nuclei.csv", stain_table="stain_by_pixel.csv"),
     ),
     "04_counting_accuracy": Page(
         {
