@@ -5,6 +5,8 @@ import base64
 import numpy as np
 import pandas as pd
 import pytest
+from anndata import AnnData
+from PIL import Image
 
 from helpers.chapters import segmentation_check
 
@@ -70,3 +72,33 @@ def test_stained_sections_are_described_by_their_stain(spots):
     assert list(table) == ["count", "min", "25%", "50%", "75%", "max"]
     assert segmentation_check.formats(table)["50%"] == "{:.3f}"
     assert segmentation_check.against_truth(spots.drop(columns="n_nuclei"), "truth").empty
+
+
+def stained_section(tmp_path, mpp=0.5):
+    """Nine discs of tissue, the first without a nucleus and each with one more than the one before."""
+    from skimage.color import hed2rgb
+    from skimage.draw import disk
+
+    stains = np.full((1260, 1260, 3), (0.01, 0.02, 0.0))
+    centres = np.array([(x, y) for y in (210, 630, 1050) for x in (210, 630, 1050)], float)
+    for n, (x, y) in enumerate(centres):
+        for i in range(n):
+            stains[disk((y - 60 + 40 * (i % 4), x - 50 + 40 * (i // 4)), 7)] = (0.2, 0.02, 0.0)
+    Image.fromarray(np.round(255 * hed2rgb(stains)).astype(np.uint8)).save(tmp_path / "A1.png")
+    section = AnnData(obs=pd.DataFrame({"n_nuclei": range(9)}, index=[f"s{i}" for i in range(9)]))
+    section.obsm["spatial"] = centres
+    section.uns = {"section": "A1", "image": str(tmp_path / "A1.png"), "mpp": mpp, "spot_um": 100.0}
+    return section
+
+
+def test_the_stain_of_a_coarse_picture_keeps_the_order_of_the_counts(tmp_path):
+    """Nuclei of 7 um in pixels of 0.5 and 6.4 um: as many nuclei for one unit of stain, and in the same order."""
+    table = segmentation_check.stain_of_sections([stained_section(tmp_path)])
+    assert table["mpp"].tolist() == [0.5, *segmentation_check.PIXELS_UM]
+    assert (table["rho"][:-1] > 0.98).all()
+    assert table["per_stain"][:4].tolist() == pytest.approx([table["per_stain"][0]] * 4, rel=0.1)
+    said = segmentation_check.describe_stain(table)
+    assert "a rho of **1.00 to 1.00** (1 section)" in said and "up to 0%" in said
+    assert segmentation_check.describe_stain(segmentation_check.stain_of_sections([])).startswith(
+        "No nuclei are counted"
+    )

@@ -11,11 +11,14 @@ from anndata import AnnData
 
 from helpers import columns, schema
 from helpers.chapters.data import spots_of
+from helpers.cohort import images
 from helpers.labels import counted, label
 from helpers.scores import coupling, judge, spatial
+from helpers.tissue import haematoxylin
 
 Sections = Mapping[str, AnnData]
 
+MOVED_UM = 50.0  # by which a picture placed by eye, or by the outline of the tissue, may be off
 SECTION_COLUMNS = [
     *("patient", "kept", "reason", "n_spots", "n_spots_dropped", "n_shallow", "mpp", "mpp_source"),
     *("median_n_nuclei", "median_total_counts", "rho_nuclei_depth"),
@@ -74,6 +77,31 @@ def describe_undefined(associations: pd.DataFrame) -> str:
         f"A gene that is constant in a section has no correlation there and is left out of its medians: {listed}. "
         "[associations.csv.gz](results/associations.csv.gz)"
     )
+
+
+def moved_couplings(made: Sections, targets: Sequence[str], um: float = MOVED_UM) -> pd.DataFrame:
+    """How far the place of a reduced or turned picture decides its coupling, a row a section.
+
+    Median over genes of |rho| of each target with the stain of the discs: in place, and its range over eight directions
+    in which the picture is moved by `um`. Sections on their full-resolution image have no row.
+    """
+    rows = []
+    for name, section in made.items():
+        if "placement" not in section.uns or schema.measure(section.obs) != "haematoxylin":
+            continue
+        read, mpp, spot_um = images.reader_of(section), float(section.uns["mpp"]), float(section.uns["spot_um"])
+        turns = np.arange(8) * np.pi / 4
+        steps = um / mpp * np.column_stack([np.cos(turns), np.sin(turns)])
+        moved = [haematoxylin.haematoxylin(read, section.obsm[schema.SPATIAL] + step, mpp, spot_um) for step in steps]
+        row = {"section": name}
+        for target in targets:
+            here, *there = (
+                np.nanmedian(np.abs(columns.spearman(section.layers[target], stain)))
+                for stain in (schema.cellularity(section), *moved)
+            )
+            row[label(target)] = f"{here:.3f} ({min(there):.3f} to {max(there):.3f})"
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 # Noise ceilings -------------------------------------------------------------------------------------------------

@@ -109,13 +109,21 @@ def open(path: str | Path, mpp: float):
     _check_mpp(mpp)
     width, height = size(path)
     with quiet.tiatoolbox(), _damage_named(path):
-        from tiatoolbox.wsicore import wsireader
-
         reader = None if path.suffix.lower() in PLAIN else _in_pieces(path, (width, height), mpp)
         if reader is None:
-            reader = wsireader.VirtualWSIReader(whole(path), mpp=(mpp, mpp))
-            reader.input_path = path
+            reader = on_picture(whole(path), mpp, path)
         reader.info  # noqa: B018  read here, while the remarks it logs are silenced
+    return reader
+
+
+def on_picture(picture: np.ndarray, mpp: float, path: str | Path = "a picture in memory"):
+    """The same of a picture that is decoded already, RGB uint8 (h, w, 3); `path` names it in errors."""
+    with quiet.tiatoolbox():
+        from tiatoolbox.wsicore import wsireader
+
+        reader = wsireader.VirtualWSIReader(picture, mpp=(mpp, mpp))
+        reader.input_path = path
+        reader.info  # noqa: B018
     return reader
 
 

@@ -65,6 +65,15 @@ def place(section: AnnData, placement: np.ndarray) -> None:
     section.uns["placement"] = np.vstack([placement, [0, 0, 1]])[:2] @ before
 
 
+def reduce(picture: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:
+    """A picture (RGB) with `factor` times as many pixels along each side, and the placement on it."""
+    size = np.array(picture.shape[1::-1])
+    new = np.rint(size * factor).astype(int)
+    exact = new / size
+    # The middle of pixel 0 is at 0.
+    return images.reduced(picture, tuple(new)), np.column_stack([np.diag(exact), (exact - 1) / 2])
+
+
 def masked(picture: np.ndarray, rectangles: Sequence[Sequence[float]] = (), scale: float = 1.0) -> np.ndarray:
     """Where a picture (RGB) shows no tissue as it was: black parts with their rim, and rectangles. Bool (h, w).
 
@@ -89,14 +98,10 @@ def prepare(section: AnnData, path: Path) -> None:
     if not section.uns["image"] or not (asked or len(rectangles)):
         return
     picture = np.array(images.whole(section.uns["image"]))
-    size = np.array(picture.shape[1::-1])
     reduced = section.uns["mpp"] / asked if section.uns["mpp"] < AS_COARSE * asked else 1.0
     if reduced < 1:
-        new = np.rint(size * reduced).astype(int)
-        picture = images.reduced(picture, tuple(new))
-        factor = new / size
-        # The middle of pixel 0 is at 0.
-        place(section, np.column_stack([np.diag(factor), (factor - 1) / 2]))
+        picture, placement = reduce(picture, reduced)
+        place(section, placement)
     picture[masked(picture, rectangles, reduced)] = 255
     images.write(picture, path)
     section.uns["image"] = str(path)

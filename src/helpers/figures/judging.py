@@ -1,7 +1,7 @@
 """How good and how sure: measured beside true, scores beside floors and nulls, readings, genes: table -> axis."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import cycle, pairwise
 
 import numpy as np
 import pandas as pd
@@ -50,6 +50,20 @@ def agreement(ax: Axes, truth: np.ndarray, measured: np.ndarray, what: str) -> A
     error = measured.sum() / truth.sum() - 1
     r = np.corrcoef(truth, measured)[0, 1]
     ax.set_title(f"Measured against true, {counted(len(truth), 'spots')}\nr = {r:.2f}, in total {error:+.1%}")
+    return ax
+
+
+def stain_by_pixel(ax: Axes, table: pd.DataFrame) -> Axes:
+    """How closely the stain of a disc follows its nuclei, over pixel sizes, a line a section.
+
+    `table` has section, mpp and rho.
+    """
+    for (name, part), colour in zip(table.groupby("section", sort=False), cycle(SECTIONS), strict=False):
+        ax.plot(part["mpp"], part["rho"], "o-", color=colour, label=name, ms=5)
+    ax.set(xscale="log", xlabel="µm per pixel", ylabel="ρ(mean haematoxylin, nuclei)", ylim=(0, 1))
+    logarithmic(ax.xaxis)
+    ax.set_title(f"The stain for the count, {counted(table['section'].nunique(), 'sections')}")
+    ax.legend(ncols=3, loc="lower left")
     return ax
 
 

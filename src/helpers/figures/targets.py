@@ -19,7 +19,7 @@ from helpers.figures.look import (
     nothing,
     spread,
 )
-from helpers.labels import SIZE_FACTORS, counted, of_cells
+from helpers.labels import SIZE_FACTORS, counted, label, of_cells
 
 SMOOTH, FEWEST = 12, 5  # a running median takes so small a part of the genes, and no fewer genes than that
 
@@ -72,6 +72,27 @@ def kept_by_section(ax: Axes, table: pd.DataFrame) -> Axes:
     ax.set(xlabel="median over genes of |ρ(target, cellularity)|", xlim=(0, None))
     ax.set_title(counted(len(table), "sections"))
     legend(ax, [handle(cohort, colour, marker="o") for cohort, colour in colours.items()])
+    return ax
+
+
+def regions(ax: Axes, table: pd.DataFrame, name: str) -> Axes:
+    """Ranks of cellularity, depth and targets in the regions of one section: boxes, a colour a region.
+
+    `table` has region, what and value (`region_profile.profile`); regions stand from the densest to the emptiest.
+    """
+    import seaborn as sns
+
+    first = table[table["what"] == table["what"].iloc[0]].groupby("region")["value"].median()
+    order = list(first.sort_values(ascending=False).index)
+    sns.boxplot(
+        table, x="what", y="value", hue="region", hue_order=order, palette=SECTIONS[: len(order)], fliersize=1,
+        linewidth=0.8, ax=ax,
+    )  # fmt: skip
+    ax.set_xticks(range(table["what"].nunique()), [label(what) for what in table["what"].unique()])
+    ax.set(xlabel="", ylabel="rank within the section, 0 to 1")
+    n = table.groupby("region").size() // table["what"].nunique()
+    ax.set_title(f"Regions of {name}, {counted(int(n.sum()), 'spots')}")
+    legend(ax, [handle(f"{region} ({n[region]})", SECTIONS[i], "s") for i, region in enumerate(order)], columns=2)
     return ax
 
 
