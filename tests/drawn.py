@@ -6,9 +6,9 @@ import pandas as pd
 from matplotlib import colors
 from matplotlib import pyplot as plt
 
-from helpers.figures import look
+from helpers.figures import style
 
-TARGETS = list(look.TARGETS)
+TARGETS = list(style.TARGETS)
 N = 5
 SECTIONS = [f"{patient}{i}" for i in (1, 2) for patient in "ABC"][:N]
 

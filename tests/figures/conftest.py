@@ -9,9 +9,9 @@ matplotlib.use("Agg")
 
 @pytest.fixture
 def ax():
-    from helpers.figures import look
+    from helpers.figures import style
 
-    look.style()
+    style.use()
     figure, ax = plt.subplots()
     yield ax
     plt.close(figure)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from drawn import every, legend, points, wave
 
-from helpers.figures import anatomy, look
+from helpers.figures import anatomy, style
 
 VALUES = dict(zip(anatomy.PCC | anatomy.LACKING, (0.4, -0.1, 0.1, 0.1, 0.0, 0.3, 0.2), strict=True))
 
@@ -28,7 +28,7 @@ def test_the_last_row_is_the_sum_of_the_parts_of_a_section(ax):
     table = every(backbone=["stem", "ridge"], section=list("ABC"), part=parts).assign(value=wave)
     assert anatomy.gaps(ax, table, parts) is ax
     assert [text.get_text() for text in ax.get_yticklabels()] == [*parts, anatomy.WHOLE]
-    drawn = points(ax, look.SECTIONS[0])
+    drawn = points(ax, style.SECTIONS[0])
     assert len(drawn) == 3 * 3
     last = drawn[np.rint(drawn[:, 1]) == 2, 0]
     np.testing.assert_allclose(last, table[table["backbone"] == "stem"].groupby("section")["value"].sum())

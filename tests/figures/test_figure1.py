@@ -7,7 +7,7 @@ from drawn import SECTIONS, TARGETS, N, check_panel, every, legend, points, wave
 from matplotlib import pyplot as plt
 from matplotlib.text import Text
 
-from helpers.figures import figure1, look
+from helpers.figures import figure1, style
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_panel_draws_on_its_axis_and_says_n(name, ax, tables):
 def test_every_section_is_a_point_of_its_targets_colour(name, table, value, target, ax, tables):
     PANELS[name](ax, tables)
     rows = tables[table]
-    drawn = points(ax, look.TARGETS[target][1])[:, 1]
+    drawn = points(ax, style.TARGETS[target][1])[:, 1]
     np.testing.assert_allclose(sorted(drawn), sorted(rows.loc[rows["target"] == target, value]))
 
 
@@ -126,7 +126,7 @@ def test_the_share_is_of_genes_above_the_threshold_it_names(ax, tables):
 def test_only_the_chosen_ranking_is_drawn(ax, tables):
     figure1.predictability_top(ax, tables["top"], "ridge", ranking="nested")
     chosen = tables["top"].query("backbone == 'ridge' and ranking == 'nested' and target == 'log2'")["pcc"]
-    np.testing.assert_allclose(sorted(points(ax, look.TARGETS["log2"][1])[:, 1]), sorted(chosen))
+    np.testing.assert_allclose(sorted(points(ax, style.TARGETS["log2"][1])[:, 1]), sorted(chosen))
     assert "other sections" in ax.get_title(loc="left")
 
 
@@ -172,7 +172,7 @@ def test_the_coupling_of_the_best_genes_stands_beside_chance_of_the_same_genes(a
     top.loc[top["section"] == "A1", "abs_rho"] = np.nan  # no image
     figure1.top_gene_coupling(ax, top, "ridge")
     own = top.query("backbone == 'ridge' and ranking == 'same' and target == 'log2'")["abs_rho"].dropna()
-    np.testing.assert_allclose(sorted(points(ax, look.TARGETS["log2"][1])[:, 1]), sorted(own))
+    np.testing.assert_allclose(sorted(points(ax, style.TARGETS["log2"][1])[:, 1]), sorted(own))
     assert "4 sections" in ax.get_title(loc="left") and "chance, same genes" in legend(ax)
 
 
@@ -188,7 +188,7 @@ def test_a_section_is_joined_with_itself_given_abundance(ax, tables):
 
 
 def test_figure_1_is_six_labelled_panels(tables):
-    look.style()
+    style.use()
     figure, axes = plt.subplots(2, 3, figsize=(14, 9))
     args = [tables[name] for name in ("spots", "summary", "top", "couplings")]
     assert len(figure1.figure1(axes, *args, "ridge")) == 6

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from drawn import TARGETS, every, legend, points, wave
 
-from helpers.figures import judging, look
+from helpers.figures import judging, style
 
 
 def test_agreement_says_how_many_and_how_far_off(ax):
@@ -54,7 +54,7 @@ def test_effective_spots_of_every_section_stand_beside_equality(ax):
     table = every(section=list("ABC"), target=TARGETS).assign(n_spots=lambda t: 100 + t["at"], n_effective=wave)
     judging.effective_spots(ax, table)
     own = table[table["target"] == "log2"]
-    drawn = points(ax, look.TARGETS["log2"][1])
+    drawn = points(ax, style.TARGETS["log2"][1])
     np.testing.assert_allclose(sorted(drawn[:, 0]), sorted(own["n_spots"]))
     np.testing.assert_array_equal(*ax.lines[0].get_data())
     assert ax.get_title(loc="left") == "3 sections"

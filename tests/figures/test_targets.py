@@ -6,7 +6,7 @@ import pytest
 from drawn import SECTIONS, TARGETS, N, check_panel, every, legend, points, wave
 
 from helpers import labels
-from helpers.figures import look, targets
+from helpers.figures import style, targets
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_every_section_is_a_point_at_its_depth(what, ax, tables):
     targets.coupling_by_depth(ax, tables["summary"], tables["sections"], what)
     own = tables["summary"].query("target == 'log2'").merge(tables["sections"], on="section")
     expected = own[["median_total_counts", f"median_abs_rho_{what}"]]
-    np.testing.assert_allclose(points(ax, look.TARGETS["log2"][1]), expected)
+    np.testing.assert_allclose(points(ax, style.TARGETS["log2"][1]), expected)
     assert ax.get_title(loc="left") == f"Coupling to {what} by the section's depth\n5 sections"
 
 
@@ -49,7 +49,7 @@ def test_readings_stand_from_the_top_in_their_order_each_with_its_sections(ax, t
     names = [text.get_text() for text in ax.get_yticklabels()]
     assert names == ["count in the spot's disc", "count in STEM's crop", "hovernet"]
     assert ax.yaxis_inverted()
-    drawn = points(ax, look.TARGETS["log2"][1])
+    drawn = points(ax, style.TARGETS["log2"][1])
     for i, reading in enumerate(("disc", "crop", "hovernet")):
         own = rows[(rows["reading"] == reading) & (rows["target"] == "log2")]
         expected = own["median_abs_rho_nuclei"].dropna()
@@ -62,7 +62,7 @@ def test_arms_stand_from_the_top_in_their_order_each_with_its_sections(ax, table
     assert [text.get_text() for text in ax.get_yticklabels()] == ["÷ all counts, log", "÷ all counts, Pearson residual"]
     assert ax.yaxis_inverted()
     for i, (transform, own) in enumerate(tables["arms"].groupby("transform")):
-        drawn = points(ax, look.TRANSFORMS[transform][1])
+        drawn = points(ax, style.TRANSFORMS[transform][1])
         np.testing.assert_allclose(sorted(drawn[:, 0]), sorted(own["median_rho_depth"]))
         assert (np.abs(drawn[:, 1] - i) < 0.5).all()
     assert legend(ax) == ["median", "chance"]
@@ -72,7 +72,7 @@ def test_each_section_is_a_point_of_its_transforms_colour_at_its_depth(ax, table
     targets.arms_by_depth(ax, tables["arms"])
     for transform, own in tables["arms"].groupby("transform"):
         expected = own[["median_total_counts", "median_rho_depth"]].sort_values("median_total_counts")
-        np.testing.assert_allclose(points(ax, look.TRANSFORMS[transform][1]), expected)
+        np.testing.assert_allclose(points(ax, style.TRANSFORMS[transform][1]), expected)
     assert legend(ax) == ["log", "Pearson residual", "chance"]
 
 
@@ -85,7 +85,7 @@ def test_a_flat_target_lies_flat_and_genes_without_counts_are_left_out(ax, table
     moments = tables["moments"]
     moments.loc[moments["gene"] == 0, "mean_count"] = 0
     targets.mean_variance(ax, moments)
-    assert len(points(ax, look.TARGETS["log2"][1])) == 39
+    assert len(points(ax, style.TARGETS["log2"][1])) == 39
 
 
 def test_the_line_of_a_flat_target_is_flat(ax, tables):
@@ -96,7 +96,7 @@ def test_the_line_of_a_flat_target_is_flat(ax, tables):
 
 def test_an_arm_of_the_frontier_has_a_point_a_section_and_one_at_the_medians(ax, tables):
     targets.frontier(ax, tables["arms"], "chance_rho_depth", "median_rho_depth", {"chance": (0.1, "--")})
-    drawn = points(ax, look.SECTIONS[list(labels.SIZE_FACTORS).index("total")])
+    drawn = points(ax, style.SECTIONS[list(labels.SIZE_FACTORS).index("total")])
     for _, own in tables["arms"].groupby("transform"):
         both = own[["chance_rho_depth", "median_rho_depth"]]
         for point in [*both.to_numpy(), both.median().to_numpy()]:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from drawn import SECTIONS, TARGETS, N, check_panel, every, legend, points, wave
 
-from helpers.figures import look, training
+from helpers.figures import style, training
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_a_fold_is_one_line_in_the_order_of_its_steps(ax, tables):
     training.loss_curve(ax, tables["losses"][::-1])
     assert len(ax.lines) == 2 * N
     assert all(line.get_xdata().tolist() == list(range(10)) for line in ax.lines)
-    assert {line.get_color() for line in ax.lines} == {look.TARGETS[target][1] for target in TARGETS[:2]}
+    assert {line.get_color() for line in ax.lines} == {style.TARGETS[target][1] for target in TARGETS[:2]}
 
 
 def test_scores_over_steps_are_a_line_a_target_beside_that_of_ridge(ax):
@@ -65,7 +65,7 @@ def test_the_thick_histogram_is_the_mean_of_the_folds(ax, tables):
 
 def test_what_an_interval_covers_stands_at_the_promised_share(ax, tables):
     training.interval_coverage(ax, tables["coverage"])
-    drawn = points(ax, look.TARGETS["log2"][1])
+    drawn = points(ax, style.TARGETS["log2"][1])
     for place, share in enumerate((0.5, 0.9)):
         own = tables["coverage"].query(f"target == 'log2' and share == {share}")["covered"]
         np.testing.assert_allclose(sorted(drawn[np.abs(drawn[:, 0] - place) < 0.5, 1]), sorted(own))
@@ -76,7 +76,7 @@ def test_genes_stand_in_the_order_of_their_measured_variance(ax):
     genes = every(gene=list("abcdefgh")).assign(variance_measured=wave, variance_predicted=wave, variance_sampled=0.4)
     training.gene_variation(ax, genes, "log2")
     np.testing.assert_allclose(ax.lines[0].get_ydata(), np.sort(genes["variance_measured"]))
-    np.testing.assert_allclose(points(ax, look.TARGETS["log2"][1])[:, 1], np.sort(genes["variance_predicted"]))
+    np.testing.assert_allclose(points(ax, style.TARGETS["log2"][1])[:, 1], np.sort(genes["variance_predicted"]))
     assert legend(ax) == ["measured", "predicted", "one sample"]
 
 

@@ -8,7 +8,7 @@ import jinja2
 import pandas as pd
 
 from helpers.audit.flags import CHECKLIST, FLAGS, sentence
-from helpers.figures import judging, look
+from helpers.figures import judging, style
 
 TEMPLATE = Path(__file__).with_name("card.html")
 STATES = {True: ("raised", "⚑"), False: ("clear", "✓"), None: ("not known", "?")}
@@ -81,5 +81,5 @@ def number(cell: object) -> str:
 
 def figure(report: Mapping, k: int) -> str:
     """The scores in every space beside their floors, as the address of a PNG that holds itself."""
-    picture = look.png(lambda ax: judging.scores_and_floors(ax, by_section(report, k), k), 8, 4.2)
+    picture = style.png(lambda ax: judging.scores_and_floors(ax, by_section(report, k), k), 8, 4.2)
     return "data:image/png;base64," + base64.b64encode(picture).decode()

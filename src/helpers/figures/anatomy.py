@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from helpers.figures.look import DARK, GREY, MARKERS, PALE, SECTIONS, handle, legend, side_by_side, spread
+from helpers.figures.style import DARK, GREY, MARKERS, PALE, SECTIONS, handle, legend, side_by_side, spread
 from helpers.labels import counted, of_cells
 
 PCC = {  # parts of a score: colour (Okabe & Ito 2008)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from helpers.figures.look import (
+from helpers.figures.style import (
     CHANCE,
     DARK,
     DASHES,

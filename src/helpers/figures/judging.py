@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from helpers.figures.look import DARK, DASHES, GREY, MARKERS, SECTIONS, handle, legend, logarithmic, looks, spread
+from helpers.figures.style import DARK, DASHES, GREY, MARKERS, SECTIONS, handle, legend, logarithmic, looks, spread
 from helpers.labels import CHOICES, counted, label, of_cells
 
 SHARES = {  # of the variance of the measured gene: label, colour

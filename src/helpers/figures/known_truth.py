@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from helpers.figures.look import DASHES, GREY, PALE, TARGETS, handle, spread
+from helpers.figures.style import DASHES, GREY, PALE, TARGETS, handle, spread
 from helpers.labels import counted, of_cells
 
 SKILLS = ("#440154", "#3B528B", "#21918C", "#4DAF4A", "#B5A300")  # of libraries, best first: viridis, its yellow darker

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from helpers.figures.look import (
+from helpers.figures.style import (
     CHANCE,
     GREY,
     SECTIONS,

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from helpers.figures.look import SECTIONS
+from helpers.figures.style import SECTIONS
 
 
 def tile_scores(ax: Axes, scores: pd.DataFrame, score: str, name: str) -> Axes:

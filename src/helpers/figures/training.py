@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from helpers.figures.look import (
+from helpers.figures.style import (
     DASHES,
     GREY,
     MARKERS,

@@ -49,7 +49,7 @@ CHANCE = ("chance (median)", "black", "", DASHES)
 FEW = 9  # up to so many sections each has its colour and name
 
 
-def style(cellularity: str | None = None) -> None:
+def use(cellularity: str | None = None) -> None:
     """Set the look of every figure that follows, and what it calls cellularity; white ground, for light and dark pages.
 
     `cellularity` is one of `schema.CELLULARITY`; its name stays as it was where it is not given.
@@ -80,7 +80,7 @@ def style(cellularity: str | None = None) -> None:
 
 def png(draw: Callable[[Axes], object], width: float, height: float) -> bytes:
     """A figure of one axis, width x height in inches, as the bytes of a PNG."""
-    style()
+    use()
     figure = Figure(figsize=(width, height), layout="constrained")
     draw(figure.subplots())
     with io.BytesIO() as file:

@@ -5,7 +5,7 @@ import pytest
 from drawn import TARGETS, every, legend, points, wave
 from matplotlib import pyplot as plt
 
-from helpers.figures import look
+from helpers.figures import style
 
 
 def test_pages_may_be_dark_for_figures_have_a_white_ground(ax):
@@ -14,50 +14,50 @@ def test_pages_may_be_dark_for_figures_have_a_white_ground(ax):
 
 
 def test_a_picture_is_a_png_of_its_size():
-    picture = look.png(lambda ax: ax.plot([0, 1]), 2, 1)
+    picture = style.png(lambda ax: ax.plot([0, 1]), 2, 1)
     assert picture[:8] == b"\x89PNG\r\n\x1a\n" and picture[16:24] == (260).to_bytes(4, "big") + (130).to_bytes(4, "big")
 
 
 @pytest.mark.parametrize("ending", ["svg", "png"])
 def test_the_same_figure_gives_the_same_bytes(ending, tmp_path):
     for name in ("first", "again"):
-        look.style()
+        style.use()
         figure, ax = plt.subplots()
         ax.plot([0, 1], "o")
-        look.save(figure, tmp_path / f"{name}.{ending}")
+        style.save(figure, tmp_path / f"{name}.{ending}")
         plt.close(figure)
     written = [(tmp_path / f"{name}.{ending}").read_bytes() for name in ("first", "again")]
     assert written[0] == written[1] and len(written[0]) > 1000 and b"dc:date" not in written[0]
 
 
 def test_a_new_target_gets_a_colour_of_its_own():
-    found = look.looks(["tpm", "log2", "sqrt"])
+    found = style.looks(["tpm", "log2", "sqrt"])
     assert list(found) == ["log2", "tpm", "sqrt"]
-    assert found["log2"] == look.TARGETS["log2"]
-    assert len({colour for _, colour, _ in found.values()} | {look.TARGETS["pearson_residual"][1]}) == 4
+    assert found["log2"] == style.TARGETS["log2"]
+    assert len({colour for _, colour, _ in found.values()} | {style.TARGETS["pearson_residual"][1]}) == 4
 
 
 @pytest.mark.parametrize("height", [1.5, 4])
 def test_a_legend_stands_under_the_axis_and_its_label(height, ax):
     ax.figure.set_size_inches(5, height)
     ax.set_xlabel("nuclei")
-    look.legend(ax, [look.handle("model", "black", "o"), look.handle("floor", look.GREY, line="-")])
+    style.legend(ax, [style.handle("model", "black", "o"), style.handle("floor", style.GREY, line="-")])
     ax.figure.canvas.draw()
     assert legend(ax) == ["model", "floor"]
     assert ax.get_legend().get_window_extent().y1 < ax.xaxis.label.get_window_extent().y1
 
 
 def test_a_handle_is_a_marker_a_line_or_both():
-    assert look.handle("a", "black", "o").get_linestyle() == "None"
-    assert look.handle("a", "black", line="-").get_marker() == ""
-    both = look.handle("a", "black", "s", look.DASHES)
+    assert style.handle("a", "black", "o").get_linestyle() == "None"
+    assert style.handle("a", "black", line="-").get_marker() == ""
+    both = style.handle("a", "black", "s", style.DASHES)
     assert both.get_marker() == "s" and both.is_dashed()
 
 
 def test_a_log_axis_within_one_decade_still_has_plain_numbers(ax):
     ax.plot([110, 900], [0, 1])
     ax.set_xscale("log")
-    look.logarithmic(ax.xaxis)
+    style.logarithmic(ax.xaxis)
     ax.figure.canvas.draw()
     assert {"200", "500"} <= {text.get_text() for text in ax.get_xticklabels()}
     ax.set_xlim(900, 2_500)
@@ -66,36 +66,36 @@ def test_a_log_axis_within_one_decade_still_has_plain_numbers(ax):
 
 
 def test_targets_stand_in_columns_under_their_names(ax):
-    look.targets_on_x(ax, look.looks(TARGETS[:2]))
+    style.targets_on_x(ax, style.looks(TARGETS[:2]))
     assert [text.get_text() for text in ax.get_xticklabels()] == ["log2(x + 1)", "Pearson\nresidual"]
     assert ax.get_xlim() == (-0.5, 1.5)
 
 
 def test_where_nothing_is_to_be_shown_a_word_says_why(ax):
-    assert look.nothing(ax, "not trained") is ax
+    assert style.nothing(ax, "not trained") is ax
     assert not ax.axison and [text.get_text() for text in ax.texts] == ["not trained"]
 
 
 def test_targets_side_by_side_share_the_distance_between_ticks_evenly():
-    offsets, width = look.side_by_side(4)
+    offsets, width = style.side_by_side(4)
     assert width == pytest.approx(0.2)
     np.testing.assert_allclose(offsets, [-0.3, -0.1, 0.1, 0.3])
-    assert look.side_by_side(1)[0].tolist() == [0] and look.side_by_side(0)[0].tolist() == []
+    assert style.side_by_side(1)[0].tolist() == [0] and style.side_by_side(0)[0].tolist() == []
 
 
 def test_points_are_spread_to_both_sides_alike_and_a_single_one_is_not():
-    np.testing.assert_allclose(look.spread(3, 0.2), [-0.2, 0, 0.2])
-    assert look.spread(1, 0.2).tolist() == [0] and len(look.spread(0, 0.2)) == 0
+    np.testing.assert_allclose(style.spread(3, 0.2), [-0.2, 0, 0.2])
+    assert style.spread(1, 0.2).tolist() == [0] and len(style.spread(0, 0.2)) == 0
 
 
 def test_rows_hold_the_sections_of_every_target_and_chance_only_where_it_is_given(ax):
     table = every(backbone=["ridge", "nuclei", "depth"], target=TARGETS, section=list("ABC")).assign(pcc=wave)
-    look.in_rows(ax, table.assign(chance=0.1), "pcc", "backbone", "PCC-50", "chance", "95 %")
+    style.in_rows(ax, table.assign(chance=0.1), "pcc", "backbone", "PCC-50", "chance", "95 %")
     assert [text.get_text() for text in ax.get_yticklabels()] == ["ridge", "nuclei alone", "measured depth (oracle)"]
     assert ax.get_title(loc="left") == "PCC-50, 3 sections" and "chance (95 %)" in legend(ax)
-    drawn = points(ax, look.TARGETS["log2"][1])
+    drawn = points(ax, style.TARGETS["log2"][1])
     top = table.query("backbone == 'ridge' and target == 'log2'")["pcc"]
     np.testing.assert_allclose(sorted(drawn[drawn[:, 1] < 0.5, 0]), sorted(top))
     ax.clear()
-    look.in_rows(ax, table, "pcc", "backbone", "PCC-50")
+    style.in_rows(ax, table, "pcc", "backbone", "PCC-50")
     assert not any("chance" in text for text in legend(ax))
