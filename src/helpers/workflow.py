@@ -32,7 +32,7 @@ LOOKS = ("figures/", "labels")
 FEED_FITS = ("01_data", "02_segmentation", "06_patches", "07_normalization", "09_stem_training")
 READ, WRITTEN = "../build/toy/", "../build/by_hand/toy/"  # where a notebook run by hand reads and writes
 TOY = {"split": "section", "section": "A1", "fit": "stem.log2"}  # the run that the defaults of a notebook are of
-# MB that a run may need: half as much again as the committed run took (`make bench`); on a GPU it was not measured.
+# MB that a run may need: the largest at most twice what the committed run took (`make bench`); on a GPU not measured.
 MEMORY = {"02_segmentation": 2500, "05_nuclei_readings": 2500, "06_patches": 2500, "30_inference": 2500}
 OTHER_MEMORY, GPU_MEMORY = 2000, 8000
 PACKAGES = ("anndata", "numpy", "pandas", "scanpy", "scikit-image", "scikit-learn", "scipy", "tiatoolbox", "torch")
@@ -154,7 +154,8 @@ def whole(name: str, page: Page, build: str, values: Mapping) -> Page:
     writes by hand is an output. Lists of inputs depend on the cohort: the page has to say them.
     """
     takes, leaves = {}, {}
-    elsewhere = {key for key, value in values.items() if value is None or isinstance(value, str)}  # or none
+    # A path among the values, or none, goes before; a value of another kind only bears the same name.
+    elsewhere = {key for key, value in values.items() if value is None or isinstance(value, str)}
     for key, default in declared(name).items():
         if not is_path(default) or key in elsewhere | set(page.own):
             continue
