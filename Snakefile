@@ -148,7 +148,8 @@ def raw_files():
     """Every file below a root that is read and not written here: a corrected or added one runs again what follows."""
     if SIMULATED or DOWNLOADED:
         return []
-    return [str(path) for path in sorted(Path(ROOT).rglob("*")) if path.is_file()]
+    folders = [Path(ROOT), *([Path(ROOT, COHORT["placements"]).parent] if "placements" in COHORT else [])]
+    return [str(path) for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
 
 
 def nuclei_files(wildcards):

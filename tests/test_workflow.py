@@ -251,6 +251,29 @@ def test_a_page_is_staged_with_present_words_and_the_outputs_that_are_there(hous
     assert Path("staged/_config.yml").read_text() == 'title: "Mine"'
 
 
+def test_a_page_names_what_measures_cellularity_and_its_code_stays():
+    shown = [{"data": {"text/html": "<td>nuclei alone</td>", "image/png": "nuclei"}}]
+    figure = {"mystnb": {"figure": {"caption": "Nuclei and depth"}}}
+    cells = [
+        {"cell_type": "markdown", "metadata": {}, "source": ["# Do nuclei matter?\n", "\n", "They do."]},
+        {"cell_type": "code", "metadata": figure, "source": "nuclei = 1", "outputs": shown},
+    ]
+    workflow.name_cellularity({"cells": cells}, "haematoxylin")
+    assert cells[0]["source"].splitlines()[0] == "# Do nuclei matter?" and cells[0]["source"].endswith("They do.")
+    assert f"```{{note}}\n{workflow.NOTE}\n```" in cells[0]["source"] and cells[1]["source"] == "nuclei = 1"
+    assert shown[0]["data"] == {"text/html": "<td>haematoxylin alone</td>", "image/png": "nuclei"}
+    assert figure["mystnb"]["figure"]["caption"] == "Haematoxylin and depth"
+
+
+def test_a_page_without_anything_to_show_says_why():
+    notebook = {"cells": [{"source": ["# 4. Counts\n", "Question"]}, {"source": "more"}], "nbformat": 4}
+    [cell] = workflow.left_out(notebook, "Mine")["cells"]
+    assert (
+        cell["source"].startswith("# 4. Counts\n\n")
+        and "none are counted in the cohort of this book, Mine" in cell["source"]
+    )
+
+
 def test_the_last_words_of_a_page_are_of_its_cohort_and_run():
     foot = '`build/toy/parameters/02_seg/A1.yaml`\n\nmake page PAGE=02_seg RUN=A1 COHORT=toy P="k=2"'
     expected = '`build/her2st/parameters/02_seg/C3.yaml`\n\nmake page PAGE=02_seg RUN=C3 COHORT=her2st P="k=2"'

@@ -353,6 +353,8 @@ def times(build: Path) -> str:
 
 # The book -------------------------------------------------------------------------------------------------------
 
+NOTE = "No nucleus is counted in this cohort: where the text says nuclei, read the mean haematoxylin of a spot's disc."
+
 
 def stage(pages: Iterable[Path], words: Path, look: Path, results: Path, book: Path, cohort: Mapping) -> None:
     """Lay out a book to be built: executed pages with the present words, `words` (book/), tables and configuration.
@@ -383,10 +385,12 @@ def left_out(notebook: dict, title: str) -> dict:
 
 
 def name_cellularity(page: dict, measure: str) -> None:
-    """Name the measure of cellularity in what a page says and shows; code stays."""
+    """Name the measure of cellularity in captions and what a page computed; its prose gets a note, its code stays."""
+    if measure == "n_nuclei":
+        return
+    heading, *rest = "".join(page["cells"][0]["source"]).split("\n", 1)
+    page["cells"][0]["source"] = "\n".join([heading, "", f"```{{note}}\n{NOTE}\n```", *rest])
     for cell in page["cells"]:
-        if cell["cell_type"] == "markdown":
-            cell["source"] = of_cells("".join(cell["source"]), measure)
         for output in cell.get("outputs", []):
             for kind in {"text/markdown", "text/html"} & set(output.get("data", {})):
                 output["data"][kind] = of_cells("".join(output["data"][kind]), measure)

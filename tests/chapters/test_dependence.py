@@ -96,3 +96,26 @@ def test_only_spots_with_nuclei_are_listed(made):
     spots = dependence.spots_with_nuclei(made)
     assert spots.columns.tolist() == ["spot", *dependence.SPOT_COLUMNS]
     assert set(spots["section"]) == {"A1"} and len(spots) == 40
+
+
+def test_a_picture_that_is_dark_on_one_side_loses_its_coupling_when_moved(made, tmp_path):
+    """The stain steps up from spot to spot and the log target with it; moved across the step it is another map."""
+    from PIL import Image
+
+    picture = np.full((100, 400, 3), 255, np.uint8)
+    for i in range(4):
+        picture[:, 100 * i : 100 * (i + 1)] = 220 - 50 * i
+    Image.fromarray(picture).save(tmp_path / "A1.png")
+    section = AnnData(obs=pd.DataFrame({"haematoxylin": [0.1, 0.2, 0.3, 0.4]}, index=list("abcd")))
+    section = AnnData(obs=section.obs, var=pd.DataFrame(index=["g"]), layers={"log2": np.arange(4.0)[:, None]})
+    section.obsm["spatial"] = np.array([[50.0, 50], [150, 50], [250, 50], [350, 50]])
+    section.uns = {"section": "A1", "image": str(tmp_path / "A1.png"), "mpp": 1.0, "spot_um": 20.0}
+    assert dependence.moved_couplings({"A1": section}, ["log2"]).empty  # its own image
+    section.uns["placement"] = np.eye(2, 3)
+    table = dependence.moved_couplings({"A1": section}, ["log2"], um=20.0)
+    assert table.columns.tolist() == ["section", "log2(x + 1)"]
+    assert table.loc[0, "log2(x + 1)"] == "1.000 (1.000 to 1.000)"  # within a step nothing changes
+    section.obsm["spatial"] = section.obsm["spatial"][[0, 2, 1, 3]]
+    section.obs["haematoxylin"] = [0.1, 0.3, 0.2, 0.4]
+    moved = dependence.moved_couplings({"A1": section}, ["log2"], um=100.0).loc[0, "log2(x + 1)"]
+    assert moved.startswith("0.800 (") and float(moved.split("(")[1].split(" ")[0]) < 0.8

@@ -7,6 +7,7 @@ from anndata import AnnData
 
 from helpers import schema
 from helpers.chapters import floors
+from helpers.models import backbones
 
 GENES = ["stained", "placed", "level"]
 PANELS = dict.fromkeys(("A1", "A2", "B1"), GENES)
@@ -17,7 +18,7 @@ def make_section(name, seed, level=0.0):
     rng = np.random.default_rng(seed)
     lattice = np.argwhere(np.ones((5, 8))).astype(float)
     stain = 5 + rng.normal(size=len(lattice))
-    obs = pd.DataFrame({"section": name, "patient": name[0], "haematoxylin": stain})
+    obs = pd.DataFrame({"section": name, "patient": name[0], "haematoxylin": stain, "n_nuclei": 1})
     obs.index = [f"{i}x{name}" for i in range(len(obs))]
     made = AnnData(obs=obs, var=pd.DataFrame(index=GENES), obsm={schema.SPATIAL: lattice})
     noise = 0.01 * rng.normal(size=(len(stain), 3))
@@ -169,3 +170,14 @@ def test_ridge_without_nuclei_loses_what_only_they_say(sections):
         one.uns["patch_names"] = np.array(["uni:0", "uni:1", "uni:2"])
     nothing = floors.without_nuclei(sections, PANELS, ["log2"], "section", 1)
     assert nothing.empty and "nothing to leave out" in floors.ablation_sentence(nothing, 1)
+
+
+def test_the_stain_is_one_floor_where_it_measures_cellularity():
+    sections = {name: make_section(name, seed) for seed, name in enumerate(["A1", "A2", "B1"])}
+    names = ("haematoxylin", "place")
+    assert backbones.different(names, sections) == ["haematoxylin", "place"]
+    for section in sections.values():
+        del section.obs["n_nuclei"]
+    assert backbones.different(names, sections) == ["place"]
+    stained = backbones.predict(sections, "B1", "log2", "nuclei").layers["predicted"]
+    assert np.array_equal(stained, backbones.predict(sections, "B1", "log2", "haematoxylin").layers["predicted"])

@@ -182,7 +182,12 @@ def score_floors(audited: Mapping[str, Audited], space: str, floor: str, n_draws
 
 
 def floor_features(audited: Mapping[str, Audited], floor: str) -> dict[str, np.ndarray] | None:
-    """What a floor looks at in each section, spots x features; None where a section lacks it."""
+    """What a floor looks at in each section, spots x features; None where a section lacks it.
+
+    None too for the stain where it measures cellularity: it is then the floor called nuclei.
+    """
+    if all(schema.measure(one.section.obs) == floor for one in audited.values()):
+        return None
     try:
         look = backbones.BACKBONES[floor].look
         return {name: np.asarray(look(one.section), float) for name, one in audited.items()}

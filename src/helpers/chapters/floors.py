@@ -45,7 +45,7 @@ def score_floors(
     floors: Sequence[str] = FITTED_HERE,
 ) -> pd.DataFrame:
     """Floors fitted and scored on every section, target and split: COLUMNS."""
-    fits = product(floors, sections, targets, splits)
+    fits = product(backbones.different(floors, sections), sections, targets, splits)
     return pd.concat([score_floor(sections, panels, *fit) for fit in fits], ignore_index=True)
 
 

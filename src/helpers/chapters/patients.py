@@ -176,10 +176,10 @@ def fits(
 
     `panels` holds the genes to predict in each section.
     """
-    rows = []
+    floors, rows = backbones.different(BACKBONES, sections), []
     for held_out in tqdm(sections, "patients", disable=not progress):
         for training in trainings(held_out, sections, targets, np.random.default_rng(seed)):
-            names = BACKBONES[:1] if training[0] in EQUAL.values() else BACKBONES
+            names = BACKBONES[:1] if training[0] in EQUAL.values() else floors
             rows += fit_rows(training, held_out, sections, panels[held_out], targets, names, k)
     return pd.DataFrame(rows)
 

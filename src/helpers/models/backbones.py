@@ -96,6 +96,11 @@ def training_sections(sections: Mapping[str, AnnData], held_out: str, split: str
     return names
 
 
+def different(names: Sequence[str], sections: Mapping[str, AnnData]) -> list[str]:
+    """Of these backbones, those that differ: where the stain measures cellularity, it is the floor called nuclei."""
+    return [name for name in names if name != common_measure(sections)]
+
+
 # What a backbone looks at: section -> spots x features.
 
 
