@@ -1,4 +1,4 @@
-"""Each in one place: a target and a model of one entry each go through the whole book."""
+"""Each in one place: a target, a model and a floor of one entry each go through the whole book."""
 
 import os
 import subprocess
@@ -16,7 +16,8 @@ ENTRIES = {
     ),
     "models/backbones.py": (
         "BACKBONES = {",
-        '"mean_feature": Backbone(lambda s: s.obsm[PATCH].mean(axis=1, keepdims=True), line, page="06_patches"),',
+        '"mean_feature": Backbone(lambda s: s.obsm[PATCH].mean(axis=1, keepdims=True), curve, page="06_patches"),\n'
+        '    "area": Backbone(lambda s: s.obs[["nuclei_area_um2"]].to_numpy(), curve, floor=True),',
     ),
 }
 CHANGES = {
@@ -36,7 +37,7 @@ OF_TARGETS = ("associations", "coupling_chance", "couplings", "mean_variance", "
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """The tables of a small toy book, built in a copy of the repository with the two entries."""
+    """The tables of a small toy book, built in a copy of the repository with these entries."""
     house = copied(tmp_path_factory.mktemp("house"))
     for module, (opening, entry) in ENTRIES.items():
         path = house / "src/helpers" / module
@@ -68,3 +69,9 @@ def test_a_new_target_stands_in_the_tables_beside_the_known_ones(results, name):
 @pytest.mark.parametrize("name", OF_MODELS)
 def test_a_new_model_stands_in_the_tables_beside_the_known_ones(results, name):
     assert {"mean_feature", "ridge"} <= set(found(results, name)["backbone"])
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["floors", "patients"])
+def test_a_new_floor_stands_in_the_tables_beside_the_known_ones(results, name):
+    assert {"area", "place"} <= set(found(results, name)["backbone"])
