@@ -67,7 +67,7 @@ def test_five_keys_are_a_config_and_the_rest_are_the_schemas_defaults():
     assert some["panel"] == {"size": 60, "choose": "all"}
 
 
-@pytest.mark.parametrize("name", ["toy", "her2st", "hest", "template"])
+@pytest.mark.parametrize("name", ["toy", "her2st", "her2st_lowres", "hest", "template"])
 def test_each_config_that_the_project_ships_passes(name):
     assert cohort_config.load(CONFIG / f"{name}.yaml", KNOWN)["cohort"] == name
 

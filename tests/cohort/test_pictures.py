@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,10 @@ from anndata import AnnData
 from PIL import Image
 
 from helpers.chapters import data
-from helpers.cohort import check, images, pictures, sections, simulate
+from helpers.cohort import check, config, images, pictures, sections, simulate
 from helpers.schema import SPATIAL
 
+CONFIG = Path(__file__).parents[2] / "config"
 QC = {"min_spots": 3, "min_median_counts": 1, "min_spot_counts": 1, "reason": "small"}
 
 
@@ -149,3 +151,16 @@ def test_space_ranger_s_own_pictures_are_placed_by_their_scale_factors(tmp_path,
     monkeypatch.setitem(layouts.LAYOUTS, "spaceranger", lambda root, name: raw)
     placed = sections.read("spaceranger", tmp_path, "A1", images="{section}/spatial/tissue_hires_image.png")
     assert placed.uns["mpp"] == pytest.approx(2.5) and placed.obsm[SPATIAL].max() == pytest.approx(60)
+
+
+def test_patient_a_is_read_at_its_reduced_resolution(her2st_root, monkeypatch):
+    """Two pictures of 3.2 um per pixel with tissue on black; their spots lie on tissue, but for a few at its rim."""
+    if not (her2st_root.parent / "her2st_lowres" / "placements.csv").is_file():
+        pytest.skip("no her2st_lowres beside HER2ST_ROOT: no reduced pictures to test on")
+    monkeypatch.setenv("HER2ST_ROOT", str(her2st_root))
+    stated = config.load(CONFIG / "her2st_lowres.yaml")
+    for name, n_spots in (("A1", 346), ("A2", 325)):
+        kept, row = check.read(name, config.readers(stated), stated["qc"])
+        assert row["mpp"] == pytest.approx(3.19, abs=0.01)
+        assert 0 < row["n_masked"] < 10 and row["n_outside"] == row["n_off_tissue"] == 0
+        assert kept.n_obs > n_spots - 10 and "depth follows the stain better" not in row["warnings"]

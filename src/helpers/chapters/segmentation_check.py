@@ -121,7 +121,7 @@ def describe_stain(table: pd.DataFrame, coarse: float = 3.2) -> str:
     `table` is that of `stain_of_sections`.
     """
     if table.empty:
-        return "No nuclei are counted in this cohort: nothing stands beside the stain."
+        return "Nothing is counted in this cohort that could be set beside the stain."
     at = table[table["mpp"] == coarse]
     raw, scaled = (at[column].std(ddof=0) / at[column].mean() for column in ("per_stain", "per_strength"))
     return (
