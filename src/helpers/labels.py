@@ -88,6 +88,7 @@ STAINED = {
     r"\b[Nn]uclei per spot\b": "mean haematoxylin of a spot",
     r"\b(?:numbers? of|count of|counted) nuclei\b": "mean haematoxylin",
     r"\bcount in\b": "mean haematoxylin in",
+    r"\bcounting nuclei\b": "haematoxylin",
     r"\bhow many nuclei\b": "how much haematoxylin",
     r"(?<![\w/`.\"'])nuclei\b(?![.:]\w|:? *[{])": "haematoxylin",
     r"(?<![\w/`.\"'])Nuclei\b": "Haematoxylin",

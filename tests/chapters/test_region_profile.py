@@ -23,12 +23,18 @@ def section():
 def test_ranks_run_from_nought_to_one_and_a_log_follows_depth(section):
     regions = pd.Series(["deep", "deep", "dense"], index=["a", "b", "d"])
     table = region_profile.profile(section, regions, ["g", "h"], ["log2"])
-    assert list(table["what"].unique()) == ["nuclei", "depth", "log2"]
+    assert list(table["what"].unique()) == ["nuclei per spot", "total counts", "log2"]
     by = table.groupby(["what", "region"])["value"].apply(list)
-    assert by["nuclei", "dense"] == [1.0] and by["depth", "dense"] == [0.0] and by["depth", "deep"] == [1.0, 2 / 3]
-    assert by["log2", "deep"] == by["depth", "deep"]
+    assert (
+        by["nuclei per spot", "dense"] == [1.0]
+        and by["total counts", "dense"] == [0.0]
+        and by["total counts", "deep"] == [1.0, 2 / 3]
+    )
+    assert by["log2", "deep"] == by["total counts", "deep"]
     said = region_profile.sentence(table, "A1")
-    assert said.startswith("In A1 the region of most nuclei, dense, is not the deepest, deep. Highest of 2 regions: ")
+    assert said.startswith(
+        "In A1 the region of most nuclei, dense, is not the deepest, which is deep. Highest of 2 regions: "
+    )
 
 
 def test_the_example_is_shown_where_its_regions_are_known():

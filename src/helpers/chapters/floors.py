@@ -69,7 +69,7 @@ def without_nuclei(sections: Sections, panels: Panels, targets: Sequence[str], s
 def ablation_sentence(table: pd.DataFrame, k: int) -> str:
     """What ridge loses without features of nuclei, target by target (Markdown); takes `without_nuclei`."""
     if table.empty:
-        return "No feature of these patches is of nuclei alone: there is nothing to leave out."
+        return "No feature of these patches describes a nucleus: there is nothing to leave out."
     parts = [
         f"{labels.label(target)} {part['with_nuclei'].median():.3f} and {part['without_nuclei'].median():.3f}"
         for target, part in table.groupby("target", sort=False)

@@ -14,15 +14,17 @@ from helpers.labels import counted, label, of_cells
 from helpers.schema import covariates
 from helpers.targets import normalization
 
+CALLED = {"nuclei": "nuclei per spot", "depth": "total counts"}
+
 
 def profile(section: AnnData, regions: pd.Series, panel: Sequence[str], targets: Sequence[str]) -> pd.DataFrame:
     """Ranks of the spots of one section, a row for each spot and quantity: region, what and value.
 
-    Quantities are nuclei (where cellularity is known), depth, and of each target the mean over the panel's genes of a
+    Quantities are CALLED (nuclei where cellularity is known), and of each target the mean over the panel's genes of a
     spot's rank. `regions` names the region of those spots that have one.
     """
     known = covariates(section)
-    numbers = {name: known[name] for name in ("nuclei", "depth") if name in known}
+    numbers = {called: known[name] for name, called in CALLED.items() if name in known}
     for target in targets:
         ranks = rankdata(normalization.get(target)(section, panel), axis=0)
         numbers[target] = ranks.mean(axis=1)
@@ -50,8 +52,8 @@ def sentence(table: pd.DataFrame, name: str) -> str:
     highest = median.idxmax(axis=1)
     listed = "; ".join(f"{label(what)}: {region}" for what, region in highest.items())
     n = counted(table["region"].nunique(), "regions")
-    if "nuclei" not in highest:
+    if CALLED["nuclei"] not in highest:
         return f"Highest of {n} of {name}, in the median of spots: {listed}."
-    same = highest["nuclei"] == highest["depth"]
-    ends = "is also the deepest" if same else f"is not the deepest, {highest['depth']}"
-    return of_cells(f"In {name} the region of most nuclei, {highest['nuclei']}, {ends}. Highest of {n}: {listed}.")
+    dense, deep = (highest[called] for called in CALLED.values())
+    ends = "is also the deepest" if dense == deep else f"is not the deepest, which is {deep}"
+    return of_cells(f"In {name} the region of most nuclei, {dense}, {ends}. Highest of {n}: {listed}.")
