@@ -68,7 +68,7 @@ def kept_by_section(ax: Axes, table: pd.DataFrame) -> Axes:
         ax.barh(at, table[f"chance_95_{name}"], height=0.3, color="0.88", zorder=0)
         ax.scatter(table[name], at, s=34, color=face or colour, edgecolor=colour, lw=1.2)
     ax.set_yticks(rows, [f"{row.section} ({row.patient})" for row in table.itertuples()])
-    ax.invert_yaxis()
+    ax.set_ylim(len(table) - 0.5, -0.5)  # not inverted: panels share the axis
     ax.set(xlabel="median over genes of |ρ(target, cellularity)|", xlim=(0, None))
     ax.set_title(counted(len(table), "sections"))
     legend(ax, [handle(cohort, colour, marker="o") for cohort, colour in colours.items()])
