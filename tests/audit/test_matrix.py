@@ -202,7 +202,7 @@ def _once():
         )
         remembered(patch, judge, "measured", lambda section, target, genes: (of(section), target, *genes))
         # What decides no flag: scores in other spaces, on the twin, and given nuclei and depth.
-        patch.setattr(assess, "TARGETS", ())
+        patch.setattr(assess, "SCORED_IN", ())
         remembered(patch, assess, "score_on_twin", lambda one, judged, k, n: (of(one.section), *judged, k))
         remembered(patch, assess, "partial_scores", lambda one, space: (of(one.section), space, *one.genes))
         yield

@@ -62,7 +62,10 @@ def test_an_encoder_is_named_with_the_fingerprint_of_its_weights(tmp_path):
     (tmp_path / "uni.bin").write_bytes(b"weights")
     table = patches.used_encoders(Encoding("morphology+uni", {}, {"uni": tmp_path / "uni.bin"}))
     assert table["encoder"].tolist() == ["morphology", "uni"]
-    assert table["input, pixels"].tolist() == ["1 µm each", encoders.ENCODERS["uni"]["pixels"]]
+    assert table["input, pixels"].tolist() == [
+        "1 µm each, or as wide as the image's",
+        encoders.ENCODERS["uni"]["pixels"],
+    ]
     assert table["their sha256"].tolist() == ["", file_hash(tmp_path / "uni.bin")[:16]]
     assert patches.used_encoders(Encoding("table", {})).empty
     with pytest.raises(ValueError, match="unknown encoder 'uni9'"):

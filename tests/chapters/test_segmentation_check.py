@@ -100,5 +100,5 @@ def test_the_stain_of_a_coarse_picture_keeps_the_order_of_the_counts(tmp_path):
     said = segmentation_check.describe_stain(table)
     assert "a rho of **1.00 to 1.00** (1 section)" in said and "up to 0%" in said
     assert segmentation_check.describe_stain(segmentation_check.stain_of_sections([])).startswith(
-        "No nuclei are counted"
+        "Nothing is counted in this cohort"
     )

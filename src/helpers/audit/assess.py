@@ -72,10 +72,10 @@ def matched(
         tables[name], found = predictions.match(predicted[name], section.obs_names, section.var_names, where)
         sections[name] = section[tables[name].index].copy()
         sections[name].uns["section"] = name
-        sections[name].obs["total_counts"] = normalization.summed_counts(sections[name])
         not_umi = why_not_umi(section.layers[schema.COUNTS])
         # Ceilings and twins draw molecules: there is no half of one.
         sections[name].layers[schema.COUNTS] = np.rint(sections[name].layers[schema.COUNTS])
+        sections[name].obs["total_counts"] = normalization.summed_counts(sections[name])
         doubts = spaces.doubts(
             tables[name].to_numpy(), space, normalization.counts_of(sections[name], tables[name].columns)
         )
