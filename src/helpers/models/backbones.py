@@ -2,7 +2,7 @@
 
 A backbone is what it looks at and how it is fitted: two functions of arrays. The fitting one gets the training
 sections and the inputs of the held-out spots, never their target, so nothing measured there can reach what is fitted;
-only the shape of a floor is the one that scores highest there (`strongest`).
+only the shape of a floor is the one that scores highest there over the panel (`strongest`).
 To add a model, write the two and enter them in BACKBONES, the one list of them.
 """
 
@@ -167,8 +167,8 @@ def curve(x: np.ndarray, y: np.ndarray, sections: np.ndarray, x_new: np.ndarray)
 def strongest(predicted: np.ndarray, measured: np.ndarray) -> np.ndarray:
     """The prediction, spots x genes; of several (candidates x spots x genes) the one with the highest mean PCC.
 
-    A floor that looks at what was measured for this one choice is higher than one that knows no better: what a model
-    adds to it is never the fault of a shape that did not carry over.
+    A shape chosen on training sections need not carry over to another patient; for this one choice a floor looks at
+    what was measured. Over the best genes alone another shape can score higher than the one chosen over the panel.
     """
     if predicted.ndim == 2:
         return predicted

@@ -115,7 +115,7 @@ def floor(name: str, features: Mapping[str, np.ndarray], values: Mapping[str, np
 
     `features`, what it looks at (spots x features), and `values` (spots x genes) are by section. A section on its own
     is cut into five blocks of consecutive spots, each predicted from the rest up to its level, which no correlation
-    sees. Of a floor's shapes the one that scores highest (`backbones.strongest`).
+    sees. Of a floor's shapes the one of `backbones.strongest`.
     """
     fit, others = backbones.BACKBONES[name].fit, [section for section in features if section != held_out]
     if others:
