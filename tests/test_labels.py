@@ -53,6 +53,7 @@ def test_words_follow_the_measure_and_names_of_files_do_not():
 
 def test_labels_name_what_was_measured():
     labels.measured_by("haematoxylin")
+    assert labels.label(0.2) == 0.2  # a number among the names of a table
     stained = labels.label("nuclei"), labels.label("disc")
     labels.measured_by("n_nuclei")
     assert stained == ("haematoxylin alone", "mean haematoxylin in the spot's disc")

@@ -117,7 +117,8 @@ def of_cells(text: str, measure: str | None = None) -> str:
 
 def label(name: str) -> str:
     """How a target, metric, reading, floor, control or space is called; what is unknown keeps its name."""
-    return of_cells((TARGETS | METRICS | READINGS | ROWS | TRAINED).get(name, name))
+    found = (TARGETS | METRICS | READINGS | ROWS | TRAINED).get(name, name)
+    return of_cells(found) if isinstance(found, str) else found  # tables are relabelled whole, numbers among the names
 
 
 def quantity_label(quantity: str) -> str:
