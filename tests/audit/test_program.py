@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from helpers import schema
 from helpers.audit import predictions
 from helpers.audit.flags import FLAGS
-from helpers.audit.program import add_image, add_nuclei, as_the_book, doubts, main, read_section
+from helpers.audit.program import add_cellularity, add_image, add_nuclei, as_the_book, doubts, main, read_section
 from helpers.cohort import simulate
 
 SIDE, GENES = 14, [f"G{i}" for i in range(60)]
@@ -160,6 +160,33 @@ def test_an_image_gives_the_floors_of_nuclei_and_haematoxylin(drawn):
     counted = section.obs["n_nuclei"] = -section.obs["n_nuclei"]
     add_image(section, folder / "A1.png", mpp=0.688, spot_um=100)
     assert (section.obs["n_nuclei"] == counted).all()  # what the user counted is kept
+
+
+def test_where_nuclei_cannot_be_told_the_stain_measures_cellularity(drawn, tmp_path):
+    folder, spots = drawn
+    section = read_section(f"{folder}/{{section}}.h5ad", "A1", None, None)
+    with Image.open(folder / "A1.png") as image:
+        image.resize((image.width // 5, image.height // 5), Image.Resampling.BOX).save(tmp_path / "coarse.png")
+    section.obsm[schema.SPATIAL] = section.obsm[schema.SPATIAL] / 5
+    said = add_image(section, tmp_path / "coarse.png", mpp=3.44, spot_um=100)
+    assert said.startswith("in pixels of 3.44 um nuclei are not counted: the mean haematoxylin")
+    assert schema.measure(section.obs) == "haematoxylin"
+    assert np.corrcoef(section.obs["haematoxylin"], spots.obs["n_nuclei_true"])[0, 1] > 0.7
+
+
+def test_cells_are_known_as_the_config_of_the_cohort_says(drawn, tmp_path):
+    folder, _ = drawn
+    sections = [read_section(f"{folder}/{{section}}.h5ad", "A1", None, None) for _ in range(2)]
+    for section in sections:
+        section.uns["section"] = "A1"
+    files = {"nuclei": "", "image": folder / "A1.png"}
+    said = add_cellularity(sections[0], files, {"nuclei": {"back_end": "haematoxylin"}}, 0.688, 100)
+    assert said.startswith("the config asks for the stain") and "n_nuclei" not in sections[0].obs
+    counted = pd.DataFrame({"spot": sections[1].obs_names, "n_nuclei": 7})
+    counted.to_csv(tmp_path / "n_A1.csv", index=False)
+    table = {"back_end": "table", "table": f"{tmp_path}/n_{{section}}.csv"}
+    assert add_cellularity(sections[1], files, {"nuclei": table}, 0.688, 100) == ""
+    assert (sections[1].obs["n_nuclei"] == 7).all()
 
 
 @pytest.mark.parametrize(

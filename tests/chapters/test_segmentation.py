@@ -54,11 +54,9 @@ def test_a_square_shares_with_the_disc_what_lies_in_both():
 # --- back ends ---
 
 
-def test_the_file_of_the_config_goes_before_the_one_that_came_with_the_section():
+def test_the_table_that_came_with_a_section_is_named():
     section = section_of([[0, 0]])
     section.uns["nuclei_file"] = "cellvit.parquet"
-    assert segmentation.nuclei_file(section, {"table": "mine.geojson"}) == "mine.geojson"
-    assert segmentation.nuclei_file(section, {}) == "cellvit.parquet"
     assert segmentation.describe_back_end(section, {"back_end": "table"}).endswith("Read from `cellvit.parquet`.")
 
 

@@ -92,7 +92,7 @@ def test_a_floor_is_least_squares_on_the_shape_that_the_held_out_section_follows
     np.testing.assert_allclose(found - found.mean(0), expected - expected.mean(0), atol=1e-4)
 
 
-def test_of_its_shapes_a_floor_has_the_one_that_scores_highest_in_the_mean(cohort):
+def test_of_its_shapes_a_floor_has_the_one_that_scores_highest(cohort):
     scored = backbones.predict(cohort, "B1", "log2", "nuclei").layers
     x, y = (np.concatenate([get(cohort[name]) for name in ("A1", "A2")]) for get in (_nuclei, _target))
     labels = np.repeat(["A1", "A2"], [cohort[name].n_obs for name in ("A1", "A2")])
@@ -100,6 +100,16 @@ def test_of_its_shapes_a_floor_has_the_one_that_scores_highest_in_the_mean(cohor
     scores = [backbones.mean_pcc(scored["measured"], candidate) for candidate in candidates]
     assert len(set(np.round(scores, 6))) == len(backbones.SHAPES)
     np.testing.assert_allclose(scored["predicted"], candidates[int(np.argmax(scores))], rtol=1e-5, atol=1e-5)
+
+
+def test_the_strongest_is_chosen_by_the_score_that_is_printed():
+    """PCC-50: one shape is good for every gene, the other better for the 50 best and useless for the rest."""
+    rng = np.random.default_rng(0)
+    measured, noise = rng.normal(size=(2, 200, 120))
+    everywhere, at_its_best = measured + noise, measured + 0.5 * noise
+    at_its_best[:, 50:] = noise[:, 50:]
+    assert backbones.mean_pcc(measured, everywhere) > backbones.mean_pcc(measured, at_its_best)
+    np.testing.assert_array_equal(backbones.strongest(np.stack([everywhere, at_its_best]), measured), at_its_best)
 
 
 def test_the_strongest_of_one_prediction_is_itself():

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
+from anndata import AnnData
 
 from helpers import schema, store
 from helpers.tissue import classical, nuclei_files
@@ -19,6 +20,13 @@ def found():
     """Three nuclei: all known, neither type nor probability, a centre alone."""
     nucleus = {"x": [100.123456789, 250.5, 40.0], "y": [80.25, 1234.0, 7.5], "area_um2": [50.26548, 33.3, np.nan]}
     return pd.DataFrame(nucleus | {"type": ["Neoplastic", None, None], "probability": [0.93, np.nan, np.nan]})
+
+
+def test_the_file_of_the_config_goes_before_the_one_that_came_with_the_section():
+    section = AnnData(uns={"nuclei_file": "cellvit.parquet"})
+    assert nuclei_files.of_section(section, {"table": "mine.geojson"}) == "mine.geojson"
+    assert nuclei_files.of_section(section, {}) == "cellvit.parquet"
+    assert nuclei_files.of_section(AnnData(), {}) == ""
 
 
 def geojson(tmp_path, content):

@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from helpers import schema, store
 from helpers.audit import card, predictions
 from helpers.audit.assess import assess
 from helpers.audit.flags import FLAGS, sentence
-from helpers.cohort import check, images, layouts, placement, sections
+from helpers.cohort import check, images, layouts, pictures, placement, sections
 from helpers.cohort import config as configs
 from helpers.labels import counted
 from helpers.models import backbones
@@ -61,10 +62,14 @@ def add_nuclei(section: AnnData, path: Path) -> None:
     section.obs["n_nuclei"] = classical.count(found, section.obsm[schema.SPATIAL], mpp, spot_um)["n_nuclei"].to_numpy()
 
 
-def add_image(section: AnnData, path: Path, mpp: float | None = None, spot_um: float | None = None) -> None:
-    """Put `n_nuclei`, unless known, and `haematoxylin` of each spot's disc into obs, from the H&E image.
+def add_image(
+    section: AnnData, path: Path, mpp: float | None = None, spot_um: float | None = None, count: bool = True
+) -> str:
+    """Put `haematoxylin` of each spot's disc into obs, from the H&E image, and `n_nuclei`, unless known.
 
     `mpp` (um per pixel) and `spot_um` (diameter) are what the user says; else the section's, else what the file says.
+    Nuclei are not counted without `count`, nor in pixels too coarse to tell them, of which a remark is returned: then
+    the stain measures cellularity.
     """
     mpp = mpp or section.uns.get("mpp") or images.embedded_mpp(path)
     spot_um = spot_um or section.uns.get("spot_um", np.nan)
@@ -77,9 +82,28 @@ def add_image(section: AnnData, path: Path, mpp: float | None = None, spot_um: f
         return images.region(reader, *region)
 
     section.obs["haematoxylin"] = haematoxylin.haematoxylin(read, spatial, mpp, spot_um)
-    if "n_nuclei" not in section.obs:
+    if "n_nuclei" in section.obs:
+        return ""
+    if count and mpp <= haematoxylin.MAX_MPP:
         found = classical.detect_section(read, spatial, mpp, spot_um)
         section.obs["n_nuclei"] = classical.count(found, spatial, mpp, spot_um)["n_nuclei"].to_numpy()
+        return ""
+    why = f"in pixels of {mpp:.3g} um nuclei are not counted" if count else "the config asks for the stain"
+    return f"{why}: the mean haematoxylin of a spot's disc stands for its cellularity, here called nuclei"
+
+
+def add_cellularity(
+    section: AnnData, files: Mapping[str, str], config: Mapping, mpp: float | None, spot_um: float | None
+) -> str:
+    """What is known of the cells of each spot, from the `files` nuclei and image ("" where not given); a remark or "".
+
+    Without a file of nuclei, the one of the cohort's `config`, where its back end is a table.
+    """
+    back_end = config.get("nuclei", {}).get("back_end")
+    of_config = nuclei_files.of_section(section, config["nuclei"]) if back_end == "table" else ""
+    if path := files["nuclei"] or of_config.format(section=section.uns["section"]):
+        add_nuclei(section, Path(path))
+    return add_image(section, Path(files["image"]), mpp, spot_um, back_end != "haematoxylin") if files["image"] else ""
 
 
 def named_by(pattern: str) -> dict[str, Path]:
@@ -96,21 +120,31 @@ def named_by(pattern: str) -> dict[str, Path]:
 
 
 def read_cohort(
-    names: Iterable[str], counts: str, cohort: str, counts_layer: str = "", gene_names: str = ""
+    names: Iterable[str], counts: str, config: Mapping, counts_layer: str = "", gene_names: str = ""
 ) -> dict[str, AnnData]:
-    """The sections of these names, from h5ad files named by the pattern `counts` or by the config `cohort`."""
-    if bool(counts) == bool(cohort):
+    """The sections of these names, from h5ad files named by the pattern `counts` or by the `config` of a cohort."""
+    if bool(counts) == bool(config):
         raise ValueError("give the counts one way: --counts pattern of h5ad files, or --cohort config")
-    if not cohort:
+    if not config:
         return {name: read_section(counts, name, counts_layer or None, gene_names or None) for name in names}
-    known = {"target": list(normalization.TARGETS), "backbone": list(backbones.BACKBONES)}
-    readers = configs.readers(configs.load(cohort, known))
+    readers = configs.readers(config)
     return {name: sections.read(name=name, **readers, embedded=images.embedded_mpp) for name in names}
 
 
-def least_counts(cohort: str) -> int:
-    """The least counts of a spot by the config of a cohort; without one the default of every config."""
-    return configs.load(cohort)["qc"]["min_spot_counts"] if cohort else sections.MIN_SPOT_COUNTS
+def read_config(cohort: str) -> dict:
+    """The config of a cohort; empty where none is named."""
+    known = {"target": list(normalization.TARGETS), "backbone": list(backbones.BACKBONES)}
+    return configs.load(cohort, known) if cohort else {}
+
+
+def as_prepared(cohort: Mapping[str, AnnData], folder: str | Path) -> dict[str, str]:
+    """The picture of each section of a cohort as the book sees it, "" where there is none.
+
+    One that is to be reduced or masked is written to `folder`, and its section placed on it.
+    """
+    for name, section in cohort.items():
+        pictures.prepare(section, Path(folder) / f"{name}.png")
+    return {name: section.uns["image"] for name, section in cohort.items()}
 
 
 def as_the_book(section: AnnData, name: str, picture: str | Path, least: int) -> tuple[AnnData, list[str]]:
@@ -132,11 +166,11 @@ def as_the_book(section: AnnData, name: str, picture: str | Path, least: int) ->
     return kept, [f"section {name}: {counted(n, 'spots')} {why} are left out" for why, n in lost.items() if n]
 
 
-def doubts(read: Mapping[str, AnnData], pictures: Mapping[str, str | Path]) -> list[str]:
+def doubts(read: Mapping[str, AnnData], shown: Mapping[str, str | Path]) -> list[str]:
     """What `check` would doubt of the sections: spots placed otherwise than their images say, the same data twice."""
     seen = {
         name: placement.view(read[name], images.thumbnail(picture, check.THUMBNAIL_PX), images.size(picture))
-        for name, picture in pictures.items()
+        for name, picture in shown.items()
         if picture and read[name].n_obs >= check.MIN_PLACED
     }
     found = [(name, placement.doubt(one)) for name, one in seen.items()]
@@ -178,21 +212,24 @@ def main(
     """Audit predictions of gene expression from H&E: a report card (HTML) and its numbers (JSON)."""
     # As many parameters as the program has options: typer reads them off this signature.
     try:
-        with warnings.catch_warnings(record=True) as caught:
+        with warnings.catch_warnings(record=True) as caught, TemporaryDirectory() as folder:
             warnings.simplefilter("always", UserWarning)
+            if cohort and mpp and not image:
+                raise ValueError("--mpp: the config of a cohort says the pixel size of its own images; set mpp there")
             known = {name: predictions.read(path, layer) for name, path in named_by(predicted).items()}
-            read, remarks = read_cohort(known, counts, cohort, counts_layer, gene_names), []
-            pictures = {n: image.format(section=n) or (s.uns["image"] if cohort else "") for n, s in read.items()}
-            least = least_counts(cohort) if min_spot_counts is None else min_spot_counts
+            config, remarks = read_config(cohort), []
+            read = read_cohort(known, counts, config, counts_layer, gene_names)
+            own = as_prepared(read, folder) if config and not image else dict.fromkeys(read, "")
+            shown = {name: image.format(section=name) or own[name] for name in read}
+            least = min_spot_counts or config.get("qc", {}).get("min_spot_counts", sections.MIN_SPOT_COUNTS)
             for name, section in read.items():
-                read[name], lost = as_the_book(section, name, pictures[name], least)
+                read[name], lost = as_the_book(section, name, shown[name], least)
                 remarks += lost
-            remarks += doubts(read, pictures)
+            remarks += doubts(read, shown)
             for name, section in read.items():
-                if nuclei:
-                    add_nuclei(section, Path(nuclei.format(section=name)))
-                if pictures[name]:
-                    add_image(section, Path(pictures[name]), mpp, spot_um)
+                files = {"nuclei": nuclei.format(section=name), "image": shown[name]}
+                said = add_cellularity(section, files, config, mpp, spot_um)
+                remarks += [f"section {name}: {said}"] if said else []
             files = {name: target.format(section=name) for name in known if target}
             targets = {name: predictions.read(file, target_layer) for name, file in files.items()} or None
             report = assess(read, known, space, targets, panel_chosen_on, draws)

@@ -13,7 +13,6 @@ import pandas as pd
 from anndata import AnnData
 
 from helpers import columns
-from helpers.chapters.segmentation import nuclei_file
 from helpers.schema import SPATIAL
 from helpers.tissue import classical, haematoxylin, nuclei_files, patches
 
@@ -62,7 +61,7 @@ def of_thresholds(section: AnnData, read: Callable, stain: float) -> pd.DataFram
 
 def of_other_sources(section: AnnData, nuclei: Mapping) -> pd.DataFrame:
     """Nuclei in the disc of a file beside the back end's own, where there is one, and the mean haematoxylin there."""
-    readings, path = {}, nuclei_file(section, nuclei)
+    readings, path = {}, nuclei_files.of_section(section, nuclei)
     if path and nuclei["back_end"] != "table":
         mpp = float(section.uns["mpp"])
         found = nuclei_files.read(path, mpp, section.uns.get("placement"))

@@ -58,11 +58,6 @@ def coverage(section: AnnData, found: pd.DataFrame, widths_um: Mapping[str, floa
 # Back ends ------------------------------------------------------------------------------------------------------
 
 
-def nuclei_file(section: AnnData, nuclei: Mapping) -> str:
-    """The file of nuclei that the config names, else the one that came with the section; "" where there is none."""
-    return nuclei.get("table") or str(section.uns.get("nuclei_file", ""))
-
-
 def describe_back_end(section: AnnData, nuclei: Mapping) -> str:
     """Which back end finds the nuclei, from which weights or file; ValueError for one unknown, or without its file."""
     back_end, model = nuclei["back_end"], nuclei.get("model", hovernet.MODEL)
@@ -111,7 +106,7 @@ def warn_of(section: AnnData, found: pd.DataFrame) -> str:
 
 
 def _needed_file(section: AnnData, nuclei: Mapping) -> str:
-    if path := nuclei_file(section, nuclei):
+    if path := nuclei_files.of_section(section, nuclei):
         return path
     name = section.uns["section"]
     raise ValueError(f"section {name}: no file of nuclei is known; give nuclei: table in the config, with {{section}}")

@@ -2,7 +2,7 @@
 
 A backbone is what it looks at and how it is fitted: two functions of arrays. The fitting one gets the training
 sections and the inputs of the held-out spots, never their target, so nothing measured there can reach what is fitted;
-only the shape of a floor is the one that scores highest there over the panel (`strongest`).
+only the shape of a floor is the one that scores highest there (`strongest`).
 To add a model, write the two and enter them in BACKBONES, the one list of them.
 """
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 SPLITS = ("section", "patient")
+K = 50  # of PCC-k, the score that is printed: a floor's shape is chosen by it
 SMOOTH = 3  # degree in x and in y of what a place alone may say
 DEFAULTS = {"seed": 0, "profile": "quick"}  # kept with every prediction, also where they do not matter
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(0, 5, 11))
@@ -165,14 +166,14 @@ def curve(x: np.ndarray, y: np.ndarray, sections: np.ndarray, x_new: np.ndarray)
 
 
 def strongest(predicted: np.ndarray, measured: np.ndarray) -> np.ndarray:
-    """The prediction, spots x genes; of several (candidates x spots x genes) the one with the highest mean PCC.
+    """The prediction, spots x genes; of several (candidates x spots x genes) the one with the highest PCC-`K`.
 
     A shape chosen on training sections need not carry over to another patient; for this one choice a floor looks at
-    what was measured. Over the best genes alone another shape can score higher than the one chosen over the panel.
+    what was measured, so that no model stands above it by the floor's own bad luck.
     """
     if predicted.ndim == 2:
         return predicted
-    return max(predicted, key=lambda candidate: mean_pcc(measured, candidate))
+    return max(predicted, key=lambda candidate: mean_pcc(measured, candidate, best=K))
 
 
 def inner_folds(x: np.ndarray, sections: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -184,9 +185,10 @@ def inner_folds(x: np.ndarray, sections: np.ndarray) -> list[tuple[np.ndarray, n
     return list(KFold(min(5, len(x))).split(x)) if len(x) > 1 else []
 
 
-def mean_pcc(measured: np.ndarray, predicted: np.ndarray) -> float:
-    """Mean PCC over genes; one without a PCC (constant) counts as zero, alike for whatever is chosen from."""
-    return float(np.nan_to_num(pearson(measured, predicted)).mean())
+def mean_pcc(measured: np.ndarray, predicted: np.ndarray, best: int | None = None) -> float:
+    """Mean PCC over genes, or over the `best` of them; one without a PCC (constant) counts as zero, alike for all."""
+    pcc = np.nan_to_num(pearson(measured, predicted))
+    return float(np.sort(pcc)[-best:].mean() if best else pcc.mean())
 
 
 def stem(

@@ -5,13 +5,14 @@ Coordinates are pixels of the full-resolution image everywhere.
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import shapely
+from anndata import AnnData
 from scipy.spatial import cKDTree
 
 from helpers import store
@@ -32,6 +33,11 @@ def as_table(nuclei: pd.DataFrame, section: str, back_end: str) -> pd.DataFrame:
     known = table["type"].notna()
     table["type"] = table["type"].astype(object).where(~known, table["type"].astype(str)).where(known, None)
     return table.astype(dict.fromkeys(MEASURED, float)).reset_index(drop=True)
+
+
+def of_section(section: AnnData, nuclei: Mapping) -> str:
+    """The file of nuclei that the config names (`nuclei: table`), else the one that came with the section, or ""."""
+    return nuclei.get("table") or str(section.uns.get("nuclei_file", ""))
 
 
 def read(path: str | Path, mpp: float, placement: np.ndarray | None = None) -> pd.DataFrame:
