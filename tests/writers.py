@@ -125,3 +125,56 @@ def matrix_10x(path: Path, counts: sparse.csr_matrix, barcodes, genes) -> None:
         features["id"] = np.array([f"ENSG{k:011d}" for k in range(len(genes))], "S")
         features["feature_type"] = np.array(["Gene Expression"] * len(genes), "S")
         features["genome"] = np.array(["GRCh38"] * len(genes), "S")
+
+
+def visium(mpp=0.5, angle=0.0, mirrored=False, n=12):
+    """Positions of an array as Space Ranger writes them: 100 um between neighbours, turned and mirrored."""
+    row, half = np.divmod(np.arange(n * n), n)
+    column = 2 * half + row % 2
+    um = np.column_stack([column * 50.0, row * 50.0 * np.sqrt(3)]) * [-1 if mirrored else 1, 1]
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    x, y = (um @ turn.T / mpp + 5000).T
+    spots = {"array_row": row, "array_col": column, "pxl_row_in_fullres": y, "pxl_col_in_fullres": x}
+    return pd.DataFrame({"barcode": [f"A{k:04d}-1" for k in range(n * n)], "in_tissue": 1} | spots)
+
+
+def visium_files(root, spots, genes=tuple(f"G{k}" for k in range(20))):
+    (root / "A1/spatial").mkdir(parents=True)
+    counts = sparse.csr_matrix(np.random.default_rng(0).poisson(3, (len(spots), 20)))
+    matrix_10x(root / "A1/filtered_feature_bc_matrix.h5", counts, spots["barcode"], genes)
+    spots.to_csv(root / "A1/spatial/tissue_positions.csv", index=False)
+
+
+# How each layout is written, and what a user then states: (section, root) -> options of `sections.read`.
+
+ST = {"spot_um": 100, "pitch_um": 200}
+
+
+def hest_by_id(section: AnnData, root: Path) -> dict:
+    hest(section, root, "SPA154")
+    return {"ids": {"A1": "SPA154"}}
+
+
+def spaceranger_2(section: AnnData, root: Path) -> dict:
+    spaceranger(section, root, "A1")
+    return ST | {"images": "images/{section}.jpg", "patients": {"A1": "A"}}
+
+
+def spaceranger_1(section: AnnData, root: Path) -> dict:
+    spaceranger(section, root, "V10S21-1_A1", outs=False, header=False)
+    return ST | {"ids": {"A1": "V10S21-1_A1"}, "images": "images/*{section}.jpg", "patients": {"A1": "A"}}
+
+
+def plain_a1(section: AnnData, root: Path) -> dict:
+    plain(section, root, "A1")
+    return ST
+
+
+LAYOUTS = {
+    "her2st": lambda section, root: her2st(section, root) or {},
+    "hest by id": hest_by_id,
+    "hest by subseries": lambda section, root: hest(section, root, "SPA154") or {},
+    "spaceranger": spaceranger_2,
+    "spaceranger 1": spaceranger_1,
+    "h5ad": plain_a1,
+}

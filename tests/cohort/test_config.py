@@ -38,7 +38,7 @@ def test_a_config_that_cannot_be_meant_is_refused(changes, says):
 
 
 def test_names_are_those_of_the_registries(monkeypatch):
-    monkeypatch.setitem(layouts.LAYOUTS, "mine", layouts.h5ad)
+    monkeypatch.setitem(layouts.LAYOUTS, "mine", layouts.h5ad.read)
     named = config(layout="mine", targets=["log2", "pearson_residual", "VST"])
     assert cohort_config.complete(named, SCHEMA, "mine.yaml", {"target": ["log2", "pearson_residual", "VST"]})
     dotted = config(targets=["log2", "pearson_residual", "v.2"])

@@ -12,6 +12,7 @@ from PIL import Image
 
 from helpers.chapters import data
 from helpers.cohort import check, config, images, pictures, sections, simulate
+from helpers.cohort.layouts.raw import RawSection
 from helpers.schema import SPATIAL
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -147,7 +148,7 @@ def test_space_ranger_s_own_pictures_are_placed_by_their_scale_factors(tmp_path,
     picture.parent.mkdir(parents=True)
     Image.new("RGB", (80, 80), "white").save(picture)
     (picture.parent / "scalefactors_json.json").write_text(json.dumps({"tissue_hires_scalef": 0.2}))
-    raw = layouts.RawSection(spots, "P", spot_um=55, pitch_um=100, mpp_estimated=0.5, pictures={picture: 0.2})
+    raw = RawSection(spots, "P", spot_um=55, pitch_um=100, mpp_estimated=0.5, pictures={picture: 0.2})
     monkeypatch.setitem(layouts.LAYOUTS, "spaceranger", lambda root, name: raw)
     placed = sections.read("spaceranger", tmp_path, "A1", images="{section}/spatial/tissue_hires_image.png")
     assert placed.uns["mpp"] == pytest.approx(2.5) and placed.obsm[SPATIAL].max() == pytest.approx(60)

@@ -17,8 +17,9 @@ from helpers import schema, store
 from helpers.audit import card, predictions
 from helpers.audit.assess import assess
 from helpers.audit.flags import FLAGS, sentence
-from helpers.cohort import check, images, layouts, pictures, placement, sections
+from helpers.cohort import check, images, pictures, placement, sections
 from helpers.cohort import config as configs
+from helpers.cohort.layouts import h5ad
 from helpers.labels import counted
 from helpers.models import backbones
 from helpers.scores import judge
@@ -35,7 +36,7 @@ def read_section(pattern: str, name: str, counts_layer: str | None, gene_names: 
         section = store.read_section(path)
         if schema.COUNTS in section.layers and schema.LATTICE in section.obsm:
             return schema.check_section(section)  # a section file of this project
-    found = layouts.h5ad(path.parent, path.stem, counts_layer, gene_names)
+    found = h5ad.read(path.parent, path.stem, counts_layer, gene_names)
     found.spots.uns |= {"patient": found.patient, "spot_um": found.spot_um}
     return found.spots
 

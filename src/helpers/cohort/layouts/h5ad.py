@@ -1,0 +1,100 @@
+"""A section in one file of AnnData."""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from helpers import schema
+from helpers.cohort import images, tenx
+from helpers.cohort.layouts import arrays, raw
+from helpers.cohort.layouts.raw import RawSection
+from helpers.gene_names import symbols
+from helpers.schema import SPATIAL
+
+
+def read(root: Path, name: str, counts_layer: str | None = None, gene_names: str | None = None) -> RawSection:
+    """A section in one file, `{name}.h5ad`: raw counts in X, spot centres in `obsm["spatial"]`.
+
+    `counts_layer` names another place of the counts, a layer or `raw`; `gene_names` the column of var with symbols.
+    `obs["array_row"]` and `["array_col"]` are the lattice (hexagonal where their sums are all even, as in Visium),
+    else names such as 10x13; `obs["in_tissue"]` leaves spots out, `obs["patient"]` names the patient. An image of the
+    same name lies beside the file, or where the config's `images` says.
+    """
+    path = root / f"{name}.h5ad"
+    found = _read_h5ad(path)
+    if SPATIAL not in found.obsm:
+        raise ValueError(
+            f"{path}: no obsm['spatial'], it has {raw.listed(found.obsm)}; put each spot's centre there, x and y in "
+            f"pixels of the full-resolution image (pxl_col_in_fullres, pxl_row_in_fullres)"
+        )
+    patient, scales = _one_patient(found.obs, path), _scales_within(found)
+    found = _counted(found, counts_layer, path)
+    if "in_tissue" in found.obs:
+        found = found[tenx.flags(found.obs["in_tissue"], f"{path}: obs['in_tissue']").to_numpy()].copy()
+    genes = symbols(found.var_names, str(path), found.var, gene_names)
+    section = raw.section(found.X, found.obs_names, genes, np.asarray(found.obsm[SPATIAL])[:, :2])
+    image = raw.only_file(root, f"{name}.[a-zA-Z]*", images.SUFFIXES)
+    return arrays.on_array(section, arrays.coordinates(found.obs, path), scales)._replace(patient=patient, image=image)
+
+
+def _read_h5ad(path: Path) -> AnnData:
+    import anndata
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; check the root and the section's name, or give ids")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "(Variable|Observation) names are not unique", UserWarning)
+            return anndata.read_h5ad(path)
+    except Exception as error:  # h5py and anndata have errors of their own for each kind of damage
+        raise ValueError(f"{path}: not a readable h5ad file ({error}); fetch or write it again") from error
+
+
+def _counted(found: AnnData, counts_layer: str | None, path: Path) -> AnnData:
+    """The object with raw counts in X, taken from where they are; refused where that place holds something else."""
+    places = {"X": found.X, **found.layers} | ({"raw": found.raw.X} if found.raw is not None else {})
+    places = {name: values for name, values in places.items() if values is not None}
+    place = counts_layer or "X"
+    whole = [name for name, values in places.items() if _are_counts(values)]
+    if place not in whole:
+        what = "holds normalized values where raw counts are wanted" if place in places else "is not in the file"
+        there = f"they are in {raw.listed(whole)}: give counts_layer in the config"
+        raise ValueError(f"{path}: {place} {what}; {there if whole else 'no layer has raw counts: write them there'}")
+    if place == "raw":
+        counted = found.raw.to_adata()
+        counted.obsm = found.obsm
+        return counted
+    return AnnData(X=places[place], obs=found.obs, var=found.var, obsm={SPATIAL: found.obsm[SPATIAL]})
+
+
+def _are_counts(values) -> bool:
+    try:
+        schema.check_counts(values, "")
+    except ValueError:
+        return False
+    return values.sum() > 0
+
+
+def _one_patient(obs: pd.DataFrame, path: Path) -> str:
+    """The patient of all spots; unknown where none is named, and, with a warning, where several are."""
+    patients = {schema.patient_name(value) for value in obs.get("patient", pd.Series(dtype=str)).unique()} - {""}
+    if len(patients) > 1:
+        warnings.warn(f"{path}: spots of {len(patients)} patients, {raw.listed(sorted(patients), 3)}", stacklevel=2)
+    return patients.pop() if len(patients) == 1 else ""
+
+
+def _scales_within(found: AnnData) -> tenx.Scales:
+    """What the scale factors say that scanpy keeps in uns, of one picture.
+
+    A diameter alone says nothing: who wrote it, in um of a real spot or of Space Ranger's, is not known.
+    """
+    kept = found.uns.get(SPATIAL)
+    kept = next(iter(kept.values())) if isinstance(kept, Mapping) and len(kept) == 1 else {}
+    kept = kept if isinstance(kept, Mapping) else {}
+    factors = {key: value for key, value in kept.get("scalefactors", {}).items() if key != "spot_diameter_fullres"}
+    hires = kept.get("images", {}).get("hires")
+    return tenx.scales(factors, found.obs_names, None if hires is None else np.shape(hires)[1::-1])
