@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from helpers.cohort import config as cohort_config
-from helpers.cohort import layouts
+from helpers.cohort.layouts import registry
 
 CONFIG = Path(__file__).parents[2] / "config"
 KNOWN = {"target": ["log2", "pearson_residual", "log1p_cp10k"], "backbone": ["stem", "ridge"]}
@@ -38,7 +38,7 @@ def test_a_config_that_cannot_be_meant_is_refused(changes, says):
 
 
 def test_names_are_those_of_the_registries(monkeypatch):
-    monkeypatch.setitem(layouts.LAYOUTS, "mine", layouts.h5ad.read)
+    monkeypatch.setitem(registry.LAYOUTS, "mine", registry.h5ad.read)
     named = config(layout="mine", targets=["log2", "pearson_residual", "VST"])
     assert cohort_config.complete(named, SCHEMA, "mine.yaml", {"target": ["log2", "pearson_residual", "VST"]})
     dotted = config(targets=["log2", "pearson_residual", "v.2"])

@@ -139,7 +139,7 @@ def test_sections_of_two_resolutions_leave_with_one(cohort, tmp_path):
 
 
 def test_space_ranger_s_own_pictures_are_placed_by_their_scale_factors(tmp_path, monkeypatch):
-    from helpers.cohort import layouts
+    from helpers.cohort.layouts import registry
 
     spots = AnnData(obs=pd.DataFrame(index=[f"s{i}" for i in range(9)]), var=pd.DataFrame(index=["g"]))
     spots.layers["counts"] = np.ones((9, 1), np.float32)
@@ -149,7 +149,7 @@ def test_space_ranger_s_own_pictures_are_placed_by_their_scale_factors(tmp_path,
     Image.new("RGB", (80, 80), "white").save(picture)
     (picture.parent / "scalefactors_json.json").write_text(json.dumps({"tissue_hires_scalef": 0.2}))
     raw = RawSection(spots, "P", spot_um=55, pitch_um=100, mpp_estimated=0.5, pictures={picture: 0.2})
-    monkeypatch.setitem(layouts.LAYOUTS, "spaceranger", lambda root, name: raw)
+    monkeypatch.setitem(registry.LAYOUTS, "spaceranger", lambda root, name: raw)
     placed = sections.read("spaceranger", tmp_path, "A1", images="{section}/spatial/tissue_hires_image.png")
     assert placed.uns["mpp"] == pytest.approx(2.5) and placed.obsm[SPATIAL].max() == pytest.approx(60)
 

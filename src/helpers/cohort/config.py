@@ -96,7 +96,7 @@ def _faults(config: Mapping, schema: Mapping, known: Mapping[str, Sequence[str]]
     """What the schema says against the config, each once, by key."""
     import jsonschema  # takes seconds, as the readers do
 
-    from helpers.cohort.layouts import LAYOUTS
+    from helpers.cohort.layouts.registry import LAYOUTS
 
     schema = deepcopy(dict(schema))
     for name, names in {"layout": LAYOUTS, **known}.items():

@@ -11,8 +11,8 @@ from anndata import AnnData
 
 from helpers import schema
 from helpers.cohort import images, pictures
-from helpers.cohort.layouts import LAYOUTS
 from helpers.cohort.layouts.raw import RawSection, only_file
+from helpers.cohort.layouts.registry import LAYOUTS
 from helpers.cohort.stated import Stated
 from helpers.schema import COUNTS, LATTICE, SPATIAL
 

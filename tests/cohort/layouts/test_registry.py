@@ -8,7 +8,7 @@ import writers
 
 from helpers import schema
 from helpers.cohort import images, sections
-from helpers.cohort.layouts import LAYOUTS
+from helpers.cohort.layouts.registry import LAYOUTS
 
 
 @pytest.mark.parametrize("kind", writers.LAYOUTS)
