@@ -239,9 +239,12 @@ def test_where_depths_vary_most_is_asked_of_patients_where_there_are_enough(rank
     assert "over 6 patients" in text and "PCC-10, log2(x + 1) 1.00 (p = 0)" in text
 
 
-def test_the_opening_says_where_nuclei_were_counted():
+def test_the_opening_says_where_cellularity_was_measured():
     text = chapter.opening("Mine", {"A1": section("A1"), "B1": section("B1", nuclei=False)})
-    assert "**Mine**, 2 sections of 2 patients; nuclei were counted in 1 and are made in 1. On each, 24 models" in text
+    assert (
+        "**Mine**, 2 sections of 2 patients; their cellularity is measured in 1 and made in 1. On each, 24 models"
+        in text
+    )
 
 
 def test_ceilings_hold_for_logs_of_poisson_counts_and_are_too_high_where_counts_vary_unseen():

@@ -349,8 +349,8 @@ def opening(cohort: str, sections: Mapping[str, AnnData]) -> str:
     n, patients = len(sections), len(set(patients_of(sections).values()))
     known, n_models = sum(map(has_cellularity, sections.values())), len(LIBRARY_SKILLS) * len(COMPOSITION_SKILLS) - 1
     return (
-        f"This page shows: **{cohort}**, {counted(n, 'sections')} of {counted(patients, 'patients')}; nuclei were "
-        f"counted in {known} and are made in {n - known}. On each, {n_models} models of known skill."
+        f"This page shows: **{cohort}**, {counted(n, 'sections')} of {counted(patients, 'patients')}; their "
+        f"cellularity is measured in {known} and made in {n - known}. On each, {n_models} models of known skill."
     )
 
 

@@ -168,10 +168,10 @@ def ridge_sentences(fits: pd.DataFrame, targets: Sequence[str], k: int) -> str:
 def comparison_sentence(compared: pd.DataFrame, targets: Sequence[str], value: str, what: str) -> str:
     """Whether the patient changes what the study compares: the first target less the second, and ridge less nuclei.
 
-    In Markdown; `what` is the name of the metric; empty where no section can be compared or one target is known.
+    In Markdown; `what` is the name of the metric.
     """
     if compared.empty or len(targets) < 2:
-        return ""
+        return "Nothing can be compared: no section, or one target alone."
     median = compared[value].groupby(["backbone", "target", "training"]).median()
     apart = {kind: median["ridge", targets[0], kind] - median["ridge", targets[1], kind] for kind in (OWN, AWAY)}
     over = {
@@ -226,7 +226,8 @@ def one_section_sentence(gaps: pd.DataFrame, backbone: str, target: str) -> str:
 
 def one_section_sentences(gaps: pd.DataFrame, targets: Sequence[str]) -> str:
     """`one_section_sentence` of what needs no image, in every target, in Markdown."""
-    lines = [one_section_sentence(gaps, *both) for both in product(WITHOUT_IMAGE, targets)] if len(gaps) else []
+    none = ["No patient has another section to train on."]
+    lines = [one_section_sentence(gaps, *both) for both in product(WITHOUT_IMAGE, targets)] if len(gaps) else none
     return "\n".join(lines) + "\n\n{download}`Every fit on one section <results/patients_one_section.csv>`."
 
 
