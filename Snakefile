@@ -268,6 +268,10 @@ PAGES = {name: book.whole(name, PAGES.get(name, Page()), BUILD, VALUES) for name
 
 def everything(wildcards):
     """All that pages leave: a table or a prediction that was removed is made again, also where a page stands on it."""
+    try:
+        book.check_kept(sections(), BUILD)
+    except ValueError as error:
+        raise WorkflowError(str(error)) from None
     left = [str(path) for page in PAGES.values() for paths in page.leaves.values() for path in flat(paths)]
     of_fits = EVERY_FIT(wildcards)
     of_sections = [path for path in left if "{fit}" not in path]

@@ -58,6 +58,12 @@ def test_what_a_module_needs_is_followed_to_the_end():
     assert all(workflow.imports_of(module) <= needed for module in needed)
 
 
+def test_a_book_needs_two_sections():
+    workflow.check_kept(["A1", "B1"], "build/mine")
+    with pytest.raises(ValueError, match=r"build/mine/sections.csv: 1 section is kept, a book needs two"):
+        workflow.check_kept(["A1"], "build/mine")
+
+
 @pytest.mark.parametrize(
     ("before", "after", "same"),
     [

@@ -12,6 +12,7 @@ from helpers.audit.program import main as audit
 from helpers.cohort import check as checking
 from helpers.cohort import config as configs
 from helpers.cohort import downloads
+from helpers.labels import counted
 
 Config = Annotated[Path, typer.Argument(help="config of a cohort, config/her2st.yaml")]
 
@@ -49,7 +50,7 @@ def check_cohort(path: Path, debug: bool = False) -> int:
     table = checking.cohort(config["sections"], readers, config["qc"])
     if debug and (bad := list(table.loc[table["problem"] != "", "section"])):
         checking.read(bad[0], readers, config["qc"])
-    print(f"{config['title']}: {len(table)} sections in {readers['root']}\n")
+    print(f"{config['title']}: {counted(len(table), 'sections')} in {readers['root']}\n")
     good = table[table["problem"] == ""]
     if len(good):
         print(shown(good).to_string(index=False, na_rep="", float_format="{:.3f}".format))

@@ -124,6 +124,15 @@ def _stamp_of(module: str) -> str:
     return stamp(f"helpers/{module}", (SOURCES / f"{module}.py").read_text())
 
 
+def check_kept(sections: list[str], build: str) -> None:
+    """Refuse the book of a cohort of which fewer than two sections are kept: one is held out, others are trained on."""
+    if len(sections) < 2:
+        raise ValueError(
+            f"{build}/sections.csv: {len(sections)} section is kept, a book needs two, as one is held out; add "
+            f"sections. What counts alone say is made page by page: snakemake {build}/pages/08_dependence.ipynb"
+        )
+
+
 # What a notebook is given ---------------------------------------------------------------------------------------
 
 

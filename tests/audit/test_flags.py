@@ -125,6 +125,18 @@ def test_the_sentence_holds_every_number_with_its_null_and_ceiling():
     assert "Composition skill (which genes these are) is 0.50 (95 % of chance 0.30, noise ceiling 0.70)" in said
 
 
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"n_units": 1, "n_patients": 1, "n_sections": 1}, "the rest of the section"),
+        ({"n_units": 1, "n_patients": 1}, "the other sections"),
+        ({"unit": "sections", "n_patients": None}, "the other sections"),
+    ],
+)
+def test_the_sentence_says_what_floors_are_fitted_on(change, where):
+    assert f"floors fitted on {where}, the median" in flags.sentence(SUMMARY | change)
+
+
 def test_what_is_not_known_is_said_in_words():
     blank = {name: None if isinstance(value, float) else value for name, value in SUMMARY.items()}
     said = flags.sentence(blank | {"unit": "sections", "n_patients": None})

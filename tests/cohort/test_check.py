@@ -169,7 +169,6 @@ def test_the_same_section_under_two_names_is_warned_of_in_the_table(root):
 @pytest.fixture
 def config(root):
     """Writes a config of the cohort beside it, with the schema."""
-    (root.parent / "schema.yaml").write_text((CONFIG / "schema.yaml").read_text())
 
     def write(**changes):
         content = yaml.safe_load((CONFIG / "toy.yaml").read_text())

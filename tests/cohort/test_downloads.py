@@ -138,7 +138,6 @@ def test_the_cohort_of_the_config_is_the_36_sections_of_the_paper(hub, tmp_path,
     monkeypatch.delenv("HEST_ROOT", raising=False)
     config = yaml.safe_load((CONFIG / "hest.yaml").read_text()) | {"root": str(tmp_path / "hest")}
     (tmp_path / "hest.yaml").write_text(yaml.safe_dump(config))
-    (tmp_path / "schema.yaml").write_text((CONFIG / "schema.yaml").read_text())
     assert program.fetch_cohort(str(tmp_path / "hest.yaml")) == 0
     asked = {Path(pattern).stem for pattern in calls[0]["allow_patterns"] if pattern.startswith("st/")}
     assert asked == {f"SPA{k}" for k in range(119, 155)}

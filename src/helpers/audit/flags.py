@@ -377,7 +377,9 @@ def over_floors(summary: Mapping) -> str:
         for floor, value in floors
         if value is not None
     )
-    fitted = "fitted on other patients" if summary["unit"] == "patients" else "fitted on the other sections"
+    fitted = "fitted on the other sections" if summary["n_sections"] > 1 else "fitted on the rest of the section"
+    if summary["unit"] == "patients" and summary["n_units"] > 1:
+        fitted = "fitted on other patients"
     said = f"No floor has a score in {of}"
     if words:
         said = f"Its excess is {words}, floors {fitted}, the median and range of {of}"

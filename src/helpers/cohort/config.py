@@ -10,14 +10,14 @@ import yaml
 
 from helpers.cohort.stated import Stated
 
+SCHEMA = Path(__file__).parents[3] / "config" / "schema.yaml"
 PROJECT_FILES = ("gene_symbols",)  # keys that name a file of the project, not of the root
 READERS = ("layout", *(field.name for field in fields(Stated)))  # keys that `sections.read` takes, beside the root
 
 
 def load(path: str | Path, known: Mapping[str, Sequence[str]] | None = None) -> dict:
-    """The complete config at `path`, by the schema.yaml beside it; ValueError, FileNotFoundError name the fault."""
-    path = Path(path)
-    return complete(content(path), yaml.safe_load(path.with_name("schema.yaml").read_text()), str(path), known)
+    """The complete config at `path`, which may lie anywhere; ValueError, FileNotFoundError name the fault."""
+    return complete(content(path), yaml.safe_load(SCHEMA.read_text()), str(path), known)
 
 
 def content(path: str | Path) -> dict:
