@@ -35,7 +35,7 @@ def coupling_by_depth(ax: Axes, summary: pd.DataFrame, sections: pd.DataFrame, w
     for target, (_, colour, marker) in look.items():
         part = table[table["target"] == target]
         ax.scatter(part["median_total_counts"], part[f"median_abs_rho_{what}"], s=34, color=colour, marker=marker, lw=0)
-    ax.set(xscale="log", xlabel="median total counts of the section", ylabel=f"median |ρ(target, {what})|")
+    ax.set(xscale="log", xlabel="median total counts of the section", ylabel=of_cells(f"median |ρ(target, {what})|"))
     logarithmic(ax.xaxis)
     ax.set_ylim(bottom=0)
     ax.set_title(f"Coupling to {what} by the section's depth\n{counted(table['section'].nunique(), 'sections')}")
@@ -174,7 +174,7 @@ def kept_by_coupling(ax: Axes, arms: pd.DataFrame, what: str, name: str, levels:
         return nothing(ax, f"no section of this cohort has both\n{what} and what this needs")
     lines = {text: (value, CHANCE[-1] if text == "chance" else "-") for text, value in levels.items()}
     frontier(ax, arms, *arms.columns[-2:], lines)
-    ax.set(xlabel=f"coupling: median |ρ(target, {what})|", ylabel=name)
+    ax.set(xlabel=of_cells(f"coupling: median |ρ(target, {what})|"), ylabel=name)
     return ax
 
 
