@@ -7,7 +7,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from helpers.chapters import region_profile
-from helpers.schema import COUNTS
+from helpers.schema import COUNTS, LATTICE
 
 
 @pytest.fixture
@@ -37,7 +37,50 @@ def test_ranks_run_from_nought_to_one_and_a_log_follows_depth(section):
     )
 
 
-def test_the_example_is_shown_where_its_regions_are_known():
+def test_the_regions_of_the_example_are_shown_then_drawn_ones_then_rings(tissue):
     known = {"B1": pd.Series(["x"]), "C1": pd.Series(["y"])}
-    assert [region_profile.shown(name, known) for name in ("C1", "A1")] == ["C1", "B1"]
-    assert region_profile.shown("A1", {}) == ""
+    for name, found in (("C1", "C1"), ("A1", "B1")):
+        assert region_profile.shown({}, name, known) == (found, known[found])
+    name, regions = region_profile.shown({"A1": tissue}, "A1", {})
+    assert name == "A1" and list(regions.index) == list(tissue.obs_names)
+
+
+@pytest.fixture
+def tissue():
+    """A square of 144 spots: outside the gene follows the cells, inside it is noise."""
+    rng = np.random.default_rng(0)
+    xy = np.argwhere(np.ones((12, 12))).astype(float)
+    cells, edge = rng.permutation(144), (np.abs(xy - 5.5).max(axis=1) > 4)
+    counts = np.where(edge, 10 * cells, 10 * rng.permutation(144))[:, None] + np.zeros((1, 3))
+    obs = pd.DataFrame({"n_nuclei": cells}, index=[f"s{k}" for k in range(144)])
+    made = AnnData(obs=obs, var=pd.DataFrame(index=["g", "h", "i"]), obsm={LATTICE: xy})
+    made.layers[COUNTS] = sparse.csr_matrix(counts)
+    made.obs["total_counts"] = counts.sum(axis=1)
+    return made
+
+
+def test_rings_are_quarters_from_the_edge_to_the_middle(tissue):
+    regions = region_profile.rings(tissue)
+    assert regions.value_counts().to_dict() == dict.fromkeys(region_profile.RINGS, 36)
+    from_edge = 5.5 - np.abs(tissue.obsm[LATTICE] - 5.5).max(axis=1)
+    reach = pd.Series(from_edge, regions.index).groupby(regions).agg(["min", "max"]).loc[list(region_profile.RINGS)]
+    assert (reach["max"].iloc[:-1].to_numpy() <= reach["min"].iloc[1:].to_numpy()).all()
+
+
+def test_coupling_within_a_region_is_found_where_it_is(tissue):
+    regions = region_profile.rings(tissue)
+    table = region_profile.coupled_within(tissue, regions, ["g", "h", "i"], ["log2"]).set_index("region")
+    assert list(table["n_spots"]) == [144, 36, 36, 36, 36]
+    assert table["rho"]["outermost quarter"] > 0.99 > table["chance_95"]["outermost quarter"]
+    assert table["rho"]["innermost quarter"] < table["chance_95"]["innermost quarter"]
+    said = region_profile.within_sentence(table.reset_index(), "A1")
+    assert "in A1" in said and "outermost quarter 1.000" in said and "of 4 regions." in said
+
+
+def test_a_small_region_and_one_without_cells_have_no_coupling(tissue):
+    few = region_profile.rings(tissue).iloc[:20]
+    assert region_profile.coupled_within(tissue, few, ["g"], ["log2"]).empty
+    blind = tissue.copy()
+    del blind.obs["n_nuclei"]
+    table = region_profile.coupled_within(blind, region_profile.rings(blind), ["g"], ["log2"])
+    assert table.empty and region_profile.within_sentence(table, "A1") == ""
