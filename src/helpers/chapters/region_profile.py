@@ -18,7 +18,7 @@ from helpers.targets import normalization
 
 CALLED = {"nuclei": "nuclei per spot", "depth": "total counts"}
 RINGS = ("outermost quarter", "second quarter", "third quarter", "innermost quarter")
-WHOLE = "whole section"
+WHOLE = "all regions"
 LEAST = 30  # spots of a region, below which a rank correlation has a standard error of more than 0.18
 N_DRAWS = 999
 
