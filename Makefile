@@ -41,7 +41,7 @@ audit: .venv/ready ## a report card for predictions of any model: ARGS="--predic
 
 test: .venv/ready ## the tests
 	$(BIN)/ruff check src tests scripts notebooks
-	$(BIN)/pytest -m "not full" -n $(CORES) --dist loadfile
+	$(BIN)/pytest -m "not full" -n $(CORES) --dist loadfile --no-loadscope-reorder
 
 test-full: .venv/ready ## the slow tests too
 	$(BIN)/pytest

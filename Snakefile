@@ -312,6 +312,7 @@ for name, page in PAGES.items():
         benchmark:
             f"{BUILD}/benchmarks/{page.run_of(name)}.tsv"
         threads: page.threads
+        priority: int(name in book.LONG)
         resources:
             mem_mb=book.memory(name, page.gpu),
             runtime=page.runtime,

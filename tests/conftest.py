@@ -6,6 +6,13 @@ from pathlib import Path
 import pytest
 
 BESIDE = Path(__file__).parents[2] / "shared"
+# Files that take minutes go to the workers first, so that none of them works alone at the end.
+LONG = ("test_book", "test_real_cohort", "test_partial", "test_training", "test_matrix", "test_edits", "test_bad_input")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long files first, the others in their order (`--no-loadscope-reorder`)."""
+    items.sort(key=lambda item: item.path.stem not in LONG)
 
 
 def _data(setting: str, beside: str) -> Path:
