@@ -1,6 +1,7 @@
 """What a cohort's config says: checked against its schema, completed by the schema's defaults, handed on to readers."""
 
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import fields
@@ -94,7 +95,9 @@ def _twice(node) -> Iterator[tuple[str, int]]:
 
 def _faults(config: Mapping, schema: Mapping, known: Mapping[str, Sequence[str]]) -> dict[str, None]:
     """What the schema says against the config, each once, by key."""
-    import jsonschema  # takes seconds, as the readers do
+    # A grammar of web addresses, which jsonschema would take for formats that no key here has, costs 4 s to set up.
+    sys.modules.setdefault("rfc3987_syntax", None)
+    import jsonschema  # takes time even so, as the readers do
 
     from helpers.cohort.layouts.registry import LAYOUTS
 
