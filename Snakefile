@@ -18,7 +18,7 @@ import yaml
 
 from helpers import workflow as book
 from helpers.cohort import config as configs
-from helpers.models.backbones import BACKBONES, FLOORS_BESIDE
+from helpers.models.backbones import BACKBONES, FLOORS_BESIDE, MODELS
 from helpers.targets.normalization import TARGETS
 from helpers.workflow import Page
 
@@ -27,7 +27,7 @@ if not config:
 SCHEMA = yaml.safe_load(Path("config/schema.yaml").read_text())
 try:
     # A job reads this file again; the config that it gets has been checked.
-    known = {"target": list(TARGETS), "backbone": list(BACKBONES)} if workflow.is_main_process else None
+    known = {"target": list(TARGETS), "backbone": list(MODELS)} if workflow.is_main_process else None
     for path in workflow.configfiles if workflow.is_main_process else ():
         configs.content(path)  # Snakemake takes the last of two keys of one name
     files = ", ".join(map(str, workflow.configfiles))

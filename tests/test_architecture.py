@@ -142,6 +142,26 @@ def test_profiles_of_stem_can_be_written_as_hyperparameters():
         jsonschema.validate(toy | {"hyperparameters": changes}, schema)
 
 
+def test_the_template_names_every_key_and_its_default():
+    """But those of cohorts that the project brings along: made, downloaded, or set beside the paper's numbers."""
+    properties = yaml.safe_load((ROOT / "config/schema.yaml").read_text())["properties"]
+    text = (ROOT / "config/template.yaml").read_text()
+    shown = yaml.safe_load(re.sub(r"^# (?=\w+: )", "", text, flags=re.M))
+    assert properties.keys() - shown.keys() == {"simulation", "manifest", "differs"}
+    for name in (
+        "targets",
+        "backbones",
+        "stem_targets",
+        "profile",
+        "scales_um",
+        "k",
+        "ladder",
+        "n_random_maps",
+        "splits",
+    ):
+        assert shown[name] == properties[name]["default"], name
+
+
 def test_the_schema_knows_what_the_helpers_know():
     from helpers.models import backbones
     from helpers.models.stem import recipes
@@ -153,6 +173,8 @@ def test_the_schema_knows_what_the_helpers_know():
     assert set(known["nuclei"]["properties"]["model"]["enum"]) == set(hovernet.LICENCES)
     one = f"({'|'.join([*patches.ENCODERS, *encoders.ENCODERS])})"
     assert known["encoder"]["pattern"] == f"^(table|{one}([+]{one})*)$"
+    snakefile = (ROOT / "Snakefile").read_text()  # which knows that these need no GPU
+    assert json.dumps([*patches.ENCODERS, "table"])[1:-1] in snakefile
     assert known["encoding"]["properties"]["weights"]["propertyNames"]["enum"] == list(encoders.ENCODERS)
     assert set(known["profile"]["enum"]) == set(recipes.PROFILES)
     # The scaling of the target is chosen by stem_arms, beside the profile's own.

@@ -30,10 +30,13 @@ READINGS = {  # of the nuclei under a spot
     "haematoxylin": "mean haematoxylin in the disc",
     "less_eosin": "haematoxylin less eosin in the disc",
 }
-ROWS = {  # backbones that are floors, and counts that are controls
+FLOORS = {  # backbones that are floors
     "nuclei": "nuclei alone",
+    "haematoxylin": "haematoxylin alone",
+    "place": "place alone",
     "depth": "measured depth (oracle)",
-    "place": "place in the section",
+}
+ROWS = {name: called for name, called in FLOORS.items() if name not in READINGS} | {  # and counts that are controls
     "real": "as measured",
     "depth_only": "depth-only twin",
     "equal_depth": "equal-depth twin",

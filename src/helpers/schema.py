@@ -1,6 +1,6 @@
 """The slots of a section's AnnData, and the checks at every door.
 
-A section grows along the notebooks: counts and coordinates (01_data), nuclei and patch features (02_segmentation),
+A section grows along the notebooks: counts and coordinates (01_data), nuclei (02_segmentation), patch features (06_patches),
 targets of the panel (07_normalization), predictions (09_stem_training). Everything joins by spot name.
 """
 
@@ -105,7 +105,7 @@ def measure(spots: pd.DataFrame) -> str:
 
 
 def has_cellularity(section: AnnData) -> bool:
-    """Whether the section has been through 02_segmentation, that is, has an H&E image."""
+    """Whether something measures how many cells each spot holds: 02_segmentation, or a table that was given."""
     return measure(section.obs) != ""
 
 

@@ -155,7 +155,7 @@ def test_place_is_shown_by_patient(one):
 def test_enough_patients_have_an_interval_and_few_a_note(one):
     gaps = leakage.one_section_gaps(one, "pcc_50")
     text = leakage.one_section_sentence(gaps, "place", "log2")
-    assert "place in the section, log2(x + 1): 0.75 from the own patient, 0.60 from another, gap **+0.150**" in text
+    assert "place alone, log2(x + 1): 0.75 from the own patient, 0.60 from another, gap **+0.150**" in text
     assert "p = 0.062, where the smallest possible is 0.062; n = 5 patients." in text
     text = leakage.one_section_sentence(gaps[gaps["patient"] < "C"], "place", "log2")
     assert text.endswith("(median of 4 sections); n = 2 patients: not estimable.")

@@ -133,7 +133,7 @@ def test_only_the_chosen_ranking_is_drawn(ax, tables):
 def test_the_ceiling_and_the_floors_that_are_there_are_named(ax, tables):
     figure1.predictability_top(ax, tables["top"], "ridge")
     assert {"noise ceiling", "nuclei alone"} <= set(legend(ax))
-    assert "depth alone" not in legend(ax)  # no such backbone in the table
+    assert "measured depth (oracle)" not in legend(ax)  # no such backbone in the table
 
 
 def test_a_backbone_that_was_not_fitted_is_named(ax, tables):

@@ -18,7 +18,7 @@ def test_an_audited_model_stands_beside_the_floors_that_are_known(ax):
     rows = [{"section": s, "space": "log2", "pcc": 0.5, "ceiling": 0.9, "chance_95": 0.2, "twin": 0.3} for s in "AB"]
     judging.scores_and_floors(ax, pd.DataFrame(rows).assign(depth=0.6), 50)
     names = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert "depth alone (oracle)" in names and "nuclei alone" not in names
+    assert "measured depth (oracle)" in names and "nuclei alone" not in names
     assert len(ax.lines) == 5 + 1  # a mark each, and the line at zero
 
 

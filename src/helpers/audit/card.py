@@ -9,6 +9,7 @@ import pandas as pd
 
 from helpers.audit.flags import CHECKLIST, FLAGS, sentence
 from helpers.figures import judging, style
+from helpers.labels import FLOORS
 
 TEMPLATE = Path(__file__).with_name("card.html")
 STATES = {True: ("raised", "⚑"), False: ("clear", "✓"), None: ("not known", "?")}
@@ -16,10 +17,7 @@ COLUMNS = {
     "pcc": "PCC-{k}",
     "chance_95": "95 % of chance",
     "p": "p (spatial)",
-    "nuclei": "nuclei alone",
-    "haematoxylin": "haematoxylin alone",
-    "place": "place alone",
-    "depth": "depth alone",
+    **FLOORS,
     "excess": "excess over nuclei",
     "library_chance_95": "95 % of chance, library",
     "library_ceiling": "ceiling, library",

@@ -134,7 +134,7 @@ def read_cohort(
 
 def read_config(cohort: str) -> dict:
     """The config of a cohort; empty where none is named."""
-    known = {"target": list(normalization.TARGETS), "backbone": list(backbones.BACKBONES)}
+    known = {"target": list(normalization.TARGETS), "backbone": list(backbones.MODELS)}
     return configs.load(cohort, known) if cohort else {}
 
 

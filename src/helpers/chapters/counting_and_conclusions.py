@@ -18,7 +18,7 @@ from helpers.targets.normalization import LOG, RESIDUAL
 
 DEFAULT = "disc"
 METRICS = [name for metric in coupling.METRICS for name in (metric, f"chance_{metric}", f"chance_95_{metric}")]
-SHORT = {"median_abs_rho_nuclei": "|ρ|", "share_coupled_nuclei": "|ρ| > 0.3"}
+SHORT = {"median_abs_rho_nuclei": "|ρ|", "share_coupled_nuclei": f"|ρ| > {coupling.COUPLED}"}
 LOT = 0.2  # of the true nuclei, in a count whose errors are chance alone
 SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 

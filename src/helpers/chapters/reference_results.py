@@ -13,6 +13,7 @@ import pandas as pd
 from helpers import labels, store
 from helpers.chapters import organs
 from helpers.chapters.patients import ALL, AWAY
+from helpers.scores.coupling import COUPLED
 from helpers.scores.paired import MIN_PATIENTS
 from helpers.targets.normalization import LOG, LOG_CP10K, RESIDUAL
 
@@ -20,11 +21,16 @@ BEGIN, END = "<!-- results, written by make reference -->\n", "<!-- end of resul
 SHOWN = (LOG, RESIDUAL, LOG_CP10K)
 COUPLINGS = {
     "median_abs_rho_nuclei": "median over genes of \\|rho(target, nuclei)\\|",
-    "share_coupled_nuclei": "share of genes with \\|rho\\| > 0.3",
+    "share_coupled_nuclei": f"share of genes with \\|rho\\| > {COUPLED}",
     "median_abs_rho_nuclei_given_depth": "median over genes of \\|rho(target, nuclei given depth)\\|",
     "median_abs_rho_depth": "median over genes of \\|rho(target, depth)\\|",
 }
-MODELS = {"ridge": "ridge", "stem": "STEM (`PROFILE=cpu`)", "nuclei": "nuclei alone", "place": "place alone"}
+MODELS = {
+    "ridge": "ridge",
+    "stem": "STEM (`PROFILE=cpu`)",
+    "nuclei": labels.FLOORS["nuclei"],
+    "place": labels.FLOORS["place"],
+}
 OTHER_RUNS = ("her2st_lowres", "mob")  # beside the one that the table is of
 READ = ("table1", "sections", "floors", "patients", "skills", "fraction_of_ridge", "frontier", "known_truth_ranks")
 READ += ("type_one_error",)

@@ -20,7 +20,6 @@ CALLED = {"nuclei": "nuclei per spot", "depth": "total counts"}
 RINGS = ("outermost quarter", "second quarter", "third quarter", "innermost quarter")
 WHOLE = "all regions"
 LEAST = 30  # spots of a region, below which a rank correlation has a standard error of more than 0.18
-N_DRAWS = 999
 
 
 def rings(section: AnnData) -> pd.Series:
@@ -71,7 +70,7 @@ def coupled_within(section: AnnData, regions: pd.Series, panel: Sequence[str], t
         values = normalization.get(target)(section, panel)
         for name, spots in parts.items():
             both = values[spots], cells[spots]
-            rho, drawn = spatial.null_correlations(*both, bases[name], rank=True, n_draws=N_DRAWS)
+            rho, drawn = spatial.null_correlations(*both, bases[name], rank=True, n_draws=spatial.N_DRAWS)
             chance = np.quantile(coupling.metrics_of(drawn)[0], 0.95)
             rows.append((target, name, len(spots), coupling.metrics_of(rho)[0], chance))
     return pd.DataFrame(rows, columns=["target", "region", "n_spots", "rho", "chance_95"])

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from helpers.figures.style import DARK, DASHES, GREY, MARKERS, SECTIONS, handle, legend, logarithmic, looks, spread
-from helpers.labels import CHOICES, counted, label, of_cells
+from helpers.labels import CHOICES, FLOORS, counted, label, of_cells
 
 SHARES = {  # of the variance of the measured gene: label, colour
     "unique": ("the prediction alone", "#332288"),
@@ -74,10 +74,10 @@ def scores_and_floors(ax: Axes, scores: pd.DataFrame, k: int) -> Axes:
     """
     marks = {  # column: label, colour, marker
         "pcc": ("model", "black", "o"),
-        "nuclei": ("nuclei alone", SECTIONS[3], "x"),
-        "haematoxylin": ("haematoxylin alone", SECTIONS[6], "1"),
-        "place": ("place alone", SECTIONS[5], "2"),
-        "depth": ("depth alone (oracle)", SECTIONS[4], "+"),
+        "nuclei": (FLOORS["nuclei"], SECTIONS[3], "x"),
+        "haematoxylin": (FLOORS["haematoxylin"], SECTIONS[6], "1"),
+        "place": (FLOORS["place"], SECTIONS[5], "2"),
+        "depth": (FLOORS["depth"], SECTIONS[4], "+"),
         "twin": ("model on the depth-only twin", SECTIONS[1], "v"),
         "ceiling": ("noise ceiling", GREY, "_"),
         "chance_95": ("95 % of chance", GREY, "."),

@@ -39,7 +39,7 @@ TRANSFORMS = {  # label, colour, marker
     "thinned": (labels.TRANSFORMS["thinned"], "#882255", "p"),
 }
 OTHER_TARGETS = (("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"))
-FLOORS = {"nuclei": ("nuclei alone", "x"), "depth": ("depth alone", "+")}
+FLOORS = {"nuclei": (labels.FLOORS["nuclei"], "x"), "depth": (labels.FLOORS["depth"], "+")}
 SECTIONS = ("#332288", "#44AA99", "#DDCC77", "#CC6677", "#88CCEE", "#117733", "#AA4499", "#999933", "#882255")  # Tol
 MARKERS = "os^DvP"
 GREY, DARK, PALE = "#7F7F7F", "#444444", "0.92"  # references, points of one kind, lines between groups

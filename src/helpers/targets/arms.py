@@ -133,6 +133,6 @@ TRANSFORMS = {
     "nuclei_regressed_log": nuclei_regressed_log,
 }
 # Five transforms are crossed with every size; the others see to depth themselves and stand alone. Thinning to equal
-# depth acts on counts (`controls.equal_depth`): its arm is ("none", "log") of the thinned section.
+# depth acts on counts (`twins.equal_depth`): its arm is ("none", "log") of the thinned section.
 CROSSED, ALONE = tuple(TRANSFORMS)[:5], tuple(TRANSFORMS)[5:]
 ARMS = (*product(SIZE_FACTORS, CROSSED), *(("none", transform) for transform in ALONE))
