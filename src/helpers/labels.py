@@ -66,6 +66,7 @@ TRANSFORMS = {
 }
 CHOICES = {  # of a specification: what may be decided another way
     "nuclei": "nuclei",
+    "spots": "spots",
     "panel": "panel",
     "library": "library size",
     "p_j": "$p_j$",
