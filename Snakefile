@@ -233,6 +233,7 @@ PAGES = {
     "11_training_check": Page(
         {
             "predictions": EVERY_FIT,
+            "section_files": COUNTS,
             "losses": images(f"{BUILD}/losses/{{split}}.{{section}}.{{fit}}.csv", split=COHORT["splits"], fit=FITS),
             "arm_predictions": expand(PREDICTIONS, section=STUDIED, split=COHORT["splits"], fit=ARMS),
         },

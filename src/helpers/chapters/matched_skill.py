@@ -28,7 +28,7 @@ COLUMNS = ["section", "patient", "split", "penalty", "trained_in", "scored_in", 
 
 
 def nearest_penalty(skill: Callable[[float], float], wanted: float) -> float:
-    """The penalty of ridge, between 0.1 and 10^9, whose `skill` is nearest to the one wanted: by decades, then tenths."""
+    """The penalty of ridge, between 0.1 and 10^9, whose `skill` is nearest to the one wanted: decades, then tenths."""
     exponent = 4.0
     for step, reach in ((1.0, 4), (0.1, 9)):
         exponents = exponent + step * np.arange(-reach, reach + 1)
