@@ -171,7 +171,7 @@ def test_spots_that_reach_the_deeper_count_are_a_reading_where_they_differ_and_a
     assert specifications.by_spots(found, "A1")[0][1] == ["all kept", "500 counts"]
     assert [which for _, which in specifications.by_spots(found, "B1")] == [["all kept"], ["500 counts"]]
     said = specifications.spots_sentence(found)
-    assert "57 of 64 spots are left; all in 1 of 2 sections, the others B1 25 of 32." in said
+    assert "57 of 64 spots are left: all in 1 of 2 sections, and B1 25 of 32." in said
     assert list(specifications.spots_of({"A1": deep}, ["A1"])) == ["all kept"]
     mixed.layers[schema.COUNTS][:15] *= 0.9
     assert list(specifications.spots_of({"B1": mixed}, ["B1"])) == ["all kept"]  # 17 spots are too few

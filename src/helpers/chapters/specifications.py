@@ -540,9 +540,9 @@ def spots_sentence(spots: Mapping[str, Mapping[str, pd.Index]]) -> str:
         return f"Spots are not read apart: of {total} none is under {DEEP} counts, or a section would be left too few."
     lost = [f"{name} {len(deep[name])} of {len(kept[name])}" for name in kept if len(deep[name]) < len(kept[name])]
     return (
-        f"Read on the spots of {DEEP} counts or more, {sum(map(len, deep.values())):,} of {total} are left; all in "
-        f"{len(kept) - len(lost)} of {labels.counted(len(kept), 'sections')}, the others {', '.join(lost)}. Panel, "
-        "shares, and models stay as they are."
+        f"Read on the spots of {DEEP} counts or more, {sum(map(len, deep.values())):,} of {total} are left: all in "
+        f"{len(kept) - len(lost)} of {labels.counted(len(kept), 'sections')}, and {', '.join(lost)}. Panel, "
+        "gene shares and models stay as they are."
     )
 
 
