@@ -233,6 +233,7 @@ PAGES = {
     "11_training_check": Page(
         {
             "predictions": EVERY_FIT,
+            "section_files": COUNTS,
             "losses": images(f"{BUILD}/losses/{{split}}.{{section}}.{{fit}}.csv", split=COHORT["splits"], fit=FITS),
             "arm_predictions": expand(PREDICTIONS, section=STUDIED, split=COHORT["splits"], fit=ARMS),
         },
@@ -252,7 +253,7 @@ PAGES = {
     "24_ledger": Page({"tracked": [str(path) for path in sorted(Path(REFERENCE).glob("*.csv*"))]}),
     "25_factorial": Page({"section_files": sections_as("encoded")}),
     "27_partial": Page({"section_files": SEGMENTED, "predictions": EVERY_FIT}),
-    "28_cross_space": Page({"section_files": COUNTS, "predictions": EVERY_FIT}),
+    "28_cross_space": Page({"section_files": ENCODED, "predictions": EVERY_FIT}),
     "29_anatomy": Page({"section_files": SEGMENTED, "predictions": EVERY_FIT}),
     "30_inference": Page({"predictions": images(PREDICTIONS, split=SPLIT, fit=FITS)}),
     "32_frontier": Page({"section_files": sections_as("encoded")}),

@@ -1,6 +1,7 @@
 """What targets, metrics, floors and readings are called on pages and in figures: one word per thing."""
 
 import re
+from collections.abc import Iterable, Mapping
 
 TARGETS = {
     "log2": "log2(x + 1)",
@@ -69,6 +70,7 @@ TRANSFORMS = {
 }
 CHOICES = {  # of a specification: what may be decided another way
     "nuclei": "nuclei",
+    "spots": "spots",
     "panel": "panel",
     "library": "library size",
     "p_j": "$p_j$",
@@ -127,6 +129,16 @@ def label(name: str) -> str:
 def quantity_label(quantity: str) -> str:
     """How a quantity of a table is called, metric and what it is of: "rho_nuclei_depth, log2"."""
     return ", ".join(map(label, quantity.split(", ")))
+
+
+def of_patients(sections: Iterable[str], patients: Mapping[str, str]) -> str:
+    """Sections, each counted once, and their patients, in words.
+
+    >>> of_patients(["C3", "C3", "C4"], {"B4": "B", "C3": "C", "C4": "C"})
+    '2 sections of 1 patient'
+    """
+    names = set(sections)
+    return f"{counted(len(names), 'sections')} of {counted(len({patients[name] for name in names}), 'patients')}"
 
 
 def counted(n: int, what: str) -> str:

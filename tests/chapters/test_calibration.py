@@ -15,7 +15,9 @@ def prediction(seed=0, target="log2", antithetic=False, backbone="stem"):
     """40 spots; gene z is predicted perfectly, y hardly, x against the truth; 4 samples of variance 1 each."""
     rng = np.random.default_rng(seed)
     measured = rng.normal(size=(40, 4))
-    made = AnnData(obs=pd.DataFrame(index=[f"s{i}" for i in range(40)]), var=pd.DataFrame(index=GENES))
+    made = AnnData(
+        obs=pd.DataFrame({"patient": "A"}, index=[f"s{i}" for i in range(40)]), var=pd.DataFrame(index=GENES)
+    )
     made.layers[schema.MEASURED] = measured
     made.layers[schema.PREDICTED] = measured * [0.1, -1, 0.5, 1] + rng.normal(size=(40, 4)) * [1, 0, 2, 0]
     made.layers[schema.SPREAD] = np.ones((40, 4))
@@ -66,7 +68,7 @@ def test_distances_of_variation_by_hand():
 def covered(half, most):
     levels = pd.DataFrame({"level": ["as sampled", "set right"]})
     shares = pd.DataFrame({"share": [0.5, 0.9], "covered": [half, most]})
-    return levels.merge(shares, how="cross").assign(target="pearson_residual", section="A1", seed=0)
+    return levels.merge(shares, how="cross").assign(target="pearson_residual", section="A1", patient="A", seed=0)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +76,7 @@ def covered(half, most):
 )
 def test_the_sentence_says_how_samples_lie(most, shape):
     remark = calibration.remark(covered(0.5, most))
-    assert remark.startswith("- Pearson residual: the central half and nine tenths of the samples hold 50%, ")
+    assert remark.startswith("- Pearson residual, 1 section of 1 patient: the central half and nine tenths of ")
     assert remark.endswith(f"samples lie {shape}.")
     assert calibration.remark(covered(0.5, most).iloc[:0]) == ""
 

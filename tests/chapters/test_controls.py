@@ -210,10 +210,14 @@ def test_targets_are_compared_on_each_twin_by_their_medians():
     rows = [("real", "log2", 0.8), ("real", "pearson_residual", 0.2), ("real", "pearson_residual", 0.4)]
     rows += [("depth_only", "log2", 0.7), ("depth_only", "pearson_residual", -0.05)]
     rows += [("equal_depth", "log2", 0.25), ("equal_depth", "pearson_residual", 0.2)]
-    text = controls.refitted_sentence(pd.DataFrame(rows, columns=["twin", "target", "pcc_5"]), 5)
+    table = pd.DataFrame(rows, columns=["twin", "target", "pcc_5"])
+    table = table.assign(section=["A1", "A1", "A2", "A1", "A1", "A1", "A1"], chance_95=0.1)
+    text = controls.refitted_sentence(table, 5, {"A1": "A", "A2": "A"})
+    assert text.startswith("Medians over 2 sections of 1 patient. ")
     assert "lie 0.50 apart, from Pearson residual with 0.30 to log2(x + 1) with 0.80." in text
-    assert "they lie 0.05 apart (log2(x + 1) 0.25, Pearson residual 0.20)" in text
-    assert text.endswith("Where only depth varies: log2(x + 1) 0.70, Pearson residual -0.05.")
+    assert "they lie 0.05 apart (log2(x + 1) 0.25 (chance 0.10), Pearson residual 0.20 (chance 0.10))" in text
+    only_depth = "log2(x + 1) 0.70 (chance 0.10), Pearson residual -0.05 (chance 0.10)"
+    assert text.endswith(f"Where only depth varies: {only_depth}.")
 
 
 def test_coupling_on_is_told_beside_coupling_off():

@@ -14,6 +14,7 @@ from helpers.targets.normalization import LOG, RESIDUAL
 GRID = np.argwhere(np.ones((6, 5))).astype(float)
 GENES = [f"g{i}" for i in range(6)]
 TARGETS = [LOG, RESIDUAL]
+PATIENTS = {"A": "A", "B": "A", "C": "B"}
 
 
 def section(name, seed=0):
@@ -206,7 +207,7 @@ def test_without_a_model_of_both_targets_the_page_says_so():
     for part in (table, table[:0]):
         gained = cross_space.gains(part)
         assert gained.empty and cross_space.ends(gained).empty
-        said = cross_space.gains_sentence(gained, none)
+        said = cross_space.gains_sentence(gained, none, "")
         assert said == "No gene was scored as a residual by a model trained both on logs and on residuals."
 
 
@@ -279,22 +280,26 @@ def test_the_gap_is_walked_in_two_steps(scores):
 
 
 def test_the_library_alone_is_a_share_of_the_log_model(scores):
-    text = cross_space.way_back_sentences(scores, ["ridge"], 50)
-    assert "without a library score 0.40 in log space, with the library of the log model **0.70**" in text
+    text = cross_space.way_back_sentences(scores, ["ridge"], 50, PATIENTS)
+    assert "- `ridge`, medians over 3 sections of 2 patients: residual" in text
+    assert "without a library score 0.40 in log space (chance 0.25), with the library of the log model **0.70**" in text
     assert text.endswith("an oracle, 0.75; the log model 0.90. The predicted library alone, the same composition "
-                         "everywhere: **0.60**, 67% of the log model's score.")  # fmt: skip
+                         "everywhere: **0.60** (chance 0.25), 67% of the log model's score.")  # fmt: skip
     undefined = scores.assign(pcc_50=scores["pcc_50"].where(scores["trained_in"] != "library"))
-    assert "**nan**, nan% of" in cross_space.way_back_sentences(undefined, ["ridge"], 50)
-    assert cross_space.way_back_sentences(scores, [], 50) == ""
+    assert "**nan** (chance 0.25), nan% of" in cross_space.way_back_sentences(undefined, ["ridge"], 50, PATIENTS)
+    assert cross_space.way_back_sentences(scores, [], 50, PATIENTS) == ""
 
 
 def test_gains_are_counted_in_genes():
     gained = pd.DataFrame({"gained": [0.3, 0.02, -0.2, 0.11]})
-    assert cross_space.gains_sentence(gained, "ridge").endswith(
-        "gains in 75% of 4 genes, +0.065 in the median gene, more than 0.1 in 2, and loses more than 0.1 in 1."
+    assert cross_space.gains_sentence(gained, "ridge", "5 sections of 2 patients").endswith(
+        "medians over 5 sections of 2 patients. Training on residuals gains in 75% of 4 genes (half, if it changed "
+        "nothing), +0.065 in the median gene, more than 0.1 in 2, and loses more than 0.1 in 1."
     )
-    assert "gains in 100% of 1 gene, +0.300" in cross_space.gains_sentence(gained.head(1), "ridge")
-    assert cross_space.gains_sentence(gained.head(0), "stem").startswith("No gene was scored")
+    assert "gains in 100% of 1 gene (half, if it changed nothing), +0.300" in cross_space.gains_sentence(
+        gained.head(1), "ridge", ""
+    )
+    assert cross_space.gains_sentence(gained.head(0), "stem", "").startswith("No gene was scored")
 
 
 def test_what_a_perfect_prediction_loses_is_at_least_nothing():

@@ -102,11 +102,16 @@ def test_medians_are_over_sections(of_section):
 
 
 def test_what_is_lost_is_said_of_medians(of_section):
-    text = inference.called_sentences(of_section)
-    assert "- log2(x + 1) and depth: 70% of genes are called by shuffling, 30% by maps as smooth (57% fewer), " in text
+    patients = {"A": "A", "B": "A"}
+    text = inference.called_sentences(of_section, patients)
+    assert "a right p calls 5%" in text
+    assert (
+        "- log2(x + 1) and depth, 2 sections of 1 patient: 70% of genes are called by shuffling, 30% by maps as smooth "
+        "(57% fewer), " in text
+    )
     assert "15% with place held fixed, 5% of these after the false discovery rate." in text
     nothing = of_section.assign(p_iid=0.0, p_spatial=0.0)
-    assert "0% by maps as smooth (0% fewer)" in inference.called_sentences(nothing)
+    assert "0% by maps as smooth (0% fewer)" in inference.called_sentences(nothing, patients)
 
 
 def test_the_least_section_is_named(of_section):

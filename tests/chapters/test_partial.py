@@ -162,8 +162,10 @@ def test_the_control_names_the_sections_in_which_depth_alone_reads_as_more():
 def test_the_own_part_is_a_share_of_what_the_prediction_explains(by_gene):
     shares = partial.model_shares(partial.summarize(by_gene, 2))
     assert set(shares["backbone"]) == {"stem", "ridge"} and set(shares["given"]) == {"both"}
-    text = partial.own_part_sentence(shares)
-    assert text.endswith("own part is 25% for `stem` in log2(x + 1); 50% for `ridge` in log2(x + 1).")
+    text = partial.own_part_sentence(shares, {"A": "A", "B": "A"})
+    assert text.endswith(
+        "means over 2 sections of 1 patient, 25% for `stem` in log2(x + 1); 50% for `ridge` in log2(x + 1)."
+    )
 
 
 @pytest.fixture(scope="module")

@@ -18,13 +18,15 @@ def scores():
         ("stem", "pearson_residual", 5, 160, 0.2, 0.2),
     ]
     table = pd.DataFrame(rows, columns=["model", "target", "step", "spot_views", "pcc", "composition"])
-    return table.assign(held_out="C3")
+    return table.assign(held_out="C3", composition_chance_95=table["composition"] / 2)
 
 
 def test_the_highest_and_the_last_score_stand_beside_ridge_and_the_small_network(scores):
     says = published_size.remark(scores, 32_880_262)
     assert "C3" in says and "32.9 million" in says
     assert "PCC-50: highest 0.700 after 2,560 spot views, 0.650 after 5,120; ridge 0.750, STEM as elsewhere" in says
+    assert "STEM as elsewhere here 0.600 (no chance was kept)" in says
+    assert "STEM as elsewhere here 0.200 (chance of the highest 0.150)" in says
     assert "composition skill: highest 0.550 after 5,120 spot views, 0.550 after 5,120; ridge 0.600" in says
 
 

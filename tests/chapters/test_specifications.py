@@ -1,5 +1,6 @@
 """Specifications: what is chosen, medians over sections and patients, and which choice moves a number most."""
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
@@ -155,6 +156,40 @@ def test_nuclei_are_those_of_the_sections_spots_in_their_order(section, nuclei):
 # Table 1 --------------------------------------------------------------------------------------------------------
 
 
+def spots_in(**sections):
+    return {specifications.ALL_SPOTS: {name: section.obs_names for name, section in sections.items()}}
+
+
+def test_spots_that_reach_the_deeper_count_are_a_reading_where_they_differ_and_are_enough():
+    deep, mixed = make_section("A1"), make_section("B1")
+    deep, mixed = (ad.concat([part, part], index_unique="-") for part in (deep, mixed))  # 32 spots
+    for section, low in ((deep, 0), (mixed, 7)):
+        section.layers[schema.COUNTS] = sparse.csr_matrix(np.full((32, 5), 100.0))
+        section.layers[schema.COUNTS][:low] *= 0.99  # 495 counts
+    found = specifications.spots_of({"A1": deep, "B1": mixed}, ["A1", "B1"])
+    assert {name: len(read) for name, read in found["500 counts"].items()} == {"A1": 32, "B1": 25}
+    assert specifications.by_spots(found, "A1")[0][1] == ["all kept", "500 counts"]
+    assert [which for _, which in specifications.by_spots(found, "B1")] == [["all kept"], ["500 counts"]]
+    said = specifications.spots_sentence(found)
+    assert "57 of 64 spots are left: all in 1 of 2 sections, and B1 25 of 32." in said
+    assert list(specifications.spots_of({"A1": deep}, ["A1"])) == ["all kept"]
+    mixed.layers[schema.COUNTS][:15] *= 0.9
+    assert list(specifications.spots_of({"B1": mixed}, ["B1"])) == ["all kept"]  # 17 spots are too few
+
+
+def test_couplings_of_fewer_spots_are_those_of_the_whole_sections_targets(section, nuclei):
+    part, totals = nuclei.iloc[:9], {"section": [totals_of(section)]}
+    found = pd.DataFrame(specifications.target_couplings(section, {"p": ["B", "D"]}, part, totals, {"100": 100.0}))
+    whole = normalization.get(RESIDUAL)(section, ["B", "D"])[:9]
+    own = (found["library"] == "all genes") & (found["clip"] == "none") & (found["genes"] == "mean")
+    rho = np.abs(columns.spearman(whole, part["crop"].to_numpy()))
+    assert found.loc[own & (found["nuclei"] == "crop"), "value"].item() == pytest.approx(rho.mean(), abs=1e-4)
+    [depth, *_] = specifications.depth_couplings(section, {}, part)
+    assert depth["value"] == pytest.approx(
+        columns.spearman(part[["disc"]].to_numpy(), normalization.library_size(section)[:9, None])[0, 0]
+    )
+
+
 def totals_of(section):
     return pd.Series(section.layers[schema.COUNTS].toarray().sum(axis=0, dtype=float), section.var_names)
 
@@ -213,7 +248,9 @@ def test_depth_counts_all_genes_once_and_those_of_each_panel(section, nuclei):
 def test_every_number_of_table_1_is_there_for_every_section_with_nuclei():
     sections = {name: make_section(name, seed=seed) for seed, name in enumerate(("A1", "B1", "C1"))}
     nuclei = {name: pd.DataFrame({"disc": np.arange(16.0)}, index=sections[name].obs_names) for name in ("A1", "B1")}
-    table = specifications.every_coupling(sections, nuclei, 2, {"100": 100.0})
+    table = specifications.every_coupling(
+        sections, nuclei, spots_in(A1=sections["A1"], B1=sections["B1"]), 2, {"100": 100.0}
+    )
     assert set(table["section"]) == {"A1", "B1"} and set(table["panel"].dropna()) == {
         "all sections",
         "without the section",
@@ -242,13 +279,13 @@ def test_a_prediction_is_scored_on_what_it_was_trained_on_and_without_clipping(s
     held = AnnData(obs=pd.DataFrame(index=spots), var=pd.DataFrame(index=panel))
     held.layers[schema.MEASURED], held.layers[schema.PREDICTED] = np.minimum(whole, 0.5), whole
     held.uns |= {"section": "A1", "split": "section", "target": RESIDUAL, "backbone": "ridge", "seed": 0}
-    found = specifications.predictability([held], {"A1": section}).set_index("clip")
+    found = specifications.predictability([held], {"A1": section}, spots_in(A1=held)).set_index("clip")
     assert found.loc["none", "pcc"].tolist() == pytest.approx([1, 1])
     assert found.loc["clipped", "pcc"].tolist() == pytest.approx(list(columns.pearson(np.minimum(whole, 0.5), whole)))
 
 
 def test_couplings_of_the_runs_own_targets_are_gene_by_gene(section, nuclei):
-    found = specifications.nuclei_couplings({"A1": section}, {"A1": ["B", "D"]}, {"A1": nuclei})
+    found = specifications.nuclei_couplings({"A1": section}, {"A1": ["B", "D"]}, {"A1": nuclei}, spots_in(A1=section))
     assert len(found) == 2 * 2 * 2
     one = found[(found["target"] == LOG) & (found["gene"] == "D") & (found["nuclei"] == "crop")]
     rho = columns.spearman(normalization.get(LOG)(section, ["D"]), nuclei["crop"].to_numpy())
@@ -257,7 +294,7 @@ def test_couplings_of_the_runs_own_targets_are_gene_by_gene(section, nuclei):
 
 def test_differences_are_taken_of_every_reading_and_know_their_quantity():
     """Gene b is best in both spaces: Delta_1 is its |rho| of 0.7 less 0.1, and of nuclei in the crop 0.2 less 0.1."""
-    genes = {"gene": ["a", "b"], "section": "A1"}
+    genes = {"gene": ["a", "b"], "section": "A1", "spots": "all kept"}
     associated = pd.concat(
         pd.DataFrame(genes | {"target": target, "nuclei": reading, "rho_nuclei": rho})
         for reading, of_log in (("disc", [0.3, -0.7]), ("crop", [0.3, 0.2]))
@@ -285,7 +322,14 @@ def test_tests_of_five_differences_above_zero_reach_the_least_p():
 @pytest.fixture
 def deltas():
     sections = [f"{patient}{i}" for patient in "ABCDE" for i in (1, 2)]
-    fit = {"nuclei": "disc", "clip": "none", "definition": "own_top_k", "ranking": "same", "backbone": "ridge"}
+    fit = {
+        "nuclei": "disc",
+        "spots": "all kept",
+        "clip": "none",
+        "definition": "own_top_k",
+        "ranking": "same",
+        "backbone": "ridge",
+    }
     return pd.DataFrame({"section": sections, "k": 10, "split": "section", "value": np.arange(1.0, 11), **fit})
 
 
@@ -359,7 +403,7 @@ def test_the_papers_number_stands_beside_every_reading_of_its_quantity():
     own = specifications.own_choices(readings(backbone=["ridge"], split=["section"]), "all sections", 100)
     table = readings(quantity=["median, log2", "delta, k = 10"], value=[0.1, 0.2], low=0.0, high=1.0, chance=0.0)
     paper = pd.DataFrame({"metric": ["median", "rho"], "target": ["log2", None], "k": np.nan, "value": [0.337, 0.64]})
-    found = specifications.specification_table(table, paper, own)
+    found = specifications.specification_table(table, paper, own, {"all kept": {}})
     assert found["paper"].tolist()[0] == 0.337 and np.isnan(found["paper"].tolist()[1])
     assert list(found.columns[-6:]) == ["value", "low", "high", "chance", "paper", "ours"]
 
@@ -397,8 +441,8 @@ def test_signs_are_counted_over_pairs(table):
     table = table.assign(quantity=table["quantity"].map({"log": f"m, {LOG}", "residual": f"m, {RESIDUAL}"}))
     found = specifications.sign_sentences(table.reindex(columns=[*table.columns, "panel"]), ["m"])
     assert found == (
-        "- m: log above residual in **3 of 4** pairs of readings that agree in what both share; "
-        "the difference lies between -0.100 and 0.400."
+        "- m: log above residual in **3 of 4** different pairs of values, among 4 pairs of readings that agree in what "
+        "both share; the difference lies between -0.100 and 0.400."
     )
 
 
@@ -426,8 +470,10 @@ def test_the_reading_nearest_to_the_paper_is_spelled_out():
 
 def test_readings_of_a_difference_above_zero_are_counted():
     table = pd.DataFrame({"quantity": "median_delta, k = 10", "definition": ["a", "a", "b"], "value": [0.2, -0.1, 0.3]})
-    found = specifications.delta_sentences(table, [10])
-    assert found == "- k = 10: above zero in **2 of 3** readings; medians: `a` 0.050, `b` 0.300."
+    found = specifications.delta_sentences(pd.concat([table, table[2:]]), [10])
+    assert found == (
+        "- k = 10: above zero in **2 of 3** different values of 4 readings; medians: `a` 0.050, `b` 0.300."
+    )
     assert specifications.delta_sentences(table, []) == ""
 
 

@@ -52,10 +52,13 @@ def test_the_published_reading_is_one_definition_and_one_ranking():
 
 def test_what_choosing_genes_adds_keeps_its_sign_and_floors_are_not_named():
     part = pd.concat([deltas([0.0]), deltas([0.0], backbone="nuclei"), deltas([0.0], backbone="stem")])
-    found = tables.selection_remark(part.assign(median_delta=[0.15, 0.4, 0.25]), 50).split("\n")
+    sections = pd.concat([deltas([0.1, 0.3]), deltas([0.1, 0.3], backbone="stem"), deltas([0.0, 0.0], "nested")])
+    patients = {"A1": "A", "A2": "A"}
+    found = tables.selection_remark(part.assign(median_delta=[0.15, 0.4, 0.25]), sections, patients, 50).split("\n")
     assert [line[:9] for line in found] == ["- `ridge`", "- `stem`,"]
-    assert "0.150, against 0.200" in found[0] and found[0].endswith("adds -0.050.") and found[1].endswith("+0.050.")
-    assert tables.selection_remark(part.assign(median_delta=0.1), 20) == ""
+    assert "0.150, against 0.200" in found[0] and "adds -0.050, and" in found[0] and "adds +0.050, and" in found[1]
+    assert all(line.endswith("adds in 1 of 2 sections of 1 patient.") for line in found)
+    assert tables.selection_remark(part.assign(median_delta=0.1), sections, patients, 20) == ""
 
 
 # --- over patients ---

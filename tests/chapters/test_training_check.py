@@ -1,4 +1,4 @@
-"""Scores of folds, fractions of ridge and arms by hand, and the sentences that go with them."""
+"""Scores of folds and fractions of ridge by hand, and the sentences that go with them."""
 
 import numpy as np
 import pandas as pd
@@ -71,24 +71,6 @@ def test_the_fraction_of_ridge_needs_both(table):
     assert training_check.fraction_of_ridge(training_check.median_pcc(table[table["backbone"] == "ridge"], 2)).empty
 
 
-def test_an_arm_stands_beside_the_profile_on_the_sections_that_have_one(table):
-    arm = prediction(MEASURED, section="A1", arm="clipped")
-    found = training_check.score_arms(table, [arm], CEILINGS, k=2)
-    assert list(found) == ["split", "target", "arm", "section", "pcc_2"]
-    by_arm = found.set_index(["arm", "section"])["pcc_2"]
-    assert by_arm["profile", "A1"] == pytest.approx(0.7) and by_arm["clipped", "A1"] == pytest.approx(1)
-    assert set(found["section"]) == {"A1"}
-    assert set(training_check.score_arms(table, [], CEILINGS, k=2)["arm"]) == {"profile"}
-
-
-def test_seeds_are_said_apart_from_other_arms(table):
-    seed = prediction(MEASURED, section="A1", arm="seed_1")
-    text = training_check.seeds_remark(training_check.score_arms(table, [seed], CEILINGS, k=2), 2)
-    assert text == "- log2(x + 1), section A1: 2 seeds from 0.700 to 1.000, standard deviation 0.212."
-    clipped = prediction(MEASURED, section="A1", arm="clipped")
-    assert training_check.seeds_remark(training_check.score_arms(table, [clipped], CEILINGS, k=2), 2) == ""
-
-
 def fractions(*values):
     return pd.DataFrame({"split": "section", "target": ["log2", "pearson_residual"], "fraction": values})
 
@@ -97,12 +79,15 @@ def test_a_gap_in_training_is_a_warning_and_a_small_one_is_not():
     close, apart = fractions(0.95, 0.9), fractions(0.95, 0.6)
     assert training_check.training_warning(close) is None
     assert "differ by 0.35" in training_check.training_warning(apart)
-    assert "favours no target" in training_check.fractions_remark(close)
-    remark = training_check.fractions_remark(apart)
-    assert "- Pearson residual, leave one section out: 60% of ridge." in remark and ":::{warning}" in remark
+    assert "favours no target" in training_check.fractions_remark(close, "")
+    remark = training_check.fractions_remark(apart, "5 sections of 2 patients")
+    assert (
+        "- Pearson residual, leave one section out: 60% of ridge, medians over 5 sections of 2 patients." in remark
+        and ":::{warning}" in remark
+    )
 
 
 def test_nothing_trained_is_no_warning():
     nothing = fractions(1, 1).iloc[:0]
     assert training_check.training_warning(nothing) is None
-    assert training_check.fractions_remark(nothing) == "STEM was not trained in this run."
+    assert training_check.fractions_remark(nothing, "") == "STEM was not trained in this run."

@@ -38,7 +38,8 @@ def test_a_fold_is_one_line_in_the_order_of_its_steps(ax, tables):
 def test_scores_over_steps_are_a_line_a_target_beside_that_of_ridge(ax):
     large = every(target=TARGETS[:2], spot_views=[1000, 2000, 4000]).assign(pcc=wave, model="published size")
     small = every(target=TARGETS[:2], model=["ridge", "stem"]).assign(pcc=0.7, spot_views=[np.nan, 500] * 2)
-    training.scores_over_steps(ax, pd.concat([large[::-1], small]), "pcc")
+    training.scores_over_steps(ax, pd.concat([large[::-1], small]).assign(held_out="C3"), "pcc")
+    assert ax.get_title(loc="left") == "1 fold, C3 held out"
     curves, dashed = ax.lines[::2], ax.lines[1::2]
     assert [line.get_xdata().tolist() for line in curves] == [[1, 2, 4]] * 2
     assert {line.get_ydata()[0] for line in dashed} == {0.7}

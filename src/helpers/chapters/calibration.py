@@ -8,7 +8,7 @@ from anndata import AnnData
 
 from helpers import schema
 from helpers.columns import pearson
-from helpers.labels import label
+from helpers.labels import label, of_patients
 from helpers.scores import calibration
 from helpers.targets.normalization import LOG, RESIDUAL
 
@@ -26,8 +26,9 @@ def fold_tables(prediction: AnnData) -> tuple[pd.DataFrame, pd.DataFrame]:
     # Opposite noise cancels in the mean, as if it were over all possible samples; the mean in one call is over all.
     averaged = np.inf if hyper["antithetic"] or hyper["sampler"] == "mean" else hyper["n_samples"]
     genes = calibration.by_gene(prediction.var_names, *layers, averaged).assign(**keys)
+    patient = schema.patient_of(prediction)
     ranks = [
-        calibration.pit_histogram(prediction.layers[layer]).assign(**keys, level=level)
+        calibration.pit_histogram(prediction.layers[layer]).assign(**keys, patient=patient, level=level)
         for level, layer in LEVELS.items()
     ]
     return genes, pd.concat(ranks)
@@ -37,7 +38,9 @@ def all_folds(predictions: Iterable[AnnData]) -> tuple[pd.DataFrame, pd.DataFram
     """Both tables of `fold_tables` for every prediction with samples, stacked, with FOLD in front; else empty."""
     tables = [fold_tables(prediction) for prediction in predictions if schema.PIT in prediction.layers]
     if not tables:
-        return pd.DataFrame(columns=[*FOLD, "gene"]), pd.DataFrame(columns=[*FOLD, "level", "low", "high", "density"])
+        return pd.DataFrame(columns=[*FOLD, "gene"]), pd.DataFrame(
+            columns=[*FOLD, "patient", "level", "low", "high", "density"]
+        )
     genes, ranks = (pd.concat(parts) for parts in zip(*tables, strict=True))
     return genes[[*FOLD, *genes.columns.drop(FOLD)]], ranks[[*FOLD, *ranks.columns.drop(FOLD)]]
 
@@ -45,11 +48,11 @@ def all_folds(predictions: Iterable[AnnData]) -> tuple[pd.DataFrame, pd.DataFram
 def coverage(ranks: pd.DataFrame) -> pd.DataFrame:
     """Share of measured values inside the central intervals, per level and fold; takes the histograms of `all_folds`.
 
-    Columns level, target, section, seed, share (promised) and covered.
+    Columns level, target, patient, section, seed, share (promised) and covered.
     """
-    folds = ranks.groupby(["level", "target", "held_out", "seed"], sort=False)
+    folds = ranks.groupby(["level", "target", "patient", "held_out", "seed"], sort=False)
     rows = [(*keys, share, calibration.coverage(part, share)) for keys, part in folds for share in calibration.SHARES]
-    return pd.DataFrame(rows, columns=["level", "target", "section", "seed", "share", "covered"])
+    return pd.DataFrame(rows, columns=["level", "target", "patient", "section", "seed", "share", "covered"])
 
 
 def variation_distances(genes: pd.DataFrame) -> pd.DataFrame:
@@ -64,7 +67,7 @@ def variation_distances(genes: pd.DataFrame) -> pd.DataFrame:
 
 def remark(covered: pd.DataFrame) -> str:
     """What the samples hold, and whether they scatter as they should, a line (Markdown) a target; takes `coverage`."""
-    lines = []
+    lines, patients = [], dict(zip(covered["section"], covered["patient"], strict=True))
     for target, part in covered.groupby("target", sort=False):
         median = part.groupby(["level", "share"])["covered"].median()
         sampled, right = (", ".join(f"{median[level, share]:.0%}" for share in calibration.SHARES) for level in LEVELS)
@@ -73,8 +76,9 @@ def remark(covered: pd.DataFrame) -> str:
         if not FITTING[0] <= most <= FITTING[1]:
             shape = "too close together" if most < FITTING[0] else "too far apart"
         lines.append(
-            f"- {label(target)}: the central half and nine tenths of the samples hold {sampled} of the measured "
-            f"values, and {right} with levels set right. Within the section, samples lie {shape}."
+            f"- {label(target)}, {of_patients(part['section'], patients)}: the central half and nine tenths of the "
+            f"samples hold {sampled} of the measured values, and {right} with levels set right, where 50% and 90% is "
+            f"right. Within the section, samples lie {shape}."
         )
     return "\n".join(lines)
 

@@ -13,7 +13,7 @@ from anndata import AnnData
 
 from helpers.chapters import simulated
 from helpers.cohort import simulate
-from helpers.labels import counted, label
+from helpers.labels import counted, label, of_patients
 from helpers.models import backbones
 from helpers.schema import COUNTS, MEASURED, PREDICTED
 from helpers.scores import judge
@@ -216,17 +216,23 @@ def depth_skill_sentences(scores: pd.DataFrame, k: int) -> str:
     return "\n".join(lines)
 
 
-def refitted_sentence(scores: pd.DataFrame, k: int) -> str:
+def refitted_sentence(scores: pd.DataFrame, k: int, patients: Mapping[str, str]) -> str:
     """How far targets lie apart on counts as measured and on each twin (Markdown), medians over sections."""
-    median = scores.pivot_table(f"pcc_{k}", "twin", "target", "median", sort=False)
+    median, chance = (
+        scores.pivot_table(name, "twin", "target", "median", sort=False) for name in (f"pcc_{k}", "chance_95")
+    )
     gap = median.max(axis=1) - median.min(axis=1)
     real = median.loc["real"]
     best, worst = real.idxmax(), real.idxmin()
-    on_twin = {kind: ", ".join(f"{label(t)} {value:.2f}" for t, value in median.loc[kind].items()) for kind in TWINS}
+    on_twin = {
+        kind: ", ".join(f"{label(t)} {value:.2f} (chance {chance.loc[kind, t]:.2f})" for t, value in row.items())
+        for kind, row in median.iterrows()
+    }
     return (
-        f"Median over sections. On the counts as measured the targets lie {gap['real']:.2f} apart, from {label(worst)} "
-        f"with {real[worst]:.2f} to {label(best)} with {real[best]:.2f}. Where all spots have the same depth they lie "
-        f"{gap['equal_depth']:.2f} apart ({on_twin['equal_depth']}). "
+        f"Medians over {of_patients(scores['section'], patients)}. On the counts as measured the targets lie "
+        f"{gap['real']:.2f} apart, from {label(worst)} with {real[worst]:.2f} to {label(best)} with "
+        f"{real[best]:.2f}. Where all spots have the same depth they lie {gap['equal_depth']:.2f} apart "
+        f"({on_twin['equal_depth']}). "
         f"Where only depth varies: {on_twin['depth_only']}."
     )
 

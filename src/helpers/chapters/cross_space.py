@@ -13,7 +13,7 @@ from anndata import AnnData
 
 from helpers.cohort import simulate
 from helpers.columns import pearson
-from helpers.labels import counted, label
+from helpers.labels import counted, label, of_patients
 from helpers.schema import PREDICTED
 from helpers.scores import judge, top_genes
 from helpers.targets import normalization, spaces
@@ -305,32 +305,39 @@ def steps_sentences(scores: pd.DataFrame, backbones: Sequence[str], k: int) -> s
     return "\n".join(lines) or "No model was trained both on logs and on residuals in this run."
 
 
-def way_back_sentences(scores: pd.DataFrame, backbones: Sequence[str], k: int) -> str:
+def way_back_sentences(scores: pd.DataFrame, backbones: Sequence[str], k: int, patients: Mapping[str, str]) -> str:
     """What residual predictions lack in log space, and what the library alone has: a line (Markdown) a backbone."""
-    as_log = scores[scores["scored_in"] == LOG].groupby(["backbone", "trained_in"])[f"pcc_{k}"].median()
+    as_log = scores[scores["scored_in"] == LOG].groupby(["backbone", "trained_in"])[[f"pcc_{k}", "chance_95"]].median()
     lines = []
     for backbone in backbones:
-        value = as_log[backbone]
+        value, chance = (as_log.loc[backbone][name] for name in as_log)
+        sizes = of_patients(scores.loc[scores["backbone"] == backbone, "section"], patients)
         share = value["library"] / value[LOG]
         lines.append(
-            f"- `{backbone}`: residual predictions without a library score {value[RESIDUAL]:.2f} in log space, with "
-            f"the library of the log model **{value['residual_library']:.2f}**, with the measured one, an oracle, "
-            f"{value['residual_oracle']:.2f}; the log model {value[LOG]:.2f}. The predicted library alone, the same "
-            f"composition everywhere: **{value['library']:.2f}**, {share:.0%} of the log model's score."
+            f"- `{backbone}`, medians over {sizes}: residual predictions without a library score "
+            f"{value[RESIDUAL]:.2f} in log space (chance {chance[RESIDUAL]:.2f}), with the library of the log model "
+            f"**{value['residual_library']:.2f}**, with the measured one, an oracle, {value['residual_oracle']:.2f}; "
+            f"the log model {value[LOG]:.2f}. The predicted library alone, the same "
+            f"composition everywhere: **{value['library']:.2f}** (chance {chance['library']:.2f}), {share:.0%} of the "
+            "log model's score."
         )
     return "\n".join(lines)
 
 
-def gains_sentence(gained: pd.DataFrame, model: str) -> str:
-    """In how many genes training on residuals gains, and how much (Markdown); takes what `gains` returns."""
+def gains_sentence(gained: pd.DataFrame, model: str, sizes: str) -> str:
+    """In how many genes training on residuals gains, and how much (Markdown); takes what `gains` returns.
+
+    `sizes` says over which sections, as `labels.of_patients` does.
+    """
     if gained.empty:
         by = f"`{model}` trained" if model else "a model trained both"
         return f"No gene was scored as a residual by {by} on logs and on residuals."
     change = gained["gained"]
     return (
-        f"PCC as residuals of `{model}`, medians over sections. Training on residuals gains in "
-        f"{(change > 0).mean():.0%} of {counted(len(change), 'genes')}, {change.median():+.3f} in the median gene, "
-        f"more than 0.1 in {(change > 0.1).sum()}, and loses more than 0.1 in {(change < -0.1).sum()}."
+        f"PCC as residuals of `{model}`, medians over {sizes}. Training on residuals gains in "
+        f"{(change > 0).mean():.0%} of {counted(len(change), 'genes')} (half, if it changed nothing), "
+        f"{change.median():+.3f} in the median gene, more than 0.1 in {(change > 0.1).sum()}, and loses more than 0.1 "
+        f"in {(change < -0.1).sum()}."
     )
 
 

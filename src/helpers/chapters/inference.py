@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from helpers.labels import label
+from helpers.labels import label, of_patients
 from helpers.models import backbones
 from helpers.schema import MEASURED, PREDICTED, covariates, has_cellularity
 from helpers.scores import judge, paired, spatial
@@ -119,19 +119,21 @@ def called_medians(of_section: pd.DataFrame) -> pd.DataFrame:
     return medians.rename(columns=shares | chances).rename_axis(index=["coupled to", "target"])
 
 
-def called_sentences(of_section: pd.DataFrame) -> str:
+def called_sentences(of_section: pd.DataFrame, patients: Mapping[str, str]) -> str:
     """How many genes each kind of chance leaves called, medians over sections: a line each, in Markdown."""
     by_target = of_section.groupby(["covariate", "target"], sort=False)
     lines = []
-    for (covariate, target), row in by_target[["p_iid", "p_spatial", "p_place", "q_place"]].median().iterrows():
+    for (covariate, target), part in by_target:
+        row = part[["p_iid", "p_spatial", "p_place", "q_place"]].median()
         lost = 1 - row["p_spatial"] / row["p_iid"] if row["p_iid"] else 0
         lines.append(
-            f"- {label(target)} and {covariate}: {row['p_iid']:.0%} of genes are called by shuffling, "
+            f"- {label(target)} and {covariate}, {of_patients(part['section'], patients)}: {row['p_iid']:.0%} of genes "
+            "are called by shuffling, "
             f"{row['p_spatial']:.0%} by maps as smooth ({lost:.0%} fewer), {row['p_place']:.0%} with place held fixed, "
             f"{row['q_place']:.0%} of these after the false discovery rate."
         )
     return (
-        "Medians over sections:\n\n"
+        f"Medians over sections; of genes that owe nothing to nuclei or depth a right p calls {LEVEL:.0%}:\n\n"
         + "\n".join(lines)
         + "\n\n{download}`Every gene of every section <results/inference_genes.csv.gz>`."
     )

@@ -321,12 +321,13 @@ def control_sentence(controls: pd.DataFrame, k: int) -> str:
     )
 
 
-def own_part_sentence(shares: pd.DataFrame) -> str:
+def own_part_sentence(shares: pd.DataFrame, patients: Mapping[str, str]) -> str:
     """How much of the variance that a prediction explains is its own; takes what `model_shares` returns."""
     mean = shares.groupby(["backbone", "target"], sort=False)[["unique", "shared"]].mean()
     own = mean["unique"] / mean.sum(axis=1)
     parts = [f"{part:.0%} for `{backbone}` in {labels.label(target)}" for (backbone, target), part in own.items()]
-    return f"Of the variance that the prediction explains, its own part is {'; '.join(parts)}."
+    sizes = labels.of_patients(shares["section"], patients)
+    return f"Of the variance that the prediction explains, its own part is, means over {sizes}, {'; '.join(parts)}."
 
 
 def over_adjustment_sentence(perfect: pd.DataFrame) -> str:

@@ -6,8 +6,9 @@
 import pandas as pd
 
 from helpers import labels
+from helpers.targets.normalization import RESIDUAL
 
-COLUMNS = ["model", "target", "held_out", "step", "spot_views", "pcc", "composition"]
+COLUMNS = ["model", "target", "held_out", "step", "spot_views", "pcc", "composition", "composition_chance_95"]
 LARGE = "published size"
 
 
@@ -19,16 +20,22 @@ def remark(scores: pd.DataFrame, parameters: int, k: int = 50) -> str:
         large = part[part["model"] == LARGE].sort_values("step")
         beside = part[part["model"] != LARGE].set_index("model")
         for score, name in {"pcc": f"PCC-{k}", "composition": "composition skill"}.items():
-            if score == "composition" and target == "pearson_residual":
+            if score == "composition" and target == RESIDUAL:
                 continue  # the same number as PCC-k
             best, last, others = large.loc[large[score].idxmax()], large.iloc[-1], beside[score]
             parts.append(
                 f"{labels.label(target)}, {name}: highest {best[score]:.3f} after {best['spot_views']:,.0f} spot "
                 f"views, {last[score]:.3f} after {last['spot_views']:,.0f}; ridge {others['ridge']:.3f}, "
-                f"STEM as elsewhere here {others['stem']:.3f}"
+                f"STEM as elsewhere here {others['stem']:.3f}{_chance(best, score, target)}"
             )
     return (
         f"One fold, {held_out} held out, trained once in each target at the published size "
         f"({parameters / 1e6:.1f} million parameters). " + ". ".join(parts) + ". The highest point is chosen on the "
         "scored section itself, which flatters the large network. One fold cannot say what holds in others."
     )
+
+
+def _chance(row: pd.Series, score: str, target: str) -> str:
+    """The 95 % point of the null of a score, in words; of PCC-k in log none was kept."""
+    known = score == "composition" or target == RESIDUAL
+    return f" (chance of the highest {row['composition_chance_95']:.3f})" if known else " (no chance was kept)"

@@ -1,7 +1,7 @@
 """The specification curve: one number under every way to compute it, and which of the choices moves it.
 
 A table of specifications has a row each: `quantity` (a metric, and what it is of), one column a choice (missing where
-the choice does not apply to the quantity), `value`, `paper`, and `ours`, true for the book's own reading.
+the choice does not apply to the quantity), `n_spots`, `value`, `paper`, and `ours`, true for the book's own reading.
 Source: Simonsohn, Simmons & Nelson 2020, doi 10.1038/s41562-020-0912-z.
 """
 
@@ -22,10 +22,14 @@ from helpers.targets import genes, normalization
 from helpers.targets.normalization import LOG, OF_PAPER, RESIDUAL
 
 CHOICES = tuple(labels.CHOICES)
-OF_COUPLINGS = ("nuclei", "panel", "library", "p_j", "theta", "clip", "genes")
-OF_MODELS = ("nuclei", "clip", "definition", "ranking", "backbone", "split")
+OF_COUPLINGS = ("nuclei", "spots", "panel", "library", "p_j", "theta", "clip", "genes")
+OF_MODELS = ("nuclei", "spots", "clip", "definition", "ranking", "backbone", "split")
 OVER_SECTIONS = ("median", "mean", "median of patients")
+ALL_SPOTS = "all kept"
+DEEP = 500  # counts of a spot: more than QC asks for, so that it can be read on the spots that were kept
+FEWEST_SPOTS = 20  # of a section: fewer give a correlation whose standard error exceeds 0.22
 OTHER_THETAS = (10.0, np.inf)  # infinite: Poisson
+DIGITS = 9  # beyond them two values are one
 MODELS = {"backbone": backbones.MODELS, "split": ("section", "patient")}  # the book's own is the first one there is
 
 # What can be chosen ---------------------------------------------------------------------------------------------
@@ -92,6 +96,27 @@ def nuclei_of(readings: pd.DataFrame, sections: Mapping[str, AnnData]) -> dict[s
     }
 
 
+def spots_of(sections: Mapping[str, AnnData], names: Iterable[str]) -> dict[str, dict[str, pd.Index]]:
+    """Spots of each named section under each reading: all that were kept, and those that reach `DEEP` counts.
+
+    The second is no reading where it leaves out no spot, or leaves a section too few.
+    """
+    kept = {name: sections[name].obs_names for name in names}
+    deep = {name: spots[normalization.library_size(sections[name]) >= DEEP] for name, spots in kept.items()}
+    enough = all(len(spots) >= FEWEST_SPOTS for spots in deep.values())
+    fewer = any(len(spots) < len(kept[name]) for name, spots in deep.items())
+    return {ALL_SPOTS: kept} | ({f"{DEEP} counts": deep} if enough and fewer else {})
+
+
+def by_spots(spots: Mapping[str, Mapping[str, pd.Index]], section: str) -> list[tuple[pd.Index, list[str]]]:
+    """The different sets of spots of a section among `spots_of`, each with the readings that it stands for."""
+    found = {}
+    for reading, of_section in spots.items():
+        read = of_section[section]
+        found.setdefault(len(read), (read, []))[1].append(reading)  # of two readings one lies within the other
+    return list(found.values())
+
+
 # Table 1 --------------------------------------------------------------------------------------------------------
 
 
@@ -136,13 +161,14 @@ def target_couplings(
 ) -> list[dict]:
     """Coupling of every reading of both targets to every reading of the nuclei in one section, a row each.
 
-    `nuclei` are spots x readings; `panels` and `totals` are those of `possible_panels` and `every_target`.
+    `nuclei` are spots x readings; `panels` and `totals` are those of `possible_panels` and `every_target`. Targets are
+    those of the whole section, read on the spots of `nuclei`.
     """
-    spots, rows = judge.basis(section), []
+    at, spots, rows = section.obs_names.get_indexer(nuclei.index), judge.basis(section[nuclei.index]), []
     ranked = {reading: columns.unit(nuclei[reading].to_numpy(), rank=True) for reading in nuclei}
     for kind, panel in panels.items():
         for choice, values in every_target(section, panel, totals, thetas):
-            X = columns.unit(values, rank=True)  # ranks once, for all readings of the nuclei
+            X = columns.unit(values[at], rank=True)  # ranks once, for all readings of the nuclei
             for reading, y in ranked.items():
                 rho, drawn = spatial.null_correlations(X, y, spots, n_draws=spatial.N_DRAWS_OF_MEAN)
                 row = {"section": section.uns["section"], "panel": kind, "nuclei": reading, **choice}
@@ -151,7 +177,11 @@ def target_couplings(
 
 
 def depth_couplings(section: AnnData, panels: Mapping[str, Sequence[str]], nuclei: pd.DataFrame) -> list[dict]:
-    """Correlation of every reading of the nuclei with depth, over all genes and over each panel, a row each."""
+    """Correlation of every reading of the nuclei with depth, over all genes and over each panel, a row each.
+
+    Read on the spots of `nuclei`.
+    """
+    section = section[nuclei.index]
     depths = {(None, "all genes"): normalization.library_size(section)}
     depths |= {(kind, "panel"): normalization.counts_of(section, panel).sum(axis=1) for kind, panel in panels.items()}
     rho = columns.spearman(nuclei.to_numpy(), np.column_stack(list(depths.values())))
@@ -165,13 +195,14 @@ def depth_couplings(section: AnnData, panels: Mapping[str, Sequence[str]], nucle
 def every_coupling(
     sections: Mapping[str, AnnData],
     nuclei: Mapping[str, pd.DataFrame],
+    spots: Mapping[str, Mapping[str, pd.Index]],
     size: int,
     thetas: Mapping[str, float],
 ) -> pd.DataFrame:
     """Every number of Table 1 in every section that has nuclei, under every reading.
 
-    `nuclei` are spots x readings, by section; panels have `size` genes. Columns quantity, section, those of
-    OF_COUPLINGS, value, chance.
+    `nuclei` are spots x readings, by section, `spots` is `spots_of` them; panels have `size` genes. Columns quantity,
+    section, those of OF_COUPLINGS, value, chance.
     """
     statistics = {name: genes.statistics(section) for name, section in sections.items()}
     panels = {name: possible_panels(statistics, list(nuclei), size, name) for name in nuclei}
@@ -179,9 +210,10 @@ def every_coupling(
     for name in tqdm(nuclei, "sections"):
         shared = pooled(list(sections), list(nuclei), name)
         totals = {whose: [statistics[other]["total"] for other in names] for whose, names in shared.items()}
-        rows += target_couplings(sections[name], panels[name], nuclei[name], totals, thetas)
-    for name in nuclei:
-        rows += depth_couplings(sections[name], panels[name], nuclei[name])
+        for read, stands_for in by_spots(spots, name):
+            given = (sections[name], panels[name], nuclei[name].loc[read])
+            found = target_couplings(*given, totals, thetas) + depth_couplings(*given)
+            rows += [row | {"spots": reading} for reading in stands_for for row in found]
     table = pd.DataFrame(rows)
     return table.assign(quantity=quantities(table))
 
@@ -198,48 +230,65 @@ def trained_files(folders: Sequence[str | Path]) -> list[Path]:
     return wanted
 
 
-def predictability(predictions: Iterable[AnnData], sections: Mapping[str, AnnData]) -> pd.DataFrame:
+def predictability(
+    predictions: Iterable[AnnData],
+    sections: Mapping[str, AnnData],
+    spots: Mapping[str, Mapping[str, pd.Index]],
+) -> pd.DataFrame:
     """PCC of each gene of each prediction, against its target as it was trained on and, as `none`, without clipping.
 
-    `sections` have the counts. Columns gene, pcc, ceiling (unknown), clip, section, split, target, backbone, seed.
+    `sections` have the counts, `spots` is `spots_of` them. Columns gene, pcc, ceiling (unknown), clip, spots, section,
+    split, target, backbone, seed.
     """
     tables = []
     for held in predictions:
         metadata = {name: held.uns[name] for name in ("section", "split", "target", "backbone", "seed")}
         section = sections[metadata["section"]][held.obs_names]
         whole = normalization.get(metadata["target"])(section, held.var_names)
-        for clip, measured in {"clipped": held.layers[schema.MEASURED], "none": whole}.items():
-            pcc = columns.pearson(measured, held.layers[schema.PREDICTED])
-            table = pd.DataFrame({"gene": held.var_names, "pcc": pcc, "ceiling": np.nan, "clip": clip, **metadata})
-            tables.append(table)
+        targets = {"clipped": held.layers[schema.MEASURED], "none": whole}
+        for (clip, measured), (reading, read) in product(targets.items(), spots.items()):
+            at = held.obs_names.get_indexer(read[metadata["section"]])
+            pcc = columns.pearson(measured[at], held.layers[schema.PREDICTED][at])
+            chosen = {"clip": clip, "spots": reading}
+            tables.append(pd.DataFrame({"gene": held.var_names, "pcc": pcc, "ceiling": np.nan, **chosen, **metadata}))
     return pd.concat(tables, ignore_index=True)
 
 
 def nuclei_couplings(
-    sections: Mapping[str, AnnData], panels: Mapping[str, Sequence[str]], nuclei: Mapping[str, pd.DataFrame]
+    sections: Mapping[str, AnnData],
+    panels: Mapping[str, Sequence[str]],
+    nuclei: Mapping[str, pd.DataFrame],
+    spots: Mapping[str, Mapping[str, pd.Index]],
 ) -> pd.DataFrame:
     """Coupling of the run's own targets to every reading of the nuclei, gene by gene, in every section that has them.
 
-    Columns gene, nuclei, rho_nuclei, section, target.
+    `spots` is `spots_of` them. Columns gene, nuclei, rho_nuclei, section, target, spots.
     """
     tables = []
     for (section, readings), target in product(nuclei.items(), OF_PAPER):
-        rho = columns.spearman(normalization.get(target)(sections[section], panels[section]), readings.to_numpy())
-        named = {"columns": pd.Index(readings.columns, name="nuclei"), "index": pd.Index(panels[section], name="gene")}
-        table = pd.DataFrame(rho, **named).stack(future_stack=True).rename("rho_nuclei").reset_index()
-        tables.append(table.assign(section=section, target=target))
+        values = normalization.get(target)(sections[section], panels[section])
+        for reading, read in spots.items():
+            at = sections[section].obs_names.get_indexer(read[section])
+            rho = columns.spearman(values[at], readings.iloc[at].to_numpy())
+            names = {
+                "columns": pd.Index(readings.columns, name="nuclei"),
+                "index": pd.Index(panels[section], name="gene"),
+            }
+            table = pd.DataFrame(rho, **names).stack(future_stack=True).rename("rho_nuclei").reset_index()
+            tables.append(table.assign(section=section, target=target, spots=reading))
     return pd.concat(tables, ignore_index=True)
 
 
 def every_difference(associated: pd.DataFrame, predicted: pd.DataFrame, ks: Sequence[int]) -> pd.DataFrame:
-    """Delta_k of each section under every reading of the nuclei and of what is predicted.
+    """Delta_k of each section under every reading of the nuclei, of its spots, and of what is predicted.
 
     Takes `nuclei_couplings` and `predictability` of all sections. Columns quantity, k, those of OF_MODELS, section,
     value and chance, which is not known.
     """
     tables = [
-        top_genes.differences(rho, pcc, ks).assign(nuclei=reading, clip=clip)
-        for (reading, rho), (clip, pcc) in product(associated.groupby("nuclei", sort=False), predicted.groupby("clip"))
+        top_genes.differences(rho, pcc, ks).assign(nuclei=reading, spots=spots, clip=clip)
+        for (reading, spots), rho in associated.groupby(["nuclei", "spots"], sort=False)
+        for clip, pcc in predicted[predicted["spots"] == spots].groupby("clip")
     ]
     table = pd.concat(tables, ignore_index=True).dropna(subset="delta").rename(columns={"delta": "value"})
     return table.assign(chance=np.nan, quantity=quantities(table.assign(metric="median_delta")))
@@ -325,7 +374,14 @@ def own_panel(panels: pd.DataFrame) -> str:
 
 def own_choices(table: pd.DataFrame, panel: str, theta: float) -> dict[str, str]:
     """The book's own option of every choice but clipping; model and split are the first of MODELS in the table."""
-    own = {"nuclei": "disc", "panel": panel, "library": "all genes", "p_j": "section", "theta": f"{theta:g}"}
+    own = {
+        "nuclei": "disc",
+        "spots": ALL_SPOTS,
+        "panel": panel,
+        "library": "all genes",
+        "p_j": "section",
+        "theta": f"{theta:g}",
+    }
     own |= {"genes": "median", "sections": "median", "definition": "own_top_k", "ranking": "same"}
     own |= {"test": "one-sided", "unit": "sections"}
     return own | {choice: next(one for one in known if one in set(table[choice])) for choice, known in MODELS.items()}
@@ -343,14 +399,18 @@ def is_own(table: pd.DataFrame, own: Mapping[str, str]) -> np.ndarray:
     return np.logical_and.reduce([table[one].isna() | (table[one] == option) for one, option in options.items()])
 
 
-def specification_table(table: pd.DataFrame, paper: pd.DataFrame, own: Mapping[str, str]) -> pd.DataFrame:
+def specification_table(
+    table: pd.DataFrame, paper: pd.DataFrame, own: Mapping[str, str], spots: Mapping[str, Mapping[str, pd.Index]]
+) -> pd.DataFrame:
     """Every reading beside the paper's number and marked where it is the book's own; columns as the module says.
 
-    `paper` has metric, target, k and value, `own` is that of `own_choices`.
+    `paper` has metric, target, k and value, `own` is that of `own_choices`; of `spots_of` it says how many are read.
     """
     printed = paper.set_index(quantities(paper))["value"]
+    n_spots = {reading: sum(map(len, of_section.values())) for reading, of_section in spots.items()}
     table = table.assign(paper=table["quantity"].map(printed), ours=is_own(table, own))
-    return table[["quantity", *CHOICES, "value", "low", "high", "chance", "paper", "ours"]]
+    table = table.assign(n_spots=table["spots"].map(n_spots))
+    return table[["quantity", *CHOICES, "n_spots", "value", "low", "high", "chance", "paper", "ours"]]
 
 
 def book_values(table1: pd.DataFrame, table2: pd.DataFrame, own: Mapping[str, str]) -> pd.DataFrame:
@@ -430,12 +490,15 @@ def sign_sentences(table: pd.DataFrame, metrics: Sequence[str]) -> str:
     """In how many readings log lies above residual, wherever the two agree in what both share (Markdown list)."""
     lines = []
     for metric in metrics:
-        paired = pairs(table, *(f"{metric}, {target}" for target in OF_PAPER), CHOICES)
+        both = [f"{metric}, {target}" for target in OF_PAPER]
+        agree = pairs(table, *both, CHOICES)
+        paired = agree[~agree[both].round(DIGITS).duplicated()]  # a choice that changes nothing counts once
         log, residual = (paired[f"{metric}, {target}"] for target in OF_PAPER)
         lowest, highest = (log - residual).agg(["min", "max"])
         lines.append(
-            f"- {labels.label(metric)}: log above residual in **{(log > residual).sum():,} of {len(log):,}** pairs of "
-            f"readings that agree in what both share; the difference lies between {lowest:.3f} and {highest:.3f}."
+            f"- {labels.label(metric)}: log above residual in **{(log > residual).sum():,} of {len(log):,}** different "
+            f"pairs of values, among {len(agree):,} pairs of readings that agree in what both share; the difference "
+            f"lies between {lowest:.3f} and {highest:.3f}."
         )
     return "\n".join(lines)
 
@@ -469,15 +532,32 @@ def share_sentence(table: pd.DataFrame) -> str:
     )
 
 
+def spots_sentence(spots: Mapping[str, Mapping[str, pd.Index]]) -> str:
+    """How many spots each reading of them leaves in which section (Markdown); takes `spots_of`."""
+    kept, deep = spots[ALL_SPOTS], spots.get(f"{DEEP} counts")
+    total = labels.counted(sum(map(len, kept.values())), "spots")
+    if deep is None:
+        return f"Spots are not read apart: of {total} none is under {DEEP} counts, or a section would be left too few."
+    lost = [f"{name} {len(deep[name])} of {len(kept[name])}" for name in kept if len(deep[name]) < len(kept[name])]
+    return (
+        f"Read on the spots of {DEEP} counts or more, {sum(map(len, deep.values())):,} of {total} are left: all in "
+        f"{len(kept) - len(lost)} of {labels.counted(len(kept), 'sections')}, and {', '.join(lost)}. Panel, "
+        "gene shares and models stay as they are."
+    )
+
+
 def delta_sentences(table: pd.DataFrame, ks: Sequence[int]) -> str:
-    """In how many readings Delta_k is above zero, and its median under each definition (Markdown list)."""
+    """How many different values of Delta_k are above zero, and its median under each definition (Markdown list)."""
     lines = []
     for k in ks:
         part = table[table["quantity"] == f"median_delta, k = {k}"]
         medians = part.groupby("definition", sort=False)["value"].median()
         by = ", ".join(f"`{definition}` {value:.3f}" for definition, value in medians.items())
-        above = (part["value"] > 0).sum()
-        lines.append(f"- k = {k}: above zero in **{above} of {len(part)}** readings; medians: {by}.")
+        values = part["value"].round(DIGITS).unique()  # a choice that changes nothing counts once
+        lines.append(
+            f"- k = {k}: above zero in **{(values > 0).sum()} of {len(values)}** different values of {len(part)} "
+            f"readings; medians: {by}."
+        )
     return "\n".join(lines)
 
 

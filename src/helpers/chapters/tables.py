@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from helpers.labels import counted, label
+from helpers.labels import counted, label, of_patients
 from helpers.models import backbones
 from helpers.scores import coupling, paired
 
@@ -48,16 +48,22 @@ def _of_models(table: pd.DataFrame, k: int) -> pd.DataFrame:
     return table[(table["k"] == k) & table["backbone"].isin(MODELS)]
 
 
-def selection_remark(table2: pd.DataFrame, k: int) -> str:
+def selection_remark(table2: pd.DataFrame, delta: pd.DataFrame, patients: Mapping[str, str], k: int) -> str:
     """What choosing the best k genes adds to the difference over the whole panel: a line (Markdown) a model.
 
-    `table2` has backbone, definition, ranking, k, median_delta and delta_panel; "" where it holds no such k.
+    `table2` has backbone, split, definition, ranking, k, median_delta and delta_panel; "" where it holds no such k.
+    `delta` is of `top_genes.differences`, which the table sums up.
     """
-    return "\n".join(
-        f"- `{row.backbone}`, k = {k}: {row.median_delta:.3f}, against {row.delta_panel:.3f} over the whole panel: "
-        f"choosing the best genes adds {row.median_delta - row.delta_panel:+.3f}."
-        for row in _of_models(as_published(table2), k).itertuples()
-    )
+    lines, sections = [], _of_models(as_published(delta), k).dropna(subset="delta")
+    for row in _of_models(as_published(table2), k).itertuples():
+        own = sections[(sections["backbone"] == row.backbone) & (sections["split"] == row.split)]
+        adds = (own["delta"] > own["delta_panel"]).sum()
+        lines.append(
+            f"- `{row.backbone}`, one {row.split} held out, k = {k}: {row.median_delta:.3f}, against "
+            f"{row.delta_panel:.3f} over the whole panel: choosing the best genes adds "
+            f"{row.median_delta - row.delta_panel:+.3f}, and adds in {adds} of {of_patients(own['section'], patients)}."
+        )
+    return "\n".join(lines)
 
 
 # Over patients --------------------------------------------------------------------------------------------------

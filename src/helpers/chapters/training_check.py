@@ -9,7 +9,6 @@ import pandas as pd
 
 from helpers import schema
 from helpers.labels import label
-from helpers.models.stem.recipes import PROFILE, SEED
 from helpers.scores import predictability, top_genes
 
 if TYPE_CHECKING:
@@ -51,39 +50,15 @@ def fraction_of_ridge(medians: pd.DataFrame) -> pd.DataFrame:
     return wide
 
 
-def score_arms(scores: pd.DataFrame, arms: Iterable[AnnData], ceilings: pd.Series, k: int) -> pd.DataFrame:
-    """PCC-k of STEM by section and arm, on the sections that have arms; the arm `profile` is that of `scores`.
+def fractions_remark(fractions: pd.DataFrame, sizes: str) -> str:
+    """How far STEM got in each target, and what follows (Markdown); takes `fraction_of_ridge`.
 
-    Columns split, target, arm, section and, for k of 50, pcc_50.
+    `sizes` says over which sections, as `labels.of_patients` does.
     """
-    tables = [score(one, ceilings).assign(arm=one.uns["arm"]) for one in arms]
-    profile = scores[scores["backbone"] == "stem"].assign(arm=PROFILE)
-    if tables:
-        profile = profile[profile["section"].isin(pd.concat(tables)["section"])]
-    keys = ["split", "target", "arm", "section"]
-    over_seeds = pd.concat([profile, *tables]).groupby([*keys, "gene"], sort=False)["pcc"].mean().reset_index()
-    return top_genes.pcc_by(over_seeds, keys, k).reset_index(name=f"pcc_{k}")
-
-
-def seeds_remark(by_arm: pd.DataFrame, k: int) -> str:
-    """How far seeds lie apart (Markdown), a line for each target and section; takes `score_arms`, "" without seeds."""
-    lines = []
-    for (target, section), part in by_arm.groupby(["target", "section"], sort=False):
-        scores = part.loc[(part["arm"] == PROFILE) | part["arm"].str.startswith(SEED), f"pcc_{k}"]
-        if len(scores) > 1:
-            lines.append(
-                f"- {label(target)}, section {section}: {len(scores)} seeds from {scores.min():.3f} to "
-                f"{scores.max():.3f}, standard deviation {scores.std():.3f}."
-            )
-    return "\n".join(lines)
-
-
-def fractions_remark(fractions: pd.DataFrame) -> str:
-    """How far STEM got in each target, and what follows (Markdown); takes `fraction_of_ridge`."""
     if fractions.empty:
         return "STEM was not trained in this run."
     reached = [
-        f"- {label(row.target)}, leave one {row.split} out: {row.fraction:.0%} of ridge."
+        f"- {label(row.target)}, leave one {row.split} out: {row.fraction:.0%} of ridge, medians over {sizes}."
         for row in fractions.itertuples()
     ]
     gap, most = predictability.training_gap(fractions), predictability.TRAINING_GAP

@@ -40,7 +40,7 @@ OVER_STEPS = {"pcc": "PCC-50", "composition": "composition skill"}
 def scores_over_steps(ax: Axes, scores: pd.DataFrame, value: str) -> Axes:
     """A score of one fold against the spot views trained on, a line for each target; dashed, ridge on the same fold.
 
-    `scores` has model, target, spot_views and the column `value`, of OVER_STEPS.
+    `scores` has model, target, held_out, spot_views and the column `value`, of OVER_STEPS.
     """
     look = looks(scores["target"])
     for target, (_, colour, marker) in look.items():
@@ -49,6 +49,7 @@ def scores_over_steps(ax: Axes, scores: pd.DataFrame, value: str) -> Axes:
         ax.plot(curve["spot_views"] / 1000, curve[value], color=colour, marker=marker, lw=1.2, ms=5)
         ax.axhline(part.loc[part["model"] == "ridge", value].item(), color=colour, lw=1.2, ls=DASHES)
     ax.set(xscale="log", xlabel="spot views trained on (thousands)", ylabel=OVER_STEPS[value])
+    ax.set_title(f"{counted(scores['held_out'].nunique(), 'folds')}, {', '.join(scores['held_out'].unique())} held out")
     ax.xaxis.set_major_formatter(FuncFormatter(lambda views, _: f"{views:,.0f}"))
     legend(ax, [handle(label, colour, marker=marker, line="-") for label, colour, marker in look.values()])
     return ax

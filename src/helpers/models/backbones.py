@@ -140,17 +140,20 @@ def place(section: AnnData) -> np.ndarray:
 # choose from), and what to keep of the fit.
 
 
-def ridge(x: np.ndarray, y: np.ndarray, sections: np.ndarray, x_new: np.ndarray) -> tuple[np.ndarray, dict]:
+def ridge(
+    x: np.ndarray, y: np.ndarray, sections: np.ndarray, x_new: np.ndarray, alpha: float | None = None
+) -> tuple[np.ndarray, dict]:
     """Ridge regression on standardized features, one penalty for all genes.
 
-    The penalty is the one of `ALPHAS` with the highest mean PCC when each training section in turn is predicted from
-    the others (`inner_folds`).
+    The penalty is `alpha`, or the one of `ALPHAS` with the highest mean PCC when each training section in turn is
+    predicted from the others (`inner_folds`).
     """
-    scores = np.zeros(len(ALPHAS))
-    for fit, check in inner_folds(x, sections):
-        inner = _linear(x[fit], y[fit], sections[fit], x[check], ALPHAS)
-        scores += [mean_pcc(y[check], predicted) for predicted, _ in inner]
-    alpha = ALPHAS[int(scores.argmax())]
+    if alpha is None:
+        scores = np.zeros(len(ALPHAS))
+        for fit, check in inner_folds(x, sections):
+            inner = _linear(x[fit], y[fit], sections[fit], x[check], ALPHAS)
+            scores += [mean_pcc(y[check], predicted) for predicted, _ in inner]
+        alpha = ALPHAS[int(scores.argmax())]
     [(predicted, _)] = _linear(x, y, sections, x_new, [alpha])
     return predicted, {"alpha": alpha}
 
@@ -254,7 +257,7 @@ BACKBONES = {
         page="06_patches",
         costly=True,
     ),
-    "ridge": Backbone(patch, ridge, page="06_patches"),
+    "ridge": Backbone(patch, ridge, settings=("alpha",), page="06_patches"),
     "nuclei": Backbone(cells, curve, floor=True, beside=True),
     "haematoxylin": Backbone(haematoxylin, curve, floor=True),
     "place": Backbone(place, ridge, page=RAW, floor=True),
