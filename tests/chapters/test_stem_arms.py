@@ -68,12 +68,12 @@ def test_seeds_are_said_with_their_spread_and_features_of_nuclei_beside_it():
     assert text == (
         "- log2(x + 1), section C3, one section held out: 3 seeds, PCC-50 mean 0.700, standard deviation 0.100 "
         "(0.600 to 0.800), composition skill mean 0.350, standard deviation 0.050 (0.300 to 0.400); without the "
-        "features of nuclei PCC-50 0.500 (-0.200, outside their range), composition skill 0.250 (-0.100, outside "
-        "their range).\n\n"
+        "features of nuclei PCC-50 0.500 (-0.200, 2.0 of these standard deviations), composition skill 0.250 (-0.100, "
+        "2.0 of these standard deviations).\n\n"
         "Over 1 fold: what seeds and features do in others is not known."
     )
-    within = stem_arms.remark(arms(profile=0.7, seed_1=0.8, without_nuclei=0.72), 50)
-    assert "PCC-50 0.720 (-0.030, within their range)" in within
+    residual = arms(profile=0.7, seed_1=0.8).assign(target=RESIDUAL)
+    assert "composition" not in stem_arms.remark(residual, 50)  # the same number as PCC-k
 
 
 def test_one_seed_has_no_spread_and_other_arms_are_not_said():

@@ -51,10 +51,11 @@ def remark(by_arm: pd.DataFrame, k: int) -> str:
 
     A line for each target and section; "" where neither ran.
     """
-    lines, scores = [], {f"pcc_{k}": f"PCC-{k}", "composition": "composition skill"}
+    lines = []
     for (split, target, section), part in by_arm.groupby(["split", "target", "section"], sort=False):
         seeds, bare = part[_is_seed(part)], part[part["arm"] == WITHOUT_NUCLEI]
-        parts = []
+        scores = {f"pcc_{k}": f"PCC-{k}"} | ({"composition": "composition skill"} if target != RESIDUAL else {})
+        parts = []  # as residuals the two are one number
         if len(seeds) > 1:
             each = (f"{name} {_spread(seeds[score])}" for score, name in scores.items())
             parts.append(f"{counted(len(seeds), 'seeds')}, {', '.join(each)}")
@@ -78,7 +79,7 @@ def _spread(scores: pd.Series) -> str:
 
 
 def _beside(score: float, seeds: pd.Series) -> str:
-    """A score less the mean of the seeds, and whether that is more than seeds do."""
-    where = "within their range" if seeds.min() <= score <= seeds.max() else "outside their range"
-    beside = f", {where}" if len(seeds) > 1 else ", one seed"
-    return f"{score:.3f} ({score - seeds.mean():+.3f}{beside})"
+    """A score, and how far it lies from the mean of the seeds, also in their standard deviations."""
+    apart = score - seeds.mean()
+    beside = f"{abs(apart) / seeds.std():.1f} of these standard deviations" if len(seeds) > 1 else "one seed"
+    return f"{score:.3f} ({apart:+.3f}, {beside})"
