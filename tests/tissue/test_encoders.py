@@ -383,6 +383,7 @@ def test_conch_without_its_package_says_how_to_get_it(monkeypatch, tmp_path):
 # --- tables ---
 
 SPOTS = ["3x4", "1x2", "5x6"]
+PLACES = np.array([(900.0, 400.0), (300.0, 200.0), (1500.4, 600.0)])
 
 
 def write(path, values, names=("1x2", "3x4", "5x6", "9x9")):
@@ -407,7 +408,7 @@ FILES = ["hest.h5", "clam.h5", "table.parquet", "dict.pt", "bare.pt"]
 
 @pytest.mark.parametrize("file", FILES)
 def test_a_table_is_joined_by_name_never_by_place(file, tmp_path):
-    values, columns = encoders.table(write(tmp_path / file, np.arange(8.0).reshape(4, 2)), SPOTS)
+    values, columns = encoders.table(write(tmp_path / file, np.arange(8.0).reshape(4, 2)), SPOTS, PLACES)
     np.testing.assert_array_equal(values, [[2, 3], [0, 1], [4, 5]])
     assert values.dtype == np.float32
     assert columns == (["uni_0", "uni_1"] if file.endswith("parquet") else ["table_0", "table_1"])
@@ -432,7 +433,7 @@ def test_a_table_that_does_not_fit_is_refused_with_file_and_spots(file, tmp_path
         ),
     ):
         with pytest.raises(ValueError, match=f"{file}: {says}"):
-            encoders.table(write(path, change, names or ("1x2", "3x4", "5x6", "9x9")), spots)
+            encoders.table(write(path, change, names or ("1x2", "3x4", "5x6", "9x9")), spots, PLACES)
 
 
 @pytest.mark.parametrize(
@@ -445,23 +446,55 @@ def test_a_table_that_does_not_fit_is_refused_with_file_and_spots(file, tmp_path
 )
 def test_a_table_of_the_wrong_shape_is_refused(values, names, says, tmp_path):
     with pytest.raises(ValueError, match=says):
-        encoders.table(write(tmp_path / "hest.h5", values, names), SPOTS)
+        encoders.table(write(tmp_path / "hest.h5", values, names), SPOTS, PLACES)
 
 
 def test_a_table_that_cannot_be_read_is_named(tmp_path):
     for file in ("a.h5", "a.parquet", "a.pt"):
         (tmp_path / file).write_bytes(b"not a table")
         with pytest.raises(ValueError, match=f"{file}: (damaged|holds more)"):
-            encoders.table(tmp_path / file, SPOTS)
+            encoders.table(tmp_path / file, SPOTS, PLACES)
     (tmp_path / "a.csv").write_text("spot,uni_0\n")
     with pytest.raises(ValueError, match="a.csv: not a kind of table known here; give .h5"):
-        encoders.table(tmp_path / "a.csv", SPOTS)
+        encoders.table(tmp_path / "a.csv", SPOTS, PLACES)
     with pytest.raises(FileNotFoundError, match="none.h5: no such table"):
-        encoders.table(tmp_path / "none.h5", SPOTS)
+        encoders.table(tmp_path / "none.h5", SPOTS, PLACES)
     with h5py.File(tmp_path / "clam.h5", "w") as file:  # as CLAM writes it: places, no names
         file["features"], file["coords"] = np.zeros((3, 2)), np.zeros((3, 2))
-    with pytest.raises(ValueError, match="clam.h5: holds none of barcodes, names, spots; it has coords, features"):
-        encoders.table(tmp_path / "clam.h5", SPOTS)
+    with pytest.raises(
+        ValueError,
+        match="clam.h5: holds none of barcodes, names, spots, nor coords with patch_size_level0; it has coords, feat",
+    ):
+        encoders.table(tmp_path / "clam.h5", SPOTS, PLACES)
     torch.save(torch.zeros(3, 2), tmp_path / "alone.pt")
     with pytest.raises(ValueError, match="a tensor alone names no spot; write their names to .*alone.txt"):
-        encoders.table(tmp_path / "alone.pt", SPOTS)
+        encoders.table(tmp_path / "alone.pt", SPOTS, PLACES)
+
+
+def trident(path, corners, size=256):
+    """As TRIDENT writes it: a row a patch, its left upper corner and its side in pixels of the whole image."""
+    with h5py.File(path, "w") as file:
+        file["features"] = np.arange(2.0 * len(corners)).reshape(-1, 2)
+        file["coords"] = np.asarray(corners, np.int64)
+        file["coords"].attrs.update({"patch_size": 224, "patch_size_level0": size, "overlap": 0})
+    return path
+
+
+def test_patches_of_trident_are_joined_by_place(tmp_path):
+    corners = np.rint(PLACES[[1, 0, 2]] - 128)
+    values, _ = encoders.table(trident(tmp_path / "C3.h5", [*corners, (0, 0)]), SPOTS, PLACES)
+    np.testing.assert_array_equal(values, [[2, 3], [0, 1], [4, 5]])
+
+
+def test_a_grid_over_the_slide_is_no_table_of_spots(tmp_path):
+    grid = [(256 * x, 256 * y) for x in range(8) for y in range(4)]
+    says = "C3.h5: its patches lie beside 3 of 3 spots, 3x4 by [0-9]+ pixels: a grid .* give TRIDENT the corners"
+    with pytest.raises(ValueError, match=says):
+        encoders.table(trident(tmp_path / "C3.h5", grid), SPOTS, PLACES)
+
+
+def test_names_go_before_places(tmp_path):
+    path = trident(tmp_path / "C3.h5", [(0, 0)] * 3)
+    with h5py.File(path, "a") as file:
+        file["barcodes"] = np.array(["1x2", "3x4", "5x6"], "S")
+    np.testing.assert_array_equal(encoders.table(path, SPOTS, PLACES)[0], [[2, 3], [0, 1], [4, 5]])

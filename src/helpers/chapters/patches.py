@@ -59,7 +59,7 @@ def features_of(
 ) -> patches.Features:
     """Features of the patch around every spot and their names: from a table, else encoded, and kept in `cache`."""
     if encoding.encoder == TABLE:
-        return encoders.table(table, section.obs_names)
+        return encoders.table(table, section.obs_names, section.obsm[SPATIAL])
     mpp = float(section.uns["mpp"])
     return patches.cached(cache, section.uns["image"], read, section.obsm[SPATIAL], mpp, encoding)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.spatial import cKDTree
 
 from helpers.weights import is_state_dict, misfits, read_tensors
 
@@ -87,6 +88,9 @@ DAMAGED = "damaged, or not a file of torch or safetensors; fetch it again"
 UNSAFE = "holds more than tensors, and is refused, as loading it could run code; save its tensors alone"
 TABLE_VALUES = ("embeddings", "features")
 TABLE_NAMES = ("barcodes", "names", "spots")
+SIZE = "patch_size_level0"  # TRIDENT's, of coords: side of a patch in pixels of the whole image
+H5 = (".h5", ".hdf5")
+SAME_PLACE = 2.0  # pixels by which corners in whole pixels may miss the middle of a patch
 
 
 # --- weights -> features ---
@@ -273,14 +277,15 @@ def _check(found: dict, wanted: dict, name: str, path: Path) -> None:
 # --- a table of features ---
 
 
-def table(path: str | Path, spots: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+def table(path: str | Path, spots: Sequence[str], places: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Features computed elsewhere, joined by spot name: float32, one row per spot of `spots`, and the columns' names.
 
-    `.h5`: `embeddings` or `features`, n x d, with `barcodes` (as CLAM and HEST write them). `.parquet`: its index, its
-    one column of text, or else the first names the spot, the others are its features. `.pt`: a dict of the same two
-    as in `.h5`, or a tensor with the names in a `.txt` beside it, one a line. Spots that are not asked for are left
-    out. ValueError, naming file and spots, for spots that are
-    missing, twice there, or not finite, and for rows that fit no names.
+    `.h5`: `embeddings` or `features`, n x d, with `barcodes` (as HEST writes them); without names, with the `coords` of
+    TRIDENT, the patches whose middle is the spot, `places` being n x 2, x and y of the spots in pixels of the image.
+    `.parquet`: its index, its one column of text, or else the first names the spot, the others are its features.
+    `.pt`: a dict of the same two as in `.h5`, or a tensor with the names in a `.txt` beside it, one a line. Spots that
+    are not asked for are left out. ValueError, naming file and spots, for spots that are missing, twice there, or not
+    finite, and for rows that fit no names.
     """
     path = Path(path)
     if not path.is_file():
@@ -288,6 +293,8 @@ def table(path: str | Path, spots: Sequence[str]) -> tuple[np.ndarray, list[str]
     if path.suffix not in TABLES:
         raise ValueError(f"{path}: not a kind of table known here; give {', '.join(TABLES)}")
     values, names, columns = TABLES[path.suffix](path)
+    if isinstance(names, np.ndarray):
+        names = _by_place(path, names, spots, places)
     values = values[0] if values.ndim == 3 and len(values) == 1 else values  # CLAM puts a dimension before
     if values.ndim != 2 or values.dtype.kind not in "iuf" or not values.shape[1]:
         what = f"features are {values.dtype} of shape {values.shape}"
@@ -316,10 +323,28 @@ def _h5(path: Path):
 
     try:
         with h5py.File(path) as file:
-            values, names = _pick(path, {key: item for key, item in file.items() if isinstance(item, h5py.Dataset)})
+            content = {key: item for key, item in file.items() if isinstance(item, h5py.Dataset)}
+            if SIZE in getattr(content.get("coords"), "attrs", ()) and not content.keys() & set(TABLE_NAMES):
+                values, corners = _pick(path, content, ("coords",))
+                return values[()], np.reshape(corners[()], (-1, 2)) + corners.attrs[SIZE] / 2, None
+            values, names = _pick(path, content)
             return values[()], [_text(name) for name in np.ravel(names[()])], None
     except OSError as error:
         raise ValueError(f"{path}: damaged, or not an HDF5 file; write it again") from error
+
+
+def _by_place(path: Path, centres: np.ndarray, spots: Sequence[str], places: np.ndarray) -> list[str]:
+    """The spot in whose place each patch lies, or `patch 7`; `centres` of patches and `places` of spots in pixels."""
+    away, nearest = cKDTree(centres).query(places)
+    if (far := away > SAME_PLACE).any():
+        raise ValueError(
+            f"{path}: its patches lie beside {far.sum()} of {len(spots)} spots, {spots[int(far.argmax())]} by "
+            f"{away[far.argmax()]:.0f} pixels: a grid over the slide is not of spots; give TRIDENT "
+            "the corners of squares around the spots as coords"
+        )
+    names = np.full(len(centres), "", object)
+    names[nearest] = list(spots)
+    return [name or f"patch {i}" for i, name in enumerate(names)]
 
 
 def _parquet(path: Path):
@@ -347,15 +372,16 @@ def _pt(path: Path):
     return np.asarray(values), [_text(name) for name in names], None
 
 
-TABLES = {".h5": _h5, ".hdf5": _h5, ".parquet": _parquet, ".pt": _pt}
+TABLES = {**dict.fromkeys(H5, _h5), ".parquet": _parquet, ".pt": _pt}
 
 
-def _pick(path: Path, content: dict):
-    found = [next((content[key] for key in keys if key in content), None) for keys in (TABLE_VALUES, TABLE_NAMES)]
-    for part, keys in zip(found, (TABLE_VALUES, TABLE_NAMES), strict=True):
+def _pick(path: Path, content: dict, names: Sequence[str] = TABLE_NAMES):
+    found = [next((content[key] for key in keys if key in content), None) for keys in (TABLE_VALUES, names)]
+    for part, keys in zip(found, (TABLE_VALUES, names), strict=True):
         if part is None:
+            beside = f", nor coords with {SIZE}" if path.suffix in H5 and keys == names else ""
             raise ValueError(
-                f"{path}: holds none of {', '.join(keys)}; it has {', '.join(map(str, content)) or 'nothing'}"
+                f"{path}: holds none of {', '.join(keys)}{beside}; it has {', '.join(map(str, content)) or 'nothing'}"
             )
     return found
 
