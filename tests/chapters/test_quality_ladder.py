@@ -74,7 +74,7 @@ def test_a_coarser_picture_shows_the_same_tissue_without_nuclei(tmp_path):
 
 def test_models_see_what_the_picture_shows(cohort):
     fine = ladder.looks(cohort, ["200um:red_mean"])
-    assert list(fine) == [ladder.RIDGE, ladder.SHARED, ladder.BESIDE, *ladder.FLOORS]
+    assert list(fine) == [ladder.RIDGE, ladder.SHARED, *ladder.FLOORS]
     np.testing.assert_array_equal(fine[ladder.SHARED][1]["B1"], cohort["B1"].obsm[schema.PATCH][:, :1])
     for section in cohort.values():
         section.uns["mpp"] = 3.2
@@ -93,6 +93,29 @@ def test_what_a_model_knows_outlives_what_the_measurement_shows(cohort):
     assert (thin["unthinned"] > thin["pcc"] + 0.1).all()
     assert (thin["ceiling"] < whole["ceiling"]).all()
     assert (thin["composition"].notna() == (thin["target"] == LOG)).all()
+
+
+def test_all_rungs_are_climbed_and_nuclei_are_a_floor_where_they_can_be_seen(cohort, monkeypatch):
+    def seen_at(section, mpp):
+        seen = section[:, :].copy()
+        seen.obsm[schema.PATCH], seen.uns = section.obsm[schema.PATCH][:, :1], section.uns | {"mpp": mpp}
+        seen.uns["patch_names"] = section.uns["patch_names"][:1]
+        return seen
+
+    changes = {"seen_at": seen_at, "learned": lambda section: section.obsm[schema.PATCH], "K": 5, "N_DRAWS": 19}
+    for name, value in (changes | {"FACTORS": (1, 8), "PIXELS_UM": (3.2,), "LEAST": 400}).items():
+        monkeypatch.setattr(ladder, name, value)
+    table = pd.concat(ladder.climb(cohort, GENES))
+    assert list(table) == ladder.COLUMNS
+    found = table.round({"mpp": 1}).groupby(["mpp", "factor"])["model"].unique().map(set).to_dict()
+    always = {ladder.RIDGE, "haematoxylin", "place"}
+    assert found == {
+        (0.7, 1): always | {ladder.SHARED, ladder.BESIDE, ladder.LEARNED, "nuclei"},
+        (0.7, 8): always | {"nuclei"},
+        (3.2, 1): always | {ladder.SHARED},
+    }
+    below = table.groupby("factor")["below"].mean()
+    assert below[1] == 0 and 0 < below[8] < 1
 
 
 # Sentences ------------------------------------------------------------------------------------------------------

@@ -131,13 +131,3 @@ def test_refusals(counts, rng):
     for depth in (0, 10**6):
         with pytest.raises(ValueError, match=f"no spot can be thinned to {depth} counts"):
             twins.equal_depth(counts, depth, rng)
-
-
-def test_thinning_keeps_each_molecule_with_one_chance(counts, rng):
-    kept = twins.thinned(counts, 0.25, rng)
-    assert kept.dtype == counts.dtype
-    assert (kept.data >= 0).all() and (kept.data <= counts.data).all() and (kept.data == np.rint(kept.data)).all()
-    assert kept.sum() / counts.sum() == pytest.approx(0.25, abs=4 * float(np.sqrt(0.25 * 0.75 / counts.sum())))
-    many = counts.data > 20
-    assert (kept.data[many] / counts.data[many]).mean() == pytest.approx(0.25, abs=0.01)
-    np.testing.assert_array_equal(twins.thinned(counts, 1, rng).toarray(), counts.toarray())

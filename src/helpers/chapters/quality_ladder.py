@@ -21,7 +21,7 @@ from helpers.columns import pearson
 from helpers.labels import counted, label
 from helpers.models.backbones import BACKBONES
 from helpers.schema import COUNTS, PATCH, SPATIAL, patients_of
-from helpers.scores import judge, top_genes
+from helpers.scores import judge, predictability, top_genes
 from helpers.targets import twins
 from helpers.targets.normalization import LOG, LOG_CP10K, RESIDUAL, library_size
 from helpers.tissue import patches
@@ -51,7 +51,7 @@ Looks = Mapping[str, tuple[str, Mapping[str, np.ndarray]]]  # model -> backbone,
 
 def thinned(section: AnnData, factor: float, seed: int = 0) -> AnnData:
     """The section with one molecule in `factor` counted, by chance."""
-    counts = twins.thinned(section.layers[COUNTS], 1 / factor, np.random.default_rng(seed))
+    counts = predictability.thinned(section.layers[COUNTS], 1 / factor, np.random.default_rng(seed))
     return twins.as_twin(section, counts)
 
 
@@ -82,18 +82,21 @@ def learned(section: AnnData) -> np.ndarray:
     return patches.embed(read, section.obsm[SPATIAL], ENCODER, sides, float(section.uns["mpp"]))[0].astype(float)
 
 
+def on_features(seen: Sections, chosen: Sequence[str]) -> tuple[str, dict[str, np.ndarray]]:
+    """Ridge, and the features of those names that it looks at."""
+    columns = np.isin(next(iter(seen.values())).uns["patch_names"], chosen)
+    return "ridge", {name: np.asarray(section.obsm[PATCH], float)[:, columns] for name, section in seen.items()}
+
+
 def looks(seen: Sections, shared: Sequence[str] = ()) -> Looks:
-    """Ridge on the features of a picture, and floors; with `shared` features also ridge on these and on one square.
+    """Ridge on the features of a picture, on those that are `shared` where any are, and floors.
 
     The floor of nuclei is left out where the picture is too coarse for them.
     """
-    patch = {name: np.asarray(section.obsm[PATCH], float) for name, section in seen.items()}
     first = next(iter(seen.values()))
-    names, found = np.asarray(first.uns["patch_names"], str), {RIDGE: ("ridge", patch)}
+    found = {RIDGE: on_features(seen, first.uns["patch_names"])}
     if len(shared):
-        parts = {SHARED: np.isin(names, shared), BESIDE: np.char.startswith(names, f"{SIDE_UM}um:")}
-        for model, columns in parts.items():
-            found[model] = ("ridge", {name: values[:, columns] for name, values in patch.items()})
+        found[SHARED] = on_features(seen, shared)
     for floor in FLOORS if first.uns["mpp"] <= MAX_MPP else FLOORS[1:]:
         look = BACKBONES[floor].look
         found[floor] = (floor, {name: np.asarray(look(section), float) for name, section in seen.items()})
@@ -135,7 +138,11 @@ def climb(sections: Sections, panel: Sequence[str]) -> Iterator[pd.DataFrame]:
 
     `median_counts` is of a spot, `below` the share of spots under LEAST.
     """
-    by_network = {name: learned(section) for name, section in sections.items()}
+    names = next(iter(sections.values())).uns["patch_names"]
+    one_square = {
+        BESIDE: on_features(sections, [name for name in names if name.startswith(f"{SIDE_UM}um:")]),
+        LEARNED: ("ridge", {name: learned(section) for name, section in sections.items()}),
+    }
     coarse = {mpp: {name: seen_at(section, mpp) for name, section in sections.items()} for mpp in PIXELS_UM}
     shared = shared_features([sections, *coarse.values()])
     own = float(np.mean([section.uns["mpp"] for section in sections.values()]))
@@ -144,7 +151,7 @@ def climb(sections: Sections, panel: Sequence[str]) -> Iterator[pd.DataFrame]:
         seen = coarse.get(mpp, sections)
         fewer = seen if factor == 1 else {name: thinned(section, factor) for name, section in seen.items()}
         models = looks(seen, shared if factor == 1 else ())
-        models |= {LEARNED: ("ridge", by_network)} if (mpp, factor) == (own, 1) else {}
+        models |= one_square if (mpp, factor) == (own, 1) else {}
         table = pd.DataFrame(score_rung(models, seen, fewer, panel, K)).assign(mpp=mpp, factor=factor)
         depths = {name: library_size(section) for name, section in fewer.items()}
         of = {"median_counts": np.median, "below": lambda depth: np.mean(depth < LEAST)}

@@ -48,16 +48,6 @@ def equal_depth(counts: csr_matrix, depth: int, rng: np.random.Generator) -> tup
     return _from_rows([thin(rows.indices[a:b], rows.data[a:b]) for a, b in pairwise(rows.indptr)], counts), kept
 
 
-def thinned(counts: csr_matrix, share: float, rng: np.random.Generator) -> csr_matrix:
-    """Each molecule kept with probability `share`, whatever spot and gene it is of: a shallower measurement.
-
-    Entries that come to 0 stay stored, so that the two can be subtracted.
-    """
-    kept = counts.copy()
-    kept.data = rng.binomial(counts.data.astype(np.int64), share).astype(counts.dtype)
-    return kept
-
-
 def as_twin(section: AnnData, counts: csr_matrix, kept: np.ndarray | None = None) -> AnnData:
     """The section with other counts, and with the totals that go with them; `kept` marks the spots they are of.
 
