@@ -161,11 +161,15 @@ def test_an_order_is_said_once_and_again_where_it_turns_with_the_sections_that_h
 
 def test_ridge_is_set_beside_the_nearest_floor_and_what_sinks_is_named(table):
     over = ladder.excess(ladder.ladders(table)["factor"], "factor").set_index(["factor", "target"])
-    assert (over["floor"] == "place").all() and (over["n"] == 3).all()
-    assert over.loc[(64, RESIDUAL), "excess"] == pytest.approx(-0.1) and over.loc[(64, RESIDUAL), "n_above"] == 0
+    assert (over["floor"] == "place").all()
+    assert (
+        over.loc[(64, RESIDUAL), "excess"] == pytest.approx(-0.1) and over.loc[(64, RESIDUAL), "below"] == "B1, C1, C2"
+    )
     says = ladder.against_floors(ladder.ladders(table)["factor"], "factor")
     where = "place in the section"
-    assert f"Pearson residual +0.30 ({where}, 3 of 3) to -0.10 ({where}, 0 of 3), not above it with one in 64" in says
+    assert (
+        f"Pearson residual +0.30 ({where}) to -0.10 ({where}, below it B1, C1, C2), not above it with one in 64" in says
+    )
     assert says.count("not above it with") == 1
 
 
@@ -187,5 +191,6 @@ def test_lines_are_medians_with_the_strongest_floor_and_chance(table):
     assert lines["floor", RESIDUAL, 8] == pytest.approx(0.2) and lines["chance", LOG, 64] == pytest.approx(0.3)
     unthinned = ladder.lines(ladder.ladders(table)["factor"], "factor", "unthinned")
     assert "chance" not in set(unthinned["line"])
+    assert "shared" in set(ladder.lines(ladder.ladders(table)["mpp"], "mpp")["line"])
     skills = ladder.skill_lines(ladder.ladders(table)["factor"], "factor").set_index(["report", "line", "x"])["y"]
     assert skills["composition", "ridge", 64] == pytest.approx(0.25) and skills["library", "chance", 1] == 0.5

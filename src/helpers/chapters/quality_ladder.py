@@ -177,12 +177,14 @@ def medians(table: pd.DataFrame, by: str, value: str = "pcc") -> pd.DataFrame:
 def lines(table: pd.DataFrame, by: str, value: str = "pcc") -> pd.DataFrame:
     """What a figure of one ladder draws: columns report (a target), line, x (the rung) and y, medians over sections.
 
-    Lines are ridge, its `shared` features and the strongest floor; of what was measured on that rung chance too.
+    Lines are ridge and the strongest floor; of what was measured on that rung chance too; over pictures also ridge on
+    the features that all of them have.
     """
     wide = medians(table, by, value).rename(columns={SHARED: "shared"})
     if value == "pcc":
         wide["chance"] = table[table["model"] == RIDGE].groupby([by, "target"])["chance_95"].median()
-    long = wide.reindex(columns=[RIDGE, "shared", "floor", "chance"]).stack().rename("y")
+    drawn = [RIDGE, *["shared"] * (by == "mpp"), "floor", "chance"]
+    long = wide.reindex(columns=drawn).stack().rename("y")
     return long.rename_axis(["x", "report", "line"]).reset_index()
 
 
@@ -208,17 +210,19 @@ def order(table: pd.DataFrame, by: str, value: str = "pcc") -> dict[float, tuple
 
 
 def excess(table: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Ridge less the nearest floor, median over sections: rung, target, floor, excess, and n_above 0 of n sections."""
+    """Ridge less the nearest floor, median over sections: rung, target, floor, excess, and sections `below` it."""
     wide = table.pivot_table("pcc", [by, "target", "section"], "model", sort=False)
     rows = []
     for (rung, target), part in wide.groupby([by, "target"], sort=False):
         over = {floor: part[RIDGE] - part[floor] for floor in FLOORS if floor in part and part[floor].notna().all()}
         floor = min(over, key=lambda name: over[name].median())
-        rows.append((rung, target, floor, over[floor].median(), int((over[floor] > 0).sum()), len(part)))
-    return pd.DataFrame(rows, columns=[by, "target", "floor", "excess", "n_above", "n"])
+        below = part.index.get_level_values("section")[over[floor] <= 0]
+        rows.append((rung, target, floor, over[floor].median(), ", ".join(below)))
+    return pd.DataFrame(rows, columns=[by, "target", "floor", "excess", "below"])
 
 
 # Sentences ------------------------------------------------------------------------------------------------------
+
 RUNGS = {"factor": lambda factor: "all molecules" if factor == 1 else f"one in {factor:g}", "mpp": "{:.1f} µm".format}
 
 
@@ -238,7 +242,7 @@ def against_floors(table: pd.DataFrame, by: str) -> str:
     parts = []
     for target, part in excess(table, by).sort_values(by, kind="stable").groupby("target", sort=False):
         ends = " to ".join(
-            f"{row.excess:+.2f} ({label(row.floor)}, {row.n_above} of {row.n})"
+            f"{row.excess:+.2f} ({label(row.floor)}{f', below it {row.below}' if row.below else ''})"
             for row in part.iloc[[0, -1]].itertuples()
         )
         sunk = ", ".join(map(RUNGS[by], part.loc[part["excess"] <= 0, by]))
@@ -269,8 +273,8 @@ def answer(table: pd.DataFrame) -> str:
         f"- **Targets by PCC-{K} of ridge**, the order that most sections have. Fewer molecules: "
         f"{turns(by_factor, 'factor')}. The same predictions scored against all molecules: "
         f"{turns(by_factor, 'factor', 'unthinned')}. Coarser pictures: {turns(by_mpp, 'mpp')}.\n"
-        f"- **Ridge less the nearest floor**, medians on the first and the last rung, and in how many sections it is "
-        f"above. Fewer molecules: {against_floors(by_factor, 'factor')}. Coarser pictures: "
+        f"- **Ridge less the nearest floor**, medians on the first and the last rung, and the sections in which it is "
+        f"below. Fewer molecules: {against_floors(by_factor, 'factor')}. Coarser pictures: "
         f"{against_floors(by_mpp, 'mpp')}.\n"
         f"- **Skills of ridge's log predictions**, medians {skills_sentence(by_factor)}.\n\n"
         f"With {RUNGS['factor'](last['factor'].iloc[0])}, {last['below'].median():.0%} of the spots of a section have "
