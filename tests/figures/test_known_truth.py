@@ -72,3 +72,21 @@ def test_the_whole_has_three_panels_with_letters(table, ranked):
     assert list(axes) == ["A", "B", "C"]
     assert [axes[panel].get_ylabel() for panel in "AB"] == list(REPORTS.values())
     plt.close(figure)
+
+
+def test_a_ladder_has_a_colour_a_report_and_a_style_a_line(ax):
+    lines = every(report=["log2", "composition"], line=["ridge", "floor"], x=[1, 8, 64])
+    lines["y"] = 1 / lines["x"] + 0.1 * (lines["line"] == "floor")
+    known_truth.ladder(ax, lines, "factor")
+    drawn = [line for line in ax.lines if len(line.get_xdata()) == 3]
+    assert [line.get_color() for line in drawn] == [
+        known_truth.REPORTS[r] for r in ("log2", "log2", *2 * ["composition"])
+    ]
+    np.testing.assert_allclose(drawn[1].get_xydata(), [(1, 1.1), (8, 0.225), (64, 0.115625)])
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["1", "8", "64"]
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == [
+        "log2(x + 1)",
+        "composition skill",
+        "ridge",
+        "strongest floor",
+    ]

