@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from helpers import workflow
+
 ROOT = Path(__file__).parents[1]
 READ, WRITTEN = "../build/toy/", "../build/by_hand/toy/"  # where a run by hand reads and writes
 NOTEBOOKS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
@@ -200,6 +202,9 @@ def test_the_command_at_the_foot_of_a_page_works_and_leaves_the_book_alone(page)
     if not (ROOT / f"build/toy/parameters/{page}.yaml").is_file():
         pytest.skip("build/toy is not there: run make book first")
     book = {path: path.stat().st_mtime_ns for path in (ROOT / "build/toy").rglob("*") if path.is_file()}
+    given = yaml.safe_load((ROOT / f"build/toy/parameters/{page}.yaml").read_text())
+    if workflow.declared(page).keys() != given.keys():
+        pytest.skip("build/toy was made of older pages: run make book first")
     command = text(NOTEBOOKS[page]["cells"][-1]).splitlines()[-2]
     name, change = re.search(r'PAGE=(\S+).* P="(.*)"', command).groups()
     program = [sys.executable, "-m", "helpers.workflow", "page", name, "build/toy", change]

@@ -226,6 +226,10 @@ def test_a_run_by_hand_leaves_the_book_alone(house, capfd):
     assert "has no parameter n; it has table, k, result" in capfd.readouterr().err
     assert workflow.main(["page", "05_page", "build/her2st"]) == 2
     assert "run make book COHORT=her2st first" in capfd.readouterr().err
+    kept = Path("build/toy/parameters/05_page.yaml")
+    kept.write_text("\n".join(line for line in kept.read_text().splitlines() if not line.startswith("k:")))
+    assert workflow.main(["page", "05_page", "build/toy", "k=3"]) == 2
+    assert "of an older page, without k; run make book COHORT=toy" in capfd.readouterr().err
 
 
 def test_a_lock_that_a_killed_run_left_is_named_with_the_way_out(house):

@@ -333,6 +333,8 @@ def by_hand(page: str, build: Path, changes: Mapping, run_of: str = "") -> tuple
         raise FileNotFoundError(f"{known}: no such file; {fix}")
     folder = Path("build/by_hand") / build.name / page
     given = yaml.safe_load(known.read_text())
+    if missing := declared(page).keys() - given.keys():
+        raise ValueError(f"{known}: of an older page, without {', '.join(missing)}; run make book COHORT={build.name}")
     if unknown := set(changes) - set(given):
         raise ValueError(f"{page} has no parameter {', '.join(sorted(unknown))}; it has {', '.join(given)}")
     for name, default in declared(page).items():
