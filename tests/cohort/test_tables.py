@@ -89,3 +89,38 @@ def test_a_spot_that_occurs_twice_is_named():
     assert len(tables.each_once(TABLE, "t.csv")) == 3
     with pytest.raises(ValueError, match="t.csv: spot 'NA' occurs twice"):
         tables.each_once(pd.concat([TABLE, TABLE.iloc[[1]]]), "t.csv")
+
+
+# --- wide tables of counts, which pandas reads a column at a time ---
+
+
+def wide(separator="\t", change=str):
+    header = separator.join(["", *(f"G{k}" for k in range(tables.WIDE))])
+    rows = [separator.join([f"'s{i}'", *(str((i * k) % 7) for k in range(tables.WIDE))]) for i in range(5)]
+    return change("\n".join([header, *rows]) + "\n")
+
+
+@pytest.mark.parametrize("separator", ["\t", ",", ";"])
+def test_a_wide_table_of_counts_is_what_pandas_reads(monkeypatch, separator):
+    text = wide(separator)
+    assert tables._counts(text, 1, separator) is not None
+    found = tables.parse(text.encode(), "t")
+    monkeypatch.setattr(tables, "WIDE", 10**6)
+    pd.testing.assert_frame_equal(found, tables.parse(text.encode(), "t"), check_index_type=False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("\t3\t", "\t\t", 1),
+        lambda text: text.replace("\t3\t", "\t3.5\t", 1),
+        lambda text: text.replace("\t3\t", "\t-3\t", 1),
+        lambda text: text.replace("\t3\t", '\t"3"\t', 1),
+        lambda text: text.replace("\t3\t", "\t99999999999999999999\t", 1),
+        lambda text: text + "\n",
+        lambda text: text.rstrip("\n").rsplit("\t", 1)[0],
+    ],
+    ids=["gap", "fraction", "sign", "quotes", "too large", "empty line", "cut off"],
+)
+def test_any_other_wide_table_is_left_to_pandas(change):
+    assert tables._counts(wide(change=change), 1, "\t") is None

@@ -4,15 +4,18 @@ import csv
 import gzip
 import io
 import re
+import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 SEPARATORS = "\t,;"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 FETCH = "fetch the file again"
+WIDE = 1000  # cells of a row, above which pandas spends its time on columns
 _DECIMAL_COMMA = re.compile(r";\"?-?\d+,\d+\"?(;|$)", re.M)
 
 
@@ -60,7 +63,8 @@ def parse(content: bytes, where: str | Path, fix: str = FETCH, columns: Sequence
         names = ["", *names]
     if table.shape[1] != len(names):
         raise ValueError(f"{where}: {len(names)} names in the header, {table.shape[1]} columns below it; {fix}")
-    return table.set_axis(names, axis=1)
+    table.columns = names
+    return table
 
 
 def _cells(line: str) -> tuple[list[str], str]:
@@ -75,6 +79,8 @@ def _cells(line: str) -> tuple[list[str], str]:
 
 def _body(text: str, start: int, separator: str) -> pd.DataFrame:
     """Rows below the first `start` lines, indexed as an editor counts lines; empty ones are left out."""
+    if (counts := _counts(text, start, separator)) is not None:
+        return counts
     table = pd.read_csv(
         io.StringIO(text),
         sep=r"\s+" if separator == " " else separator,
@@ -89,6 +95,28 @@ def _body(text: str, start: int, separator: str) -> pd.DataFrame:
     table.index += start + 1
     empty = table.index[table[0] == ""]
     return table.drop(index=empty[table.loc[empty, 1:].isna().all(axis=1)]) if len(empty) else table
+
+
+def _counts(text: str, start: int, separator: str) -> pd.DataFrame | None:
+    """What pandas reads of a wide table with whole numbers behind each name, in a third of its time; else None."""
+    rows = text.split("\n")[start:]
+    rows = rows[:-1] if rows and not rows[-1] else rows
+    widths = {row.count(separator) for row in rows}
+    if len(widths) != 1 or min(widths) < WIDE or '"' in text:
+        return None
+    names, rest = zip(*(row.split(separator, 1) for row in rows), strict=True)
+    cells = separator.join(rest).encode()
+    if cells.translate(None, b"0123456789" + separator.encode()):
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a cell that is empty: then the size is wrong
+        values = np.fromstring(cells, np.int64, sep=separator)
+    if values.size != len(rows) * min(widths) or values.max() >= 2**31:
+        return None
+    lines, columns = range(start + 1, start + 1 + len(rows)), range(1, 1 + min(widths))
+    table = pd.DataFrame(values.reshape(len(rows), -1), lines, columns)
+    table.insert(0, 0, [name.strip().strip("'") for name in names])
+    return table
 
 
 def _is_value(cell: str) -> bool:
