@@ -38,6 +38,7 @@ except ValueError as error:
 BUILD = f"build/{COHORT['cohort']}"
 RESULTS = f"{BUILD}/results"
 REFERENCE = "data/results/her2st"  # of the committed run
+BULKY = {"partial_genes.csv.gz", "figure1.png"}  # of other runs not committed: every coefficient, a figure twice
 REFERENCE_RUNS = [REFERENCE, "data/results/her2st_lowres", "data/results/mob"]
 ROOT = configs.root(COHORT)
 RAW = ROOT if os.path.isabs(ROOT) else f"../{ROOT}"  # as a notebook sees it
@@ -398,10 +399,11 @@ rule reference:
         # The tables themselves are about to change, and the old provenance is gone already.
         changed = list(shell("git status --porcelain --untracked-files=no -- ':!data/results'", iterable=True))
         commit = next(shell("git rev-parse HEAD", iterable=True)) + "-dirty" * bool(changed)
-        shell(f"rm -rf {folder} && mkdir -p {folder} && cp {RESULTS}/* {folder} 2> {log}")
+        shutil.rmtree(folder, ignore_errors=True)
+        left_out = shutil.ignore_patterns(*(() if str(folder) == REFERENCE else BULKY))
+        shutil.copytree(RESULTS, folder, ignore=left_out)
         provenance = book.provenance(COHORT, commit) | {"cohort": TITLE, "cellularity": CELLULARITY}
         Path(output.provenance).write_text(json.dumps(provenance, indent=1) + "\n")
-        if str(folder) == REFERENCE:
-            from helpers.chapters import reference_results
+        from helpers.chapters import reference_results
 
-            reference_results.write(Path("README.md"), folder)
+        reference_results.write(Path("README.md"), Path(REFERENCE))
