@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from helpers import labels
 from helpers.chapters.patches import with_features
 from helpers.cohort import images, pictures
 from helpers.columns import pearson
-from helpers.labels import FLOORS, counted, label
+from helpers.labels import counted, label
 from helpers.models.backbones import BACKBONES
 from helpers.schema import COUNTS, PATCH, SPATIAL, patients_of
 from helpers.scores import judge, predictability, top_genes
@@ -242,7 +243,7 @@ def against_floors(table: pd.DataFrame, by: str) -> str:
     parts = []
     for target, part in excess(table, by).sort_values(by, kind="stable").groupby("target", sort=False):
         ends = " to ".join(
-            f"{row.excess:+.2f} ({FLOORS[row.floor]}{f', below it {row.below}' if row.below else ''})"
+            f"{row.excess:+.2f} ({labels.FLOORS[row.floor]}{f', below it {row.below}' if row.below else ''})"
             for row in part.iloc[[0, -1]].itertuples()
         )
         sunk = ", ".join(map(RUNGS[by], part.loc[part["excess"] <= 0, by]))
