@@ -166,7 +166,7 @@ def test_ridge_is_set_beside_the_nearest_floor_and_what_sinks_is_named(table):
         over.loc[(64, RESIDUAL), "excess"] == pytest.approx(-0.1) and over.loc[(64, RESIDUAL), "below"] == "B1, C1, C2"
     )
     says = ladder.against_floors(ladder.ladders(table)["factor"], "factor")
-    where = "place in the section"
+    where = "place alone"
     assert (
         f"Pearson residual +0.30 ({where}) to -0.10 ({where}, below it B1, C1, C2), not above it with one in 64" in says
     )
