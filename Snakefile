@@ -402,7 +402,7 @@ rule reference:
         shutil.rmtree(folder, ignore_errors=True)
         left_out = shutil.ignore_patterns(*(() if str(folder) == REFERENCE else BULKY))
         shutil.copytree(RESULTS, folder, ignore=left_out)
-        provenance = book.provenance(COHORT, commit) | {"cohort": TITLE, "cellularity": CELLULARITY}
+        provenance = book.provenance(COHORT, commit) | {"cohort": COHORT["title"], "cellularity": CELLULARITY}
         Path(output.provenance).write_text(json.dumps(provenance, indent=1) + "\n")
         from helpers.chapters import reference_results
 

@@ -141,6 +141,15 @@ def of_patients(sections: Iterable[str], patients: Mapping[str, str]) -> str:
     return f"{counted(len(names), 'sections')} of {counted(len({patients[name] for name in names}), 'patients')}"
 
 
+def patient(name: str) -> str:
+    """A patient in a sentence; one that no file names, and that counts as its section's own, ends in a question mark.
+
+    >>> patient("B"), patient("MOB1?")
+    ('patient B', 'MOB1, of a patient who is not named')
+    """
+    return f"{name[:-1]}, of a patient who is not named" if name.endswith("?") else f"patient {name}"
+
+
 def counted(n: int, what: str) -> str:
     """A number with its noun, given in the plural: "1 section", "1,200 spots"."""
     return f"{n:,} {what}" if n != 1 else f"1 {SINGULAR.get(what, what.removesuffix('s'))}"

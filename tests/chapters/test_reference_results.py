@@ -124,5 +124,5 @@ def test_patients_and_other_runs_stand_side_by_side(folder):
     shutil.copytree(folder, folder.parent / "mob")
     store.write_json({"cohort": "Bulb", "cellularity": "haematoxylin"}, folder.parent / "mob/provenance.json")
     [line] = [line for line in results.block(folder).split("\n") if "is left without depth" in line]
-    assert "Some tissue, patient A (2 sections, nuclei counted) 0.40, 0.40, 0.10 (above chance in 0)" in line
-    assert "Bulb, patient B (1 section, mean haematoxylin) 0.40, 0.40, 0.10 (above chance in 0)" in line
+    assert "*Some tissue*, nuclei counted: patient A 0.40, 0.40, 0.10 (0 of 2)" in line
+    assert "*Bulb*, mean haematoxylin: patient B 0.40, 0.40, 0.10 (0 of 1)" in line

@@ -76,7 +76,7 @@ def remark(table: pd.DataFrame) -> str:
                 f"given depth {rows[PARTS[1]].median():.3f} ({above[1]})"
             )
         n = labels.counted(part["section"].nunique(), "sections")
-        lines.append(f"- {cohort}, patient {patient}, {n}, {measure}: {'; '.join(parts)}.")
+        lines.append(f"- {cohort}, {labels.patient(patient)}, {n}, {measure}: {'; '.join(parts)}.")
     return (
         "Median over genes of |rho(target, cellularity)|, medians over the sections of a patient; in brackets the "
         "number of sections above the 95 % point of maps as smooth:\n\n" + "\n".join(lines)

@@ -274,14 +274,16 @@ def tissues(beside: pd.DataFrame) -> str:
     """What is left of cellularity once depth is divided out and held fixed, patient by patient, of all runs."""
     of_cells, given = organs.PARTS
     parts = []
-    for (cohort, measure, patient), rows in beside.groupby(["cohort", "measure", "patient"], sort=False):
-        log, scaled = (rows[rows["target"] == target] for target in (LOG, LOG_CP10K))
-        above = int((scaled[given] > scaled[f"chance_95_{given}"]).sum())
-        medians = ", ".join(f"{values.median():.2f}" for values in (log[of_cells], scaled[of_cells], scaled[given]))
-        who = f"{cohort}, patient {patient} ({labels.counted(len(log), 'sections')}, {measure})"
-        parts.append(f"{who} {medians} (above chance in {above})")
+    for (cohort, measure), of_cohort in beside.groupby(["cohort", "measure"], sort=False):
+        of_patients = []
+        for patient, rows in of_cohort.groupby("patient", sort=False):
+            log, scaled = (rows[rows["target"] == target] for target in (LOG, LOG_CP10K))
+            above = int((scaled[given] > scaled[f"chance_95_{given}"]).sum())
+            medians = ", ".join(f"{values.median():.2f}" for values in (log[of_cells], scaled[of_cells], scaled[given]))
+            of_patients.append(f"{labels.patient(patient)} {medians} ({above} of {len(log)})")
+        parts.append(f"*{cohort}*, {measure}: {'; '.join(of_patients)}")
     return (
         "How much of the coupling is left without depth belongs to the patient and the tissue. Median over genes of "
-        f"\\|rho(target, cellularity)\\| in log, as CP10k, and as CP10k with depth held fixed: {'; '.join(parts)} "
-        "(`33_genes`)."
+        "\\|rho(target, cellularity)\\| in log, as CP10k, and as CP10k with depth held fixed, in brackets the sections "
+        f"in which the last is above chance: {'. '.join(parts)} (`33_genes`)."
     )
