@@ -396,8 +396,9 @@ rule reference:
         runtime=10,
     run:
         folder = Path(output.provenance).parent
-        # The tables themselves are about to change, and the old provenance is gone already.
-        changed = list(shell("git status --porcelain --untracked-files=no -- ':!data/results'", iterable=True))
+        # What is written here is about to change, and the old provenance is gone already.
+        others = "':!data/results' ':!README.md'"
+        changed = list(shell(f"git status --porcelain --untracked-files=no -- {others}", iterable=True))
         commit = next(shell("git rev-parse HEAD", iterable=True)) + "-dirty" * bool(changed)
         shutil.rmtree(folder, ignore_errors=True)
         left_out = shutil.ignore_patterns(*(() if str(folder) == REFERENCE else BULKY))

@@ -125,4 +125,4 @@ def test_patients_and_other_runs_stand_side_by_side(folder):
     store.write_json({"cohort": "Bulb", "cellularity": "haematoxylin"}, folder.parent / "mob/provenance.json")
     [line] = [line for line in results.block(folder).split("\n") if "is left without depth" in line]
     assert "*Some tissue*, nuclei counted: patient A 0.40, 0.40, 0.10 (0 of 2)" in line
-    assert "*Bulb*, mean haematoxylin: patient B 0.40, 0.40, 0.10 (0 of 1)" in line
+    assert "*Bulb*, mean haematoxylin: patient A 0.40, 0.40, 0.10 (0 of 2); patient B 0.40, 0.40, 0.10 (0 of 1)" in line
