@@ -128,10 +128,10 @@ def test_what_a_section_keeps_stands_beside_its_chance_and_what_depth_leaves(ax)
     names = ["median_abs_rho_nuclei", "median_abs_rho_nuclei_given_depth"]
     table = pd.DataFrame({"cohort": ["one", "one", "two"], "section": ["A1", "B1", "M1"], "patient": ["A", "B", "M"]})
     values = {names[0]: [0.4, 0.1, 0.3], names[1]: [0.1, 0.05, 0.25]}
-    table = table.assign(**values, **{f"chance_95_{name}": 0.2 for name in names})
+    table = table.assign(measure="nuclei counted", **values, **{f"chance_95_{name}": 0.2 for name in names})
     targets.kept_by_section(ax, table)
     filled, empty = (part.get_offsets()[:, 0].tolist() for part in ax.collections)
     assert (filled, empty) == (values[names[0]], values[names[1]])
     assert {bar.get_width() for bar in ax.patches} == {0.2} and len(ax.patches) == 6
     assert [label.get_text() for label in ax.get_yticklabels()] == ["A1 (A)", "B1 (B)", "M1 (M)"]
-    assert set(legend(ax)) == {"one", "two"}
+    assert set(legend(ax)) == {"one, nuclei counted", "two, nuclei counted"}

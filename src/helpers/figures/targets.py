@@ -71,7 +71,8 @@ def kept_by_section(ax: Axes, table: pd.DataFrame) -> Axes:
     ax.set_ylim(len(table) - 0.5, -0.5)  # not inverted: panels share the axis
     ax.set(xlabel="median over genes of |ρ(target, cellularity)|", xlim=(0, None))
     ax.set_title(counted(len(table), "sections"))
-    legend(ax, [handle(cohort, colour, marker="o") for cohort, colour in colours.items()])
+    measures = table.groupby("cohort")["measure"].first()
+    legend(ax, [handle(f"{name}, {measures[name]}", colour, "o") for name, colour in colours.items()], columns=1)
     return ax
 
 
