@@ -145,9 +145,9 @@ def patient(name: str) -> str:
     """A patient in a sentence; one that no file names, and that counts as its section's own, ends in a question mark.
 
     >>> patient("B"), patient("MOB1?")
-    ('patient B', 'MOB1, of a patient who is not named')
+    ('patient B', 'MOB1, patient unknown')
     """
-    return f"{name[:-1]}, of a patient who is not named" if name.endswith("?") else f"patient {name}"
+    return f"{name[:-1]}, patient unknown" if name.endswith("?") else f"patient {name}"
 
 
 def counted(n: int, what: str) -> str:

@@ -99,7 +99,8 @@ def test_gap_and_order_of_the_targets_are_said_for_each_model():
     assert "Medians over 1 section of 1 patient; STEM's composition skill is above chance (0.300) in 1" in said
     assert (
         "- ridge at STEM's skill: composition skill **0.400**; PCC-50 log2(x + 1) 0.600, log1p(CP10k) 0.400, "
-        "Pearson residual 0.300; log less residual **+0.300** (+0.300 to +0.300); the targets in the order of ridge in "
-        "0 of 1."
+        "Pearson residual 0.300; median of the sections' gaps, log less residual, **+0.300** (+0.300 to +0.300); the "
+        "targets in the order of ridge in 0 of 1."
     ) in said
+    assert "the gaps of the two at one skill lie up to 0.10 apart (A1;" in said
     assert "- STEM: composition skill **0.400**" in said and said.count("order of ridge in 1 of 1") == 2

@@ -168,7 +168,8 @@ def test_ridge_is_set_beside_the_nearest_floor_and_what_sinks_is_named(table):
     says = ladder.against_floors(ladder.ladders(table)["factor"], "factor")
     where = "place alone"
     assert (
-        f"Pearson residual +0.30 ({where}) to -0.10 ({where}, below it B1, C1, C2), not above it with one in 64" in says
+        f"Pearson residual +0.30 ({where}) to -0.10 ({where}, not above all in B1, C1, C2), not above it with one in 64"
+        in says
     )
     assert says.count("not above it with") == 1
 

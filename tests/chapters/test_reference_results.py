@@ -69,6 +69,7 @@ def folder(tmp_path):
             ("random fields", "spatial", 0.05),
             *(("rising to the middle", null, rate) for null, rate in (("spatial", 0.3), ("place", 0.05))),
             ("smooth in one half, noise in the other", "place", 0.13),
+            *(("this cohort, as it lies", null, rate) for null in ("spatial", "place") for rate in (0.08, 0.31)),
         ),
     }
     folder = tmp_path / "cohort"

@@ -84,6 +84,7 @@ def remark(table: pd.DataFrame) -> str:
         f"The number of steps was chosen without the held-out section of the fold: of {len(wide)} folds "
         f"{took.iloc[0]} took {took.index[0]}{others}. Medians over the sections set aside, composition skill: "
         f"{composition}; PCC-{K} in log: {pcc}. With {took.index[0]} STEM has {share.median():.0%} of ridge's "
-        f"composition skill ({share.iloc[0]:.0%} to {share.iloc[-1]:.0%}). The steps were chosen on these scores, so "
+        f"composition skill in the median of the folds ({share.iloc[0]:.0%} to {share.iloc[-1]:.0%}). More were not "
+        "tried. The steps were chosen on these scores, so "
         "they flatter STEM; log predictions chose for both targets."
     )

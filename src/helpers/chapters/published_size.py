@@ -10,6 +10,7 @@ from helpers.targets.normalization import RESIDUAL
 
 COLUMNS = ["model", "target", "held_out", "step", "spot_views", "pcc", "composition", "composition_chance_95"]
 LARGE = "published size"
+PARAMETERS, VIEWS = 35.7, 64  # of STEM as published, in millions
 
 
 def remark(scores: pd.DataFrame, parameters: int, k: int = 50) -> str:
@@ -29,8 +30,9 @@ def remark(scores: pd.DataFrame, parameters: int, k: int = 50) -> str:
                 f"STEM as elsewhere here {others['stem']:.3f}{_chance(best, score, target)}"
             )
     return (
-        f"One fold, {held_out} held out, trained once in each target at the published size "
-        f"({parameters / 1e6:.1f} million parameters). " + ". ".join(parts) + ". The highest point is chosen on the "
+        f"One fold, {held_out} held out, trained once in each target at about the published size "
+        f"({parameters / 1e6:.1f} million parameters, published {PARAMETERS} million) on far fewer spot views than the "
+        f"published {VIEWS} million. " + ". ".join(parts) + ". The highest point is chosen on the "
         "scored section itself, which flatters the large network. One fold cannot say what holds in others."
     )
 

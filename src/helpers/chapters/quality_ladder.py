@@ -211,13 +211,16 @@ def order(table: pd.DataFrame, by: str, value: str = "pcc") -> dict[float, tuple
 
 
 def excess(table: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Ridge less the nearest floor, median over sections: rung, target, floor, excess, and sections `below` it."""
+    """Ridge less the nearest floor, median over sections: rung, target, floor, excess.
+
+    `below` are the sections in which ridge is not above the highest of its floors there.
+    """
     wide = table.pivot_table("pcc", [by, "target", "section"], "model", sort=False)
     rows = []
     for (rung, target), part in wide.groupby([by, "target"], sort=False):
         over = {floor: part[RIDGE] - part[floor] for floor in FLOORS if floor in part and part[floor].notna().all()}
         floor = min(over, key=lambda name: over[name].median())
-        below = part.index.get_level_values("section")[over[floor] <= 0]
+        below = part.index.get_level_values("section")[pd.DataFrame(over).min(axis=1) <= 0]
         rows.append((rung, target, floor, over[floor].median(), ", ".join(below)))
     return pd.DataFrame(rows, columns=[by, "target", "floor", "excess", "below"])
 
@@ -239,11 +242,11 @@ def turns(table: pd.DataFrame, by: str, value: str = "pcc") -> str:
 
 
 def against_floors(table: pd.DataFrame, by: str) -> str:
-    """How far ridge stands above the nearest floor on the first and the last rung, and where it no longer does."""
+    """How far ridge stands above the nearest floor on the first and the last rung; where it is not above them all."""
     parts = []
     for target, part in excess(table, by).sort_values(by, kind="stable").groupby("target", sort=False):
         ends = " to ".join(
-            f"{row.excess:+.2f} ({labels.FLOORS[row.floor]}{f', below it {row.below}' if row.below else ''})"
+            f"{row.excess:+.2f} ({labels.FLOORS[row.floor]}{f', not above all in {row.below}' if row.below else ''})"
             for row in part.iloc[[0, -1]].itertuples()
         )
         sunk = ", ".join(map(RUNGS[by], part.loc[part["excess"] <= 0, by]))

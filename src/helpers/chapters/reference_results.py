@@ -13,6 +13,7 @@ import pandas as pd
 from helpers import labels, store
 from helpers.chapters import organs
 from helpers.chapters.patients import ALL, AWAY
+from helpers.chapters.published_size import PARAMETERS, VIEWS
 from helpers.scores.coupling import COUPLED
 from helpers.scores.paired import MIN_PATIENTS
 from helpers.targets.normalization import LOG, LOG_CP10K, RESIDUAL
@@ -31,6 +32,7 @@ MODELS = {
     "nuclei": labels.FLOORS["nuclei"],
     "place": labels.FLOORS["place"],
 }
+APART = 0.05  # of a balanced accuracy: less is said to be alike
 OTHER_RUNS = ("her2st_lowres", "mob")  # beside the one that the table is of
 READ = ("table1", "sections", "floors", "patients", "skills", "fraction_of_ridge", "frontier", "known_truth_ranks")
 READ += ("type_one_error",)
@@ -138,7 +140,7 @@ def unseen_scores(tables: Tables) -> pd.DataFrame:
 def unseen(tables: Tables) -> str:
     """Whether ridge clears the nuclei without the patient in training, patient by patient."""
     patient_of = tables["sections"].set_index("section")["patient"].astype(str)
-    scores, parts, above = by_unseen_section(tables), [], {}
+    scores, parts, above, single = by_unseen_section(tables), [], {}, {}
     for target in (LOG, RESIDUAL):
         both = scores[target].loc[["ridge", "nuclei"]].unstack("backbone")
         middle = both.groupby(patient_of).median()
@@ -147,12 +149,14 @@ def unseen(tables: Tables) -> str:
             + ", ".join(f"patient {name} {row.ridge:.2f} for {row.nuclei:.2f}" for name, row in middle.iterrows())
         )
         above[target] = int((middle["ridge"] > middle["nuclei"]).sum())
+        single[target] = int((both["ridge"] > both["nuclei"]).sum())
     n = len(middle)
     alone = f"With {labels.counted(n, 'patients')} nothing about patients can be tested"
     return (
         f"**Where no section of the patient is in training, ridge clears nuclei alone in {above[LOG]} of {n} patients "
         f"in log and {above[RESIDUAL]} as residuals** (PCC-50 of ridge for that of nuclei, medians over a patient's "
-        f"sections): {'; '.join(parts)}. Training is smaller than with one section held out, {trained_on(tables)}. "
+        f"sections): {'; '.join(parts)}; of {labels.counted(len(both), 'sections')} it clears them in {single[LOG]} "
+        f"and {single[RESIDUAL]}. Training is smaller than with one section held out, {trained_on(tables)}. "
         f"{alone if n < MIN_PATIENTS else f'n = {n}'} (`31_patients` compares at equal size)."
     )
 
@@ -204,9 +208,9 @@ def recipe(tables: Tables) -> str:
     first = fits.iloc[0]
     return (
         f"STEM stands here with {first['parameters']:,.0f} parameters and {first['spot_views']:,.0f} spot views "
-        "(published: 35.7 million and 64 million); the number of steps was chosen on inner splits, the rest of its "
-        f"recipe on held-out scores (`11_training_check`). Its PCC-50 is {fits.loc[LOG, 'fraction']:.0%} of ridge's in "
-        f"log and {fits.loc[RESIDUAL, 'fraction']:.0%} as residuals."
+        f"(published: {PARAMETERS} million and {VIEWS} million); the number of steps was chosen on inner splits, the "
+        "rest of its recipe on held-out scores (`11_training_check`). Its PCC-50 is "
+        f"{fits.loc[LOG, 'fraction']:.0%} of ridge's in log and {fits.loc[RESIDUAL, 'fraction']:.0%} as residuals."
     )
 
 
@@ -236,9 +240,10 @@ def regions(tables: Tables) -> str:
         f"{name} {wide.loc[name, 'none']:.2f} to {wide.loc[name, 'total']:.2f}" for name in change.index[[0, -1]]
     )
     return (
-        "Dividing by depth tells the regions that a pathologist drew apart better in "
-        f"{(change > 0).sum()} of {labels.counted(len(change), 'sections')}, one a patient (most {most}), and worse in "
-        f"{(change < 0).sum()} ({least}, `32_frontier`)."
+        "Dividing by depth raises the balanced accuracy with which regions that a pathologist drew are told apart by "
+        f"more than {APART} in {(change > APART).sum()} of {labels.counted(len(change), 'sections')}, one a patient "
+        f"(most {most}), and lowers it by more in {(change < -APART).sum()} ({least}); chance differs between sections "
+        "(`32_frontier`)."
     )
 
 
@@ -263,10 +268,13 @@ def nulls(tables: Tables) -> str:
     still = rate.loc["random fields", "spatial"]
     rising = [rate.loc[("rising to the middle", null), "max"] for null in ("spatial", "place")]
     rough = rate.loc[("smooth in one half, noise in the other", "place"), "max"]
+    lying = [rate.loc[("this cohort, as it lies", null)] for null in ("spatial", "place")]
     return (
         f"A test at 5 % against maps as smooth rejects {still['min']:.0%} to {still['max']:.0%} of unrelated "
         f"stationary maps and {rising[0]:.0%} of maps that merely rise towards the middle of the tissue; with place "
-        f"held fixed {rising[1]:.0%} of those, and {rough:.0%} of maps smooth in one half only (`30_inference`)."
+        f"held fixed {rising[1]:.0%} of those, and {rough:.0%} of maps smooth in one half only. Of maps of different "
+        f"patients, laid over each other as they lie, it rejects {lying[0]['min']:.0%} to {lying[0]['max']:.0%} by "
+        f"target, with place held fixed {lying[1]['min']:.0%} to {lying[1]['max']:.0%} (`30_inference`)."
     )
 
 
