@@ -96,11 +96,11 @@ def methods_sentence(peers: pd.DataFrame) -> str:
 def published_sentence(coupling: pd.DataFrame, kept: pd.DataFrame) -> str:
     """What adding one before dividing does to coupling, and averaging over spots to separation (Markdown)."""
     rho = coupling.groupby(KEYS[1:])["median_rho_depth"].median()
-    higher = rho[CODED, "ST-Net"] > rho["total", "log"]
+    why = ": a gene that was not seen falls as depth rises" if rho[CODED, "ST-Net"] > rho["total", "log"] else ""
     added = (
         f"With one added to every gene before the division, as in ST-Net, coupling to depth is "
         f"**{rho[CODED, 'ST-Net']:.2f}**, against {rho['total', 'log']:.2f} for the log divided by all counts"
-        f"{': a gene that was not seen falls as depth rises' * higher}. "
+        f"{why}. "
     )
     if "separation" not in set(kept["measure"]):
         return added
