@@ -47,6 +47,11 @@ def folder(tmp_path):
             *(("A1", "other patients only", 0, t, b, v, "B1") for t in targets for b, v in without.items()),
             *(("B1", "all other sections", 0, t, b, v, "A1 A2") for t in targets for b, v in others.items()),
         ),
+        "cross_space": rows(
+            "section split backbone trained_in scored_in chance_95",
+            *((s, "section", "ridge", t, t, 0.3) for s in ("A1", "B1") for t in targets),
+            ("A1", "section", "ridge", targets[0], targets[1], 0.9),
+        ),
         "skills": rows(
             "section split backbone target library composition library_chance_95 composition_chance_95",
             *(("A1", "section", b, "log2", 0.8, 0.5, 0.4, 0.1) for b in ("ridge", "stem", "nuclei")),
@@ -83,7 +88,9 @@ def test_the_block_is_a_table_and_no_more_than_ten_sentences(folder):
     text = results.block(folder)
     assert "nan" not in text.replace("unrelated", "") and text.count("\n- ") <= 10
     assert "| 0.450 (chance 0.250) | 0.450 (chance 0.250) |" in text and "| 0.300, 0.300 |" in text
-    assert "| PCC-50, ridge, one section held out | 0.800 | 0.800 | 0.800 |" in text
+    assert "| PCC-50, ridge, one section held out, 2 sections | 0.800 (chance 0.300) | 0.800 (chance 0.300) |" in text
+    assert "| PCC-50, place alone, one section held out, 2 sections | 0.500 | 0.500 | 0.500 |" in text
+    assert "| library skill, ridge, 1 section | 0.800 (chance 0.400) |" in text
 
 
 def test_unseen_patients_come_first_and_are_those_without_a_section_in_training(folder):
@@ -93,7 +100,9 @@ def test_unseen_patients_come_first_and_are_those_without_a_section_in_training(
     assert (
         "patient A 0.70 for 0.60, patient B 0.20 for 0.30" in first and "nothing about patients can be tested" in first
     )
-    assert "| PCC-50, ridge, the patient unseen | 0.450 |" in text  # 0.7 and 0.2; 0.99 had the patient in training
+    assert (
+        "| PCC-50, ridge, the patient unseen, 2 sections | 0.450 |" in text
+    )  # 0.7 and 0.2; 0.99 had the patient in training
 
 
 def test_stem_stands_with_its_size_and_is_left_out_where_it_was_not_trained(folder):

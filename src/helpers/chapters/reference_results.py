@@ -35,7 +35,7 @@ MODELS = {
 APART = 0.05  # of a balanced accuracy: less is said to be alike
 OTHER_RUNS = ("her2st_lowres", "mob")  # beside the one that the table is of
 READ = ("table1", "sections", "floors", "patients", "skills", "fraction_of_ridge", "frontier", "known_truth_ranks")
-READ += ("type_one_error",)
+READ += ("type_one_error", "cross_space")
 Tables = Mapping[str, pd.DataFrame]
 
 
@@ -82,36 +82,64 @@ def table(tables: Tables) -> str:
         theirs = "not given" if paper.isna().any() else ", ".join(f"{value:.3f}" for value in paper)
         n = labels.counted(int(part["n_sections"].iloc[0]), "sections")
         rows.append(_row(f"{words}, {n}", *cells, theirs))
-    for what, scores in (("one section held out", seen_scores(tables)), ("the patient unseen", unseen_scores(tables))):
-        for backbone, words in MODELS.items():
-            if backbone in scores.index:
-                rows.append(_row(f"PCC-50, {words}, {what}", *_cells(scores.loc[backbone]), ""))
+    return "\n".join([*rows, *_rows_of_scores(tables), *_rows_of_skills(tables)])
+
+
+def _rows_of_scores(tables: Tables) -> list[str]:
+    """PCC-50 of models and floors; its null is known with one section held out, not of place nor of unseen patients."""
+    sections = tables["floors"].query("split == 'section'")["section"], without_patient(tables["patients"])["section"]
+    n = [labels.counted(names.nunique(), "sections") for names in sections]
+    held_out = f"one section held out, {n[0]}", seen_scores(tables), chance_of_scores(tables)
+    away = f"the patient unseen, {n[1]}", unseen_scores(tables), pd.DataFrame()
+    rows = []
+    for what, scores, chance in (held_out, away):
+        for backbone in (name for name in MODELS if name in scores.index):
+            beside = chance.loc[backbone] if backbone in chance.index else None
+            rows.append(_row(f"PCC-50, {MODELS[backbone]}, {what}", *_cells(scores.loc[backbone], beside), ""))
+    return rows
+
+
+def _rows_of_skills(tables: Tables) -> list[str]:
+    """Library and composition skill of the models, with their chance."""
+    rows = []
     for backbone in ("ridge", "stem"):
         part = tables["skills"].query("backbone == @backbone and split == 'section'")
-        if len(part):
-            middle = part.groupby("target")[["library", "composition"]].median().reindex(SHOWN)
-            words = MODELS[backbone]
-            rows += [_row(f"{skill} skill, {words}", *_cells(middle[skill]), "") for skill in middle]
-    return "\n".join(rows)
+        middle = part.groupby("target").median(numeric_only=True).reindex(SHOWN)
+        n = labels.counted(part["section"].nunique(), "sections")
+        for skill in ("library", "composition") if len(part) else ():
+            cells = _cells(middle[skill], middle[f"{skill}_chance_95"])
+            rows.append(_row(f"{skill} skill, {MODELS[backbone]}, {n}", *cells, ""))
+    return rows
 
 
 def _row(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _cells(values: pd.Series) -> list[str]:
-    return ["" if np.isnan(value) else f"{value:.3f}" for value in values.reindex(SHOWN)]
+def _cells(values: pd.Series, chance: pd.Series | None = None) -> list[str]:
+    beside = pd.Series(np.nan, SHOWN) if chance is None else chance.reindex(SHOWN)
+    both = zip(values.reindex(SHOWN), beside, strict=True)
+    return ["" if np.isnan(value) else _number(value, null) for value, null in both]
 
 
 def _with_chance(row: pd.Series) -> str:
-    known = "chance_95" in row and np.isfinite(row["chance_95"])
-    return f"{row['value']:.3f}" + (f" (chance {row['chance_95']:.3f})" if known else "")
+    return _number(row["value"], row.get("chance_95", np.nan))
+
+
+def _number(value: float, chance: float) -> str:
+    return f"{value:.3f}" + (f" (chance {chance:.3f})" if np.isfinite(chance) else "")
 
 
 def seen_scores(tables: Tables) -> pd.DataFrame:
     """PCC-50 with one section held out, backbone x target: medians over sections."""
     part = tables["floors"].query("split == 'section'")
     return part.groupby(["backbone", "target"])["pcc_50"].median().unstack("target").reindex(columns=SHOWN)
+
+
+def chance_of_scores(tables: Tables) -> pd.DataFrame:
+    """The 95 % point of the null of PCC-50 with one section held out, as `seen_scores`; NaN where none is known."""
+    part = tables["cross_space"].query("split == 'section' and trained_in == scored_in")
+    return part.groupby(["backbone", "scored_in"])["chance_95"].median().unstack().reindex(columns=SHOWN)
 
 
 def by_unseen_section(tables: Tables) -> pd.Series:
