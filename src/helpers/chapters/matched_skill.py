@@ -49,16 +49,16 @@ def match(sections: Mapping[str, AnnData], fits: Fits, scores: pd.DataFrame, spl
     known, chance = scores[f"pcc_{k}"], scores["chance_95"]
     rows = []
     for name, genes in panels.items():
-        weakened = partial(_weakened, sections[name], prepared, genes, split, k)
-        penalty = nearest_penalty(partial(weakened, SKILL), known["stem", name, *SKILL])
+        score = partial(_score_at, sections[name], prepared, genes, split, k)
+        penalty = nearest_penalty(partial(score, SKILL), known["stem", name, *SKILL])
         fold = (name, str(sections[name].obs["patient"].iloc[0]), split, penalty)
         for way in [way for way in WAYS if ("stem", name, *way) in known]:
             both = (known[backbone, name, *way] for backbone in ("stem", "ridge"))
-            rows.append((*fold, *way, *both, weakened(way, penalty), chance["stem", name, *way]))
+            rows.append((*fold, *way, *both, score(way, penalty), chance["stem", name, *way]))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _weakened(
+def _score_at(
     section: AnnData,
     prepared: Mapping[str, AnnData],
     genes: Sequence[str],

@@ -278,7 +278,8 @@ def answer(table: pd.DataFrame) -> str:
         f"{turns(by_factor, 'factor')}. The same predictions scored against all molecules: "
         f"{turns(by_factor, 'factor', 'unthinned')}. Coarser pictures: {turns(by_mpp, 'mpp')}.\n"
         f"- **Ridge less the nearest floor**, medians on the first and the last rung, and the sections in which it is "
-        f"below. Fewer molecules: {against_floors(by_factor, 'factor')}. Coarser pictures: "
+        f"not above all; in coarse pictures no floor of nuclei is left. Fewer molecules: "
+        f"{against_floors(by_factor, 'factor')}. Coarser pictures: "
         f"{against_floors(by_mpp, 'mpp')}.\n"
         f"- **Skills of ridge's log predictions**, medians {skills_sentence(by_factor)}.\n\n"
         f"With {RUNGS['factor'](last['factor'].iloc[0])}, {last['below'].median():.0%} of the spots of a section have "
@@ -293,7 +294,9 @@ def learned_sentence(table: pd.DataFrame) -> str:
     parts = [
         f"{label(target)} {row[LEARNED]:.3f}, {row[BESIDE]:.3f} and {row[RIDGE]:.3f}" for target, row in wide.iterrows()
     ]
+    of = counted(table["section"].nunique(), "sections"), counted(table["patient"].nunique(), "patients")
     return (
-        f"PCC-{K} of ridge on `{ENCODER}`, a small network trained on ImageNet, on `morphology` of the same squares of "
-        f"{SIDE_UM} µm, and of all squares: {'; '.join(parts)}."
+        f"Medians over {' of '.join(of)}, one section held out: PCC-{K} of ridge on `{ENCODER}`, a small network "
+        f"trained on ImageNet, on `morphology` of the same squares of {SIDE_UM} µm, and of all squares: "
+        f"{'; '.join(parts)}."
     )
