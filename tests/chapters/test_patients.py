@@ -7,7 +7,9 @@ from anndata import AnnData
 from scipy.sparse import csr_matrix
 
 from helpers.chapters import patients
+from helpers.models import backbones
 from helpers.schema import COUNTS, SPATIAL
+from helpers.scores import judge
 from helpers.targets import normalization
 
 GENES = [f"g{i}" for i in range(5)]
@@ -141,9 +143,11 @@ def test_single_sections_come_in_pairs_of_equal_size(cohort):
 
 def test_scores_are_of_the_best_k_and_of_all(cohort):
     """Log counts rise with the nuclei: the floor that is shown them scores well, and its best gene best."""
-    found = patients.score(cohort, "A1", "log2", "nuclei", GENES, 2)
+    held = backbones.predict(cohort, "A1", "log2", "nuclei", genes=GENES)
+    found = patients.score(held, 2)
     assert list(found) == ["pcc_10", "pcc_2", "pcc_all"]
     assert np.isnan(found["pcc_10"]) and 0.5 < found["pcc_all"] < found["pcc_2"] < 1
+    assert 0 < patients.score(held, 2, judge.basis(cohort["A1"]))["chance_95"] < found["pcc_2"]
 
 
 def test_every_training_is_fitted_and_floors_not_at_equal_depth(cohort, monkeypatch):
@@ -154,6 +158,8 @@ def test_every_training_is_fitted_and_floors_not_at_equal_depth(cohort, monkeypa
     assert first.groupby("training").size().to_dict() == {
         kind: 1 if kind in patients.EQUAL.values() else 2 for kind in patients.TRAININGS
     }
+    with_chance = first[first["chance_95"].notna()]
+    assert set(with_chance["training"]) == set(patients.WITH_CHANCE) and (with_chance["draw"] == 0).all()
     usual = first[first["training"] == patients.ALL].iloc[0]
     assert (usual["trained_on"], usual["n_own"], usual["n_spots"]) == ("A2 B1", 1, 2 * len(GRID))
 

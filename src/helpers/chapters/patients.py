@@ -1,7 +1,8 @@
 """Training with and without sections of the held-out section's patient, at equal size: sets, fits, and differences.
 
 Sections are AnnData by name, with their patient, counts, totals and a layer for each target. A fit is a row with
-section (held out), patient, training, draw, trained_on (names), target, backbone, and its scores.
+section (held out), patient, training, draw, trained_on (names), target, backbone, its scores, and chance_95: the 95 %
+point of PCC-k of predictions as smooth that lie elsewhere, of the first draw of the trainings in `WITH_CHANCE`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,12 +16,13 @@ from tqdm.std import tqdm
 from helpers.columns import pearson
 from helpers.models import backbones
 from helpers.schema import COUNTS, MEASURED, PREDICTED, patients_of
-from helpers.scores import top_genes
+from helpers.scores import judge, top_genes
 from helpers.targets import normalization
 
 ALL, OWN, AWAY = "all other sections", "own patient too", "other patients only"
 EQUAL = {kind: f"{kind}, at equal depth" for kind in (OWN, AWAY)}
 TRAININGS = (ALL, OWN, AWAY, *EQUAL.values())
+WITH_CHANCE = (ALL, AWAY)
 BACKBONES = ("ridge", *backbones.FLOORS)
 N_DRAWS = 5  # sets of equal size
 N_PAIRS = 3  # of single sections
@@ -125,17 +127,15 @@ def columns_of(k: int) -> dict[str, int | None]:
     return {"pcc_10": 10, f"pcc_{k}": k, "pcc_all": None}
 
 
-def score(
-    sections: Sections, held_out: str, target: str, backbone: str, panel: Sequence[str], k: int
-) -> dict[str, float]:
-    """PCC-k of one fit on all sections but the held-out one, and the mean over all genes, in `columns_of(k)`.
+def score(held: AnnData, k: int, spots: np.ndarray | None = None) -> dict[str, float]:
+    """PCC-k of a prediction and the mean over all genes, in `columns_of(k)`; with `spots` also chance_95 of PCC-k.
 
-    Ridge and floors have no chance in them, so one fit is enough.
+    `spots` is the `judge.basis` of the section.
     """
-    held = backbones.predict(sections, held_out, target, backbone, genes=panel)
-    pcc = pearson(held.layers[MEASURED], held.layers[PREDICTED])
-    sizes = columns_of(k)
-    return {c: np.nanmean(pcc) if n is None else top_genes.pcc_at_k(pcc, n) for c, n in sizes.items()}
+    measured, predicted = held.layers[MEASURED], held.layers[PREDICTED]
+    pcc = pearson(measured, predicted)
+    found = {c: np.nanmean(pcc) if n is None else top_genes.pcc_at_k(pcc, n) for c, n in columns_of(k).items()}
+    return found if spots is None else found | {"chance_95": judge.pcc(measured, predicted, spots, k)["chance_95"]}
 
 
 def fit_rows(
@@ -143,13 +143,13 @@ def fit_rows(
     held_out: str,
     sections: Sections,
     panel: Sequence[str],
-    targets: Sequence[str],
-    names: Sequence[str],
+    fitted: Sequence[tuple[str, str]],
     k: int,
+    spots: np.ndarray | None = None,
 ) -> list[dict]:
-    """A row for each target and backbone (`names`) fitted on one training, with n_own and n_spots besides.
+    """A row for each target and backbone `fitted` on one training, with n_own and n_spots besides.
 
-    n_own counts the sections trained on of the held-out one's patient.
+    n_own counts the sections trained on of the held-out one's patient; `spots` as in `score`.
     """
     kind, draw, parts = training
     patient = patients_of(sections)
@@ -158,9 +158,12 @@ def fit_rows(
     row["n_own"] = sum(patient[name] == patient[held_out] for name in parts)
     row["n_spots"] = sum(part.n_obs for part in parts.values())
     together = {**parts, held_out: sections[held_out]}
+    # Ridge and floors have no chance in them, so one fit of each is enough.
     return [
-        row | {"target": target, "backbone": backbone} | score(together, held_out, target, backbone, panel, k)
-        for target, backbone in product(targets, names)
+        row
+        | {"target": target, "backbone": backbone}
+        | score(backbones.predict(together, held_out, target, backbone, genes=panel), k, spots)
+        for target, backbone in fitted
     ]
 
 
@@ -178,9 +181,12 @@ def fits(
     """
     floors, rows = backbones.different(BACKBONES, sections), []
     for held_out in tqdm(sections, "patients", disable=not progress):
+        spots = judge.basis(sections[held_out])
         for training in trainings(held_out, sections, targets, np.random.default_rng(seed)):
-            names = BACKBONES[:1] if training[0] in EQUAL.values() else floors
-            rows += fit_rows(training, held_out, sections, panels[held_out], targets, names, k)
+            kind, draw, _ = training
+            fitted = [*product(targets, BACKBONES[:1] if kind in EQUAL.values() else floors)]
+            chance = spots if kind in WITH_CHANCE and draw == 0 else None
+            rows += fit_rows(training, held_out, sections, panels[held_out], fitted, k, chance)
     return pd.DataFrame(rows)
 
 
@@ -196,6 +202,7 @@ def one_section_fits(
     rows = []
     for held_out in tqdm(sections, "one section each", disable=not progress):
         for training in one_section_trainings(held_out, sections, np.random.default_rng(seed)):
-            rows += fit_rows(training, held_out, sections, panels[held_out], targets, backbones.WITHOUT_IMAGE, k)
+            fitted = [*product(targets, backbones.WITHOUT_IMAGE)]
+            rows += fit_rows(training, held_out, sections, panels[held_out], fitted, k)
     columns = ["section", "patient", "training", "draw", "trained_on", "target", "backbone", *columns_of(k)]
     return pd.DataFrame(rows, columns=columns)

@@ -243,7 +243,11 @@ def _patient(name: str, patient: str, patients: Mapping[str, str] | None) -> str
         same = (" ".join(str(one).split()) for one in patients.values() if schema.patient_name(one) == known)
         patient = next(same) if known else ""
     if not patient:
-        warnings.warn(f"section {name}: no patient is known, it counts as one of its own; give patients", stacklevel=3)
+        warnings.warn(
+            f"section {name}: no patient is known, it counts as one of its own; give patients, one name to sections "
+            "that may be of one",
+            stacklevel=3,
+        )
     return patient or f"{name}?"
 
 
