@@ -367,6 +367,7 @@ def times(build: Path) -> str:
 
 # The book -------------------------------------------------------------------------------------------------------
 
+ANSWER = "answer"  # tag of a cell
 NOTE = "No nucleus is counted in this cohort: where the text says nuclei, read the mean haematoxylin of a spot's disc."
 
 
@@ -387,6 +388,7 @@ def stage(pages: Iterable[Path], words: Path, look: Path, results: Path, book: P
         page = with_present_words(json.loads(path.read_text()), json.loads((NOTEBOOKS / f"{name}.ipynb").read_text()))
         page["cells"][-1]["source"] = of_cohort("".join(page["cells"][-1]["source"]), cohort["cohort"], path.stem)
         fold_code(page)
+        answer_first(page)
         name_cellularity(page, cohort["cellularity"])
         (book / f"{name}.ipynb").write_text(json.dumps(page))
 
@@ -416,8 +418,24 @@ def fold_code(page: dict) -> None:
     """Set the code of a page to be opened by who wants to read it: what it shows and says comes first."""
     for cell in page["cells"]:
         tags = cell["metadata"].get("tags", [])
-        if cell["cell_type"] == "code" and not {"parameters", "injected-parameters", "hide-input"} & set(tags):
+        if cell["cell_type"] == "code" and not {"parameters", "hide-input"} & set(tags):
             cell["metadata"]["tags"] = [*tags, "hide-input"]
+
+
+def answer_first(page: dict) -> None:
+    """Put what answers a page's question, cells tagged `answer`, below the question; how it was made follows.
+
+    A notebook computes its answer where it can; a reader of the book wants it first. What the page takes in and leaves
+    behind comes after it.
+    """
+    cells = page["cells"]
+    answers = [cell for cell in cells[1:] if ANSWER in cell["metadata"].get("tags", [])]
+    if not answers:
+        return
+    question, *how = "".join(cells[0]["source"]).partition("**Takes in.**")
+    rest = [cell for cell in cells[1:] if cell not in answers]
+    made = {"cell_type": "markdown", "id": "how-it-is-made", "metadata": {}, "source": "".join(how)}
+    page["cells"] = [cells[0] | {"source": question.rstrip()}, *answers, made, *rest]
 
 
 def with_present_words(executed: dict, notebook: dict) -> dict:
