@@ -179,6 +179,7 @@ ENCODED = images(f"{BUILD}/encoded/{{section}}.h5ad")
 READINGS = images(f"{BUILD}/readings/{{section}}.parquet")
 
 PAGES = {
+    "00_answer": Page({"tracked": [str(path) for run in REFERENCE_RUNS for path in sorted(Path(run).glob("*.csv*"))]}),
     "02_segmentation": Page(
         {"tracked": lambda wildcards: list(nuclei_files(wildcards).values())},
         run="{section}",
@@ -355,7 +356,6 @@ rule html:
         words=[str(path) for path in sorted(Path("book").rglob("*")) if path.is_file()],
         notebooks=[str(path) for path in sorted(Path("notebooks").glob("*.ipynb"))],
         look="_config.yml",
-        reference=[f"{REFERENCE}/{name}" for name in ("table1.csv", "figure1.svg")],
     output:
         index=f"{BUILD}/html/index.html",
     log:
@@ -366,14 +366,9 @@ rule html:
         mem_mb=book.memory("html"),
         runtime=30,
     run:
-        from helpers.chapters import reference_results  # as late as it is needed: it takes seconds
-
         staged, built = f"{BUILD}/book", f"{BUILD}/book_build"
         cohort = {key: COHORT[key] for key in ("cohort", "title")} | {"cellularity": CELLULARITY}
         book.stage(map(Path, input.pages), Path("book"), Path(input.look), Path(RESULTS), Path(staged), cohort)
-        intro = Path(staged, "intro.md")
-        intro.write_text(reference_results.of_book(intro.read_text(), Path(REFERENCE)))
-        shutil.copy(f"{REFERENCE}/figure1.svg", f"{staged}/_static/reference_figure1.svg")
         shell(
             f"rm -rf {built} {BUILD}/html && {JUPYTER_BOOK} build {staged} "
             f"--config {staged}/_config.yml --path-output {built} -W --quiet 2> >(tee {log} >&2) "
@@ -401,10 +396,9 @@ rule reference:
         changed = list(shell(f"git status --porcelain --untracked-files=no -- {others}", iterable=True))
         commit = next(shell("git rev-parse HEAD", iterable=True)) + "-dirty" * bool(changed)
         shutil.rmtree(folder, ignore_errors=True)
-        left_out = shutil.ignore_patterns(*(() if str(folder) == REFERENCE else BULKY))
+        # answer.csv is made of the committed tables, as they were before.
+        left_out = shutil.ignore_patterns("answer.csv", *(() if str(folder) == REFERENCE else BULKY))
         shutil.copytree(RESULTS, folder, ignore=left_out)
         provenance = book.provenance(COHORT, commit) | {"cohort": COHORT["title"], "cellularity": CELLULARITY}
         Path(output.provenance).write_text(json.dumps(provenance, indent=1) + "\n")
-        from helpers.chapters import reference_results
-
-        reference_results.write(Path("README.md"), Path(REFERENCE))
+        shell("{PYTHON} scripts/answer.py")

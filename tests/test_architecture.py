@@ -221,6 +221,6 @@ def test_no_file_holds_a_path_of_one_machine_or_is_large():
 
 
 def test_committed_results_say_where_they_are_from():
-    for folder in (ROOT / "data/results").iterdir():
+    for folder in (path for path in (ROOT / "data/results").iterdir() if path.is_dir()):
         provenance = json.loads((folder / "provenance.json").read_text())
         assert set(provenance) >= {"cohort", "commit", "config_sha256", "date", "versions"}

@@ -1,0 +1,404 @@
+"""What the committed reference runs say, in six sentences, a table and a figure: the first page and README alike.
+
+All is made from the tables of `data/results/`: no number is typed. A test holds README to them.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers import labels, store
+from helpers.chapters import organs
+from helpers.chapters.patients import ALL, AWAY
+from helpers.scores.coupling import COUPLED, GIVEN_DEPTH
+from helpers.scores.paired import MIN_PATIENTS
+from helpers.targets.normalization import LOG, LOG_CP10K, RESIDUAL
+
+BEGIN, END = "<!-- results, written by make reference -->\n", "<!-- end of results -->\n"
+SHOWN = (LOG, RESIDUAL, LOG_CP10K)
+TARGETS_IN_WORDS = "log / Pearson residual / CP10k"  # of SHOWN
+FIGURE = "![What targets follow, what models add to floors, what scores rank models by](data/results/answer.svg)"
+SHORT = {LOG: "log2", RESIDUAL: "Pearson residual", LOG_CP10K: "CP10k"}
+COUPLINGS = {
+    "median_abs_rho_nuclei": "median over genes of \\|rho(target, nuclei)\\|",
+    "share_coupled_nuclei": f"share of genes with \\|rho(target, nuclei)\\| > {COUPLED}",
+    GIVEN_DEPTH: "median over genes of \\|rho(target, nuclei given depth)\\|",
+}
+MODELS = {
+    "ridge": "ridge",
+    "stem": "STEM (`PROFILE=cpu`)",
+    "nuclei": labels.FLOORS["nuclei"],
+    "place": labels.FLOORS["place"],
+}
+FLOORS = ("nuclei", "place")
+REPORTS = {LOG: "PCC-50 in log2", LOG_CP10K: "PCC-50 in CP10k", RESIDUAL: "PCC-50 of residuals"}
+REPORTS |= {"composition": "composition skill"}
+COUPLING = 0.5  # of library and nuclei, in the simulation that is quoted
+RUNS = ("her2st", "her2st_lowres", "mob")  # of README; scores are of the first
+READ = ("table1", "sections", "floors", "patients", "skills", "known_truth_ranks", "type_one_error", "cross_space")
+Tables = Mapping[str, pd.DataFrame]
+
+
+def read(folder: Path) -> dict[str, pd.DataFrame]:
+    """The tables of a reference run that the answer is made from, by name."""
+    return {name: store.read_table(folder / f"{name}.csv") for name in READ}
+
+
+def couplings(runs: Sequence[Path]) -> pd.DataFrame:
+    """`organs.side_by_side` of reference runs, the one that scores are taken from first."""
+    return organs.side_by_side(runs, SHOWN)
+
+
+def block(results: Path) -> str:
+    """README's lines of results: the answer and the sentences (Markdown). `results` holds a folder for each of RUNS."""
+    runs = [results / name for name in RUNS]
+    tables, beside = read(runs[0]), couplings(runs)
+    lines = "".join(f"- {sentence}\n" for sentence in sentences(tables, beside))
+    return f"{short(tables, beside)}\n\n{FIGURE}\n\n{lines}"
+
+
+def write(readme: Path, results: Path) -> None:
+    """Put the results of the reference runs between the marks of README."""
+    before, rest = readme.read_text().split(BEGIN)
+    after = rest.split(END)[1]
+    readme.write_text(before + BEGIN + block(results) + END + after)
+
+
+def linked(text: str) -> str:
+    """Pages that are named as `26_floors`, as links of the book."""
+    return re.sub(r"`(\d\d_\w+)`", r"[](\1.ipynb)", text)
+
+
+# Sentences ------------------------------------------------------------------------------------------------------
+
+
+def sentences(tables: Tables, beside: pd.DataFrame) -> list[str]:
+    """What the runs say, the first the shortest answer; pages are named where the evidence is."""
+    return [
+        coupled(of_first(beside)),
+        tissues(beside),
+        seen(tables),
+        unseen(tables),
+        skills(tables),
+        known_truth(tables),
+    ]
+
+
+def short(tables: Tables, beside: pd.DataFrame) -> str:
+    """The answer in a few lines."""
+    of_run = of_first(beside)
+    plain, given = (
+        {target: of_run.loc[of_run["target"] == target, part].median() for target in SHOWN} for part in organs.PARTS
+    )
+    chance = of_run.loc[of_run["target"] == LOG, f"chance_95_{GIVEN_DEPTH}"].median()
+    n, patients, ranks = of_run["section"].nunique(), of_run["patient"].nunique(), quoted_ranks(tables)
+    return (
+        f"Most of what a log target has in common with nuclei it has in common with depth: the median gene's |ρ| with "
+        f"nuclei is {plain[LOG]:.2f}, {plain[LOG_CP10K]:.2f} once counts are divided by depth, and {given[LOG]:.2f} "
+        f"with depth held fixed (chance {chance:.2f}). Ridge is above nuclei and place in {_above(_seen(tables))} of "
+        f"{labels.counted(n, 'sections')} of {labels.counted(patients, 'patients')} ({TARGETS_IN_WORDS}) with other "
+        f"sections of the patient in training, and in {_above(by_unseen_section(tables))} without. Where models are "
+        f"known, PCC-50 in log ranks {_by_library(ranks, LOG):.0%} of contested pairs by what they know of depth, "
+        f"composition skill {_by_library(ranks, 'composition'):.0%}."
+    )
+
+
+def of_first(beside: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the first run."""
+    return beside[beside["cohort"] == beside["cohort"].iloc[0]]
+
+
+def coupled(of_run: pd.DataFrame) -> str:
+    """What each target follows of nuclei, as it is and with depth held fixed; sections of one run."""
+    n, patients = of_run["section"].nunique(), of_run["patient"].nunique()
+    plain, given = ([_middle(of_run, target, part) for target in SHOWN] for part in organs.PARTS)
+    return (
+        f"**The median gene's |ρ| with nuclei is {plain[0]} in log, {plain[2]} as CP10k and {plain[1]} as Pearson "
+        f"residual**; with depth held fixed {given[0]}, {given[2]} and {given[1]}. Medians over "
+        f"{labels.counted(n, 'sections')} of {labels.counted(patients, 'patients')}, in brackets the sections above "
+        "the 95 % point of maps as smooth (`08_dependence`)."
+    )
+
+
+def _middle(of_run: pd.DataFrame, target: str, part: str) -> str:
+    """Median of a coupling over sections, and in how many it is above chance."""
+    rows = of_run[of_run["target"] == target]
+    above = int((rows[part] > rows[f"chance_95_{part}"]).sum())
+    return f"{rows[part].median():.2f} ({above} of {len(rows)})"
+
+
+def tissues(beside: pd.DataFrame) -> str:
+    """What is left of cellularity in CP10k with depth held fixed, patient by patient, of all runs."""
+    scaled, parts = beside[beside["target"] == LOG_CP10K], []
+    for (cohort, measure), of_cohort in scaled.groupby(["cohort", "measure"], sort=False):
+        of_patients = [
+            f"{labels.patient(patient)} {_middle(rows, LOG_CP10K, GIVEN_DEPTH)}"
+            for patient, rows in of_cohort.groupby("patient", sort=False)
+        ]
+        parts.append(f"{cohort}, {measure}: {', '.join(of_patients)}")
+    return (
+        "**How much of the cells is left without depth differs between patients and tissues.** CP10k with depth held "
+        f"fixed: {'; '.join(parts)} (`33_genes`)."
+    )
+
+
+def seen(tables: Tables) -> str:
+    """Models and floors with sections of the patient in training, and in how many sections ridge is above both."""
+    scores, middle = _seen(tables), seen_scores(tables)
+    parts = [f"{words} {_three(middle.loc[name])}" for name, words in MODELS.items() if name in middle.index]
+    n = scores.index.get_level_values("section").nunique()
+    return (
+        f"**With other sections of the patient in training, ridge scores above nuclei and place in {_above(scores)} of "
+        f"{labels.counted(n, 'sections')}** in {TARGETS_IN_WORDS}. PCC-50: {'; '.join(parts)} (medians; `26_floors`)."
+    )
+
+
+def _seen(tables: Tables) -> pd.Series:
+    """PCC-50 with one section held out, by target, section and backbone."""
+    return tables["floors"].query("split == 'section'").set_index(["target", "section", "backbone"])["pcc_50"]
+
+
+def unseen(tables: Tables) -> str:
+    """The same without the patient in training."""
+    scores, middle = by_unseen_section(tables), unseen_scores(tables)
+    parts = [f"{MODELS[name]} {_three(middle.loc[name])}" for name in ("ridge", *FLOORS)]
+    sections = scores.index.get_level_values("section").unique()
+    n, patients = len(sections), _n_patients(tables, sections)
+    few = f"; with {labels.counted(patients, 'patients')} nothing about patients can be tested"
+    return (
+        f"**Without any, in {_above(scores)} of {labels.counted(n, 'sections')}.** PCC-50: {'; '.join(parts)}. "
+        f"Training is smaller, {trained_on(tables)}{few if patients < MIN_PATIENTS else ''} (`31_patients` compares at "
+        "equal size)."
+    )
+
+
+def _above(scores: pd.Series) -> str:
+    """In how many sections ridge is above each of the FLOORS, target by target; by target, backbone and section."""
+    wide = scores.unstack("backbone")
+    above = wide["ridge"] > wide[list(FLOORS)].max(axis=1)
+    return " / ".join(str(int(above[target].sum())) for target in SHOWN)
+
+
+def _three(values: pd.Series) -> str:
+    """A number a target, in the order of SHOWN, those that there are."""
+    return " / ".join(f"{value:.2f}" for value in values.reindex(SHOWN) if np.isfinite(value))
+
+
+def skills(tables: Tables) -> str:
+    """Library and composition skill of log predictions, with chance."""
+    part = tables["skills"].query("split == 'section' and target == @LOG")
+    middle, parts = part.groupby("backbone").median(numeric_only=True), []
+    for backbone in (name for name in MODELS if name in middle.index):
+        numbers = (
+            f"{middle.loc[backbone, name]:.2f} (chance {middle.loc[backbone, f'{name}_chance_95']:.2f})"
+            for name in ("library", "composition")
+        )
+        parts.append(f"{MODELS[backbone]} {' and '.join(numbers)}")
+    n = labels.counted(part["section"].nunique(), "sections")
+    return (
+        "**Two numbers say what one hides**: how well a log prediction knows how many molecules a spot has (library "
+        f"skill), and which genes they are (composition skill). {'; '.join(parts)} (medians over {n}; "
+        "`28_cross_space`)."
+    )
+
+
+def known_truth(tables: Tables) -> str:
+    """Which model scores put first where the truth is known."""
+    ranks = quoted_ranks(tables)
+    n, patients = ranks["section"].nunique(), ranks["patient"].nunique()
+    first, *others = (f"{words} in {_by_library(ranks, report):.0%}" for report, words in REPORTS.items())
+    return (
+        f"**Of two models of known skill, one better in composition and one in the library, {first} of pairs puts "
+        f"the second first**, {', '.join(others)} (chance 50 %; medians over lattices of "
+        f"{labels.counted(n, 'sections')} of {labels.counted(patients, 'patients')}, composition simulated; "
+        "`34_known_truth`)."
+    )
+
+
+def _by_library(ranks: pd.DataFrame, report: str) -> float:
+    return ranks.loc[ranks["report"] == report, "contested"].median()
+
+
+def limits(tables: Tables, beside: pd.DataFrame) -> list[str]:
+    """What the answer does not show."""
+    scored = tables["floors"].query("split == 'section'")["section"].unique()
+    patients = _n_patients(tables, scored)
+    rates = (
+        tables["type_one_error"].query("maps == 'this cohort, as it lies'").groupby("null")["rate"].agg(["min", "max"])
+    )
+    as_is, place = (f"{rates.loc[null, 'min']:.0%} to {rates.loc[null, 'max']:.0%}" for null in ("spatial", "place"))
+    return [
+        f"Anything about patients in general: scores stand on {labels.counted(len(scored), 'sections')} of "
+        f"{labels.counted(patients, 'patients')}, couplings on {beside['patient'].nunique()} patients or animals.",
+        "That depth is a nuisance, or that one target is right: a tumour nest with many active cells is deep for a "
+        "reason.",
+        f"A clean p: a test at 5 % calls maps of different patients, laid over each other as they lie, related in "
+        f"{as_is} of cases, with place held fixed in {place} (`30_inference`).",
+        "STEM at its published size: it was trained at the size that two processor cores allow (`11_training_check`).",
+    ]
+
+
+def _n_patients(tables: Tables, sections: Sequence[str]) -> int:
+    return tables["sections"].set_index("section")["patient"].astype(str)[list(sections)].nunique()
+
+
+# Table ----------------------------------------------------------------------------------------------------------
+
+
+def table(tables: Tables) -> pd.DataFrame:
+    """Medians over sections by target: couplings beside the paper's, scores and skills, each with chance and ceiling.
+
+    Rows are quantities, columns the targets of SHOWN and then n, patients and the paper's numbers; text.
+    """
+    rows = [*_rows_of_couplings(tables), *_rows_of_scores(tables), *_rows_of_skills(tables)]
+    return pd.DataFrame(rows).set_index("median over sections").fillna("")
+
+
+def _row(words: str, tables: Tables, sections: Sequence[str], cells: Sequence[str], paper: str = "") -> dict[str, str]:
+    named = dict(zip((SHORT[target] for target in SHOWN), cells, strict=True))
+    n = {"sections": str(len(set(sections))), "patients": str(_n_patients(tables, list(set(sections))))}
+    return {"median over sections": words} | named | n | {"the paper": paper}
+
+
+def _cells(values: pd.Series, chance: pd.Series | None = None, ceiling: pd.Series | None = None) -> list[str]:
+    beside = {"chance": chance, "ceiling": ceiling}
+    cells = []
+    for target in SHOWN:
+        numbers = {name: part.get(target, np.nan) for name, part in beside.items() if part is not None}
+        more = ", ".join(f"{name} {number:.2f}" for name, number in numbers.items() if np.isfinite(number))
+        value = values.get(target, np.nan)
+        cells.append("" if np.isnan(value) else f"{value:.2f}" + (f" ({more})" if more else ""))
+    return cells
+
+
+def _rows_of_couplings(tables: Tables) -> list[dict[str, str]]:
+    known = tables["sections"].dropna(subset="rho_nuclei_depth")["section"]
+    rows = []
+    for metric, words in COUPLINGS.items():
+        of_metric = tables["table1"]["metric"] == metric
+        part = tables["table1"][of_metric].dropna(subset="target").set_index("target")
+        paper = [f"{value:.2f}" for value in part["paper"].reindex(SHOWN[:2]) if np.isfinite(value)]
+        cells = _cells(part["value"], part["chance_95"])
+        rows.append(_row(words, tables, known, cells, " / ".join(paper)))
+    return rows
+
+
+def _rows_of_scores(tables: Tables) -> list[dict[str, str]]:
+    """PCC-50 of models and floors with one section held out, and with its whole patient."""
+    scores, away = tables["floors"].query("split == 'section'"), without_patient(tables["patients"])
+    kept = tables["cross_space"].query("split == 'section' and trained_in == scored_in")
+    beside = kept.groupby(["backbone", "scored_in"])[["chance_95", "ceiling_50"]].median()
+    of_place = chances(tables["patients"].query("training == @ALL"))
+    rows = []
+    for backbone in (name for name in MODELS if name in seen_scores(tables).index):
+        if backbone in beside.index:
+            null = beside.loc[backbone, "chance_95"], beside.loc[backbone, "ceiling_50"]
+        else:
+            null = of_place.loc[backbone], None
+        cells = _cells(seen_scores(tables).loc[backbone], *null)
+        rows.append(_row(f"PCC-50, {MODELS[backbone]}, one section held out", tables, scores["section"], cells))
+    for backbone in ("ridge", *FLOORS):
+        cells = _cells(unseen_scores(tables).loc[backbone], chances(away).loc[backbone])
+        rows.append(_row(f"PCC-50, {MODELS[backbone]}, the patient unseen", tables, away["section"], cells))
+    return rows
+
+
+def _rows_of_skills(tables: Tables) -> list[dict[str, str]]:
+    rows = []
+    for backbone in (name for name in MODELS if name != "place"):
+        part = tables["skills"].query("backbone == @backbone and split == 'section'")
+        middle = part.groupby("target").median(numeric_only=True)
+        for skill in ("library", "composition") if len(part) else ():
+            cells = _cells(*(middle[f"{skill}{end}"] for end in ("", "_chance_95", "_ceiling")))
+            rows.append(_row(f"{skill} skill, {MODELS[backbone]}", tables, part["section"], cells))
+    return rows
+
+
+def seen_scores(tables: Tables) -> pd.DataFrame:
+    """PCC-50 with one section held out, backbone x target: medians over sections."""
+    part = tables["floors"].query("split == 'section'")
+    return part.groupby(["backbone", "target"])["pcc_50"].median().unstack("target").reindex(columns=SHOWN)
+
+
+def chances(fits: pd.DataFrame) -> pd.DataFrame:
+    """The 95 % point of the null of PCC-50, backbone x target: medians over sections; NaN where none was drawn."""
+    return fits.groupby(["backbone", "target"])["chance_95"].median().unstack("target").reindex(columns=SHOWN)
+
+
+def by_unseen_section(tables: Tables) -> pd.Series:
+    """PCC-50 of every section without its patient in training, by target, backbone and section.
+
+    Of a patient with one section that is training on all others; means over the sets that were drawn.
+    """
+    fits = without_patient(tables["patients"])
+    return fits.groupby(["target", "backbone", "section"], sort=False)["pcc_50"].mean()
+
+
+def without_patient(fits: pd.DataFrame) -> pd.DataFrame:
+    """Fits that no section of the patient trained: on other patients only, or on all others of a patient with one."""
+    alone = ~fits["section"].isin(fits.loc[fits["training"] == AWAY, "section"])
+    return fits[(fits["n_own"] == 0) & ((fits["training"] == AWAY) | (alone & (fits["training"] == ALL)))]
+
+
+def unseen_scores(tables: Tables) -> pd.DataFrame:
+    """The same as `seen_scores` without the patient in training."""
+    return by_unseen_section(tables).groupby(["backbone", "target"]).median().unstack("target").reindex(columns=SHOWN)
+
+
+def trained_on(tables: Tables) -> str:
+    """How many sections of how many patients an unseen patient's fits are trained on."""
+    sets = [names.split() for names in without_patient(tables["patients"])["trained_on"].unique()]
+    least, most = (f([len(names) for names in sets]) for f in (min, max))
+    patients = {_n_patients(tables, names) for names in sets}
+    span = labels.counted(most, "sections") if least == most else f"{least} to {labels.counted(most, 'sections')}"
+    return f"{span} of {labels.counted(max(patients), 'patients')}"
+
+
+# Figure ---------------------------------------------------------------------------------------------------------
+
+
+def quoted_ranks(tables: Tables) -> pd.DataFrame:
+    """The rows of known truth that are quoted and drawn: section, patient, report and contested."""
+    return tables["known_truth_ranks"].query("shrunk and coupling == @COUPLING and truth == 'composition'")
+
+
+def drawn_scores(tables: Tables) -> pd.DataFrame:
+    """PCC-50 of ridge and floors by section: target, row (who, trained on what), section, value, chance_95."""
+    away = without_patient(tables["patients"])
+    parts = {"own patient in training": tables["patients"].query("training == @ALL"), "patient unseen": away}
+    rows = []
+    for words, fits in parts.items():
+        means = fits.groupby(["target", "backbone", "section"], sort=False)[["pcc_50", "chance_95"]].mean()
+        means = means.reset_index().rename(columns={"pcc_50": "value"})
+        for backbone in ("ridge", *FLOORS):
+            one = means[means["backbone"] == backbone]
+            rows.append(one.assign(row=f"{MODELS[backbone]},\n{words}"))
+    return pd.concat(rows, ignore_index=True)
+
+
+def drawn_couplings(beside: pd.DataFrame) -> pd.DataFrame:
+    """What targets follow, patient by patient: target, section, row (patient and measure), plain, given, chance_given.
+
+    Of a patient in several runs the first is drawn.
+    """
+    plain, given = organs.PARTS
+    runs = beside.groupby("patient", sort=False)["cohort"].transform("first")
+    first = beside[beside["cohort"] == runs]
+    n = first.groupby("patient")["section"].transform("nunique")
+    names = [
+        f"{labels.patient(patient)}\n{labels.counted(count, 'sections')}, {measure}"
+        for patient, count, measure in zip(first["patient"], n, first["measure"], strict=True)
+    ]
+    return pd.DataFrame(
+        {
+            "row": names,
+            "section": first["section"],
+            "target": first["target"],
+            "plain": first[plain],
+            "given": first[given],
+            "chance_given": first[f"chance_95_{given}"],
+        }
+    )
