@@ -13,6 +13,9 @@ OVERRIDES := $(if $(BACKBONES),backbones=[$(BACKBONES)]) $(if $(PROFILE),profile
 FLAGS = --cores $(CORES) --configfile config/$(COHORT).yaml --rerun-incomplete --quiet rules \
         $(if $(strip $(OVERRIDES)),--config $(OVERRIDES))
 
+# Pages start as copies of one process that has imported what most need; direct calls of Snakemake do without.
+WARM := $(BIN)/python -m helpers.warm serve
+
 .PHONY: help book unlock page data check audit test test-full lab bench reference clean
 .DEFAULT_GOAL := help
 
@@ -21,7 +24,7 @@ help: ## this list
 	@echo "COHORT=$(COHORT) CORES=$(CORES) BACKBONES=ridge PROFILE=quick|cpu|paper; cohorts: $(COHORTS)"
 
 book: .venv/ready config/$(COHORT).yaml ## run the study and build the book of a cohort
-	@$(BIN)/snakemake book $(FLAGS) || $(BIN)/python -m helpers.workflow failures build/$(COHORT)
+	@$(WARM) $(BIN)/snakemake book $(FLAGS) || $(BIN)/python -m helpers.workflow failures build/$(COHORT)
 	@echo "The book: $(CURDIR)/build/$(COHORT)/html/index.html"
 
 unlock: .venv/ready config/$(COHORT).yaml ## go on after a run was killed, where no other run is at work
@@ -56,7 +59,7 @@ bench: .venv/ready ## speed and memory, side by side with plain implementations,
 
 # The tables behind every panel, with their provenance, from build/ into data/results/.
 reference: book ## commit-ready tables of a reference run
-	@$(BIN)/snakemake reference --forcerun reference $(FLAGS)
+	@$(WARM) $(BIN)/snakemake reference --forcerun reference $(FLAGS)
 
 clean: ## remove build/ and what Snakemake remembers
 	rm -rf build .snakemake

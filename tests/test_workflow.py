@@ -202,16 +202,25 @@ def test_a_failure_says_which_cell_and_keeps_the_half_run_page_and_the_last_good
     assert run(house) == 0 and workflow.failures(Path("build/toy")) == ""
 
 
-def test_times_say_what_each_run_took_the_longest_first(tmp_path):
-    for name, row in {"07_page": "9.5\t8.0\t400", "02_page/A1": "12.0\t11.0\t300"}.items():
+def test_times_say_what_each_run_took_the_longest_first_and_on_what(tmp_path):
+    def cell(source, seconds, **metadata):
+        metadata["papermill"] = {"duration": seconds}
+        return {"cell_type": "code", "source": [source], "metadata": metadata}
+
+    for name, seconds in {"07_page": 9.5, "02_page/A1": 12.0, "html": 4.0}.items():
         path = tmp_path / "benchmarks" / f"{name}.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"s\tcpu_time\tmax_rss\n{row}\n")
+        path.write_text(f"s\tcpu_time\tmax_rss\n{seconds}\t8.0\t400\n")
+    cells = [cell("k = 1", 0.25), cell("import json", 2.0), cell("fit()", 5.0), cell("draw()", 1.0, mystnb={})]
+    for page in ("pages/07_page.ipynb", "runs/02_page/A1.ipynb"):
+        (tmp_path / page).parent.mkdir(parents=True)
+        (tmp_path / page).write_text(json.dumps({"cells": cells}))
     rows = [line.split() for line in workflow.times(tmp_path).splitlines()[1:]]
-    assert [row[:4] for row in rows] == [
-        ["12.0", "11.0", "300", "02_page/A1"],
-        ["9.5", "8.0", "400", "07_page"],
-        ["21.5", "19.0", "400", "all"],
+    assert [row[:6] for row in rows] == [
+        ["12.0", "3.8", "2.0", "5.2", "1.0", "02_page/A1"],
+        ["9.5", "1.2", "2.0", "5.2", "1.0", "07_page"],
+        ["4.0", "4.0", "0.0", "0.0", "0.0", "html"],
+        ["25.5", "9.0", "4.0", "10.5", "2.0", "all"],
     ]
 
 

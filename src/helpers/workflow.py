@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import yaml
 
+from helpers import warm
 from helpers.labels import of_cells
 
 SOURCES = Path(__file__).parent
@@ -32,7 +33,8 @@ LOOKS = ("figures/", "labels")
 FEED_FITS = ("01_data", "02_segmentation", "06_patches", "07_normalization", "09_stem_training")
 READ, WRITTEN = "../build/toy/", "../build/by_hand/toy/"  # where a notebook run by hand reads and writes
 TOY = {"split": "section", "section": "A1", "fit": "stem.log2"}  # the run that the defaults of a notebook are of
-# MB that a run may need: the largest at most twice what the committed run took (`make bench`); on a GPU not measured.
+# MB that a run may need: the largest at most twice what Snakemake measured of the committed run, without a
+# warm interpreter, whose copies it does not see; on a GPU not measured.
 MEMORY = {"02_segmentation": 2500, "05_nuclei_readings": 2500, "06_patches": 2500, "30_inference": 2500}
 OTHER_MEMORY, GPU_MEMORY = 2000, 8000
 # Pages that take a minute and more start before others, so that no book waits for one of them at its end.
@@ -268,13 +270,13 @@ def run(page: str, given: Mapping, executed: Path, build: Path, threads: int = 1
 
 def _papermill(page: str, given: Path, executed: Path, log: Path, threads: int) -> int:
     """Papermill's exit status; what the notebook says on standard error goes to the log and to the terminal."""
-    command = [
-        *(sys.executable, "-c", PAPERMILL, f"{NOTEBOOKS / page}.ipynb", str(executed), "-f", str(given)),
-        *("--cwd", str(NOTEBOOKS), "--kernel", "python3", "--no-progress-bar", "--log-level", "WARNING"),
-        *("--stderr-file", "/dev/stdout"),
+    arguments = [
+        *(f"{NOTEBOOKS / page}.ipynb", str(executed), "-f", str(given), "--cwd", str(NOTEBOOKS)),
+        *("--kernel", "python3", "--no-progress-bar", "--log-level", "WARNING", "--stderr-file", "/dev/stdout"),
     ]
     # A kernel named python3 on JUPYTER_PATH, as clusters set it, would go before the one of this environment.
     environment = os.environ | {"JUPYTER_PREFER_ENV_PATH": "1", "OMP_NUM_THREADS": str(threads), "JUPYTER_PATH": ""}
+    command = warm.command(arguments, [sys.executable, "-c", PAPERMILL, *arguments], threads, environment)
     with (
         log.open("wb", buffering=0) as file,
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=file) as process,
@@ -348,21 +350,39 @@ def _elsewhere(value, old: str, new: str):
 
 
 def times(build: Path) -> str:
-    """What each run of a cohort's book took, by Snakemake's measures, the longest first, and all of them together.
+    """Seconds on the clock of each run of a cohort's book, the longest first, and of all: by what they went to.
 
-    Seconds on the clock and of the processor (sampled: rough for runs below half a minute), and MB of memory at most.
+    Snakemake measures the whole; a page's own record says what its first cell (the imports), the cells that draw a
+    figure and all others took, and what is left went to starting and ending it.
     """
     rows = []
     for path in (build / "benchmarks").rglob("*.tsv"):
+        name = path.relative_to(build / "benchmarks").with_suffix("")
         with path.open() as file:
-            measured = next(csv.DictReader(file, delimiter="\t"))
-        columns = (float(measured[name]) for name in ("s", "cpu_time", "max_rss"))
-        rows.append((*columns, str(path.relative_to(build / "benchmarks").with_suffix(""))))
+            whole = float(next(csv.DictReader(file, delimiter="\t"))["s"])
+        spent = _spent(build / ("runs" if name.parent.name else "pages") / f"{name}.ipynb")
+        rows.append((whole, whole - sum(spent), *spent, str(name)))
     rows.sort(reverse=True)
-    together = (*(sum(row[i] for row in rows) for i in (0, 1)), max((row[2] for row in rows), default=0))
-    rows.append((*together, f"all {len(rows)} runs"))
-    head = f"{'s':>8} {'CPU s':>8} {'MB':>8}  run of {build}"
-    return "\n".join([head, *(f"{s:8.1f} {c:8.1f} {mb:8.0f}  {name}" for s, c, mb, name in rows)])
+    rows.append((*(sum(row[i] for row in rows) for i in range(5)), f"all {len(rows)} runs"))
+    head = "".join(f"{word:>10}" for word in ("seconds", "start", "imports", "computing", "drawing"))
+    return "\n".join(
+        [f"{head}  run of {build}", *("".join(f"{s:10.1f}" for s in row[:5]) + f"  {row[5]}" for row in rows)]
+    )
+
+
+def _spent(page: Path) -> tuple[float, float, float]:
+    """Seconds that an executed page spent on imports, computing and drawing, by its cells; 0 of what is no page."""
+    cells = json.loads(page.read_text())["cells"] if page.is_file() else []
+    imports = computing = drawing = 0.0
+    for cell in (cell for cell in cells if cell["cell_type"] == "code"):
+        seconds = cell["metadata"].get("papermill", {}).get("duration") or 0.0
+        if not imports and "import" in "".join(cell["source"]):
+            imports = seconds
+        elif "mystnb" in cell["metadata"]:
+            drawing += seconds
+        else:
+            computing += seconds
+    return imports, computing, drawing
 
 
 # The book -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,103 @@
+"""A page that starts as a copy of a warm interpreter is the page that it would be, and nothing is left running."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from helpers import warm
+
+# With little to import, or each test would take seconds.
+SERVE = "import sys; from helpers import warm; warm.IMPORTED = ('json',); sys.exit(warm.serve(sys.argv[1:]))"
+
+LANGUAGE = {"kernelspec": {"name": "python3", "display_name": "", "language": "python"}}
+
+
+def served(*command, **more):
+    given = {"capture_output": True, "text": True, "timeout": 120} | more
+    return subprocess.run([sys.executable, "-c", SERVE, *command], **given)
+
+
+def asked(code, *arguments):
+    """A program that is run beside a server, written in Python."""
+    return [sys.executable, "-c", code, *arguments]
+
+
+def test_a_page_is_started_warm_where_one_thread_does_and_a_server_is_there(tmp_path):
+    cold = ["python", "-c", "papermill"]
+    assert warm.command(["a.ipynb"], cold, 1, {}) == cold
+    assert warm.command(["a.ipynb"], cold, 1, {warm.ADDRESS: str(tmp_path / "gone")}) == cold
+    code = (
+        "import os; from helpers import warm\nfor n in (1, 2): print(warm.command(['a'], ['cold'], n, os.environ)[-2:])"
+    )
+    assert served(*asked(code)).stdout.strip() == "['papermill', 'a']\n['cold']"
+
+
+def test_the_status_of_the_command_is_passed_on_and_the_server_ends_with_it():
+    done = served(*asked(f"import os, sys; print(os.environ['{warm.ADDRESS}']); sys.exit(3)"))
+    assert done.returncode == 3 and not Path(done.stdout.strip()).exists()
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    cells = [
+        nbformat.v4.new_code_cell("k = 1", metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell("import os, sys\nprint(os.environ['OF_THE_CALLER'], os.path.basename(os.getcwd()))"),
+        nbformat.v4.new_code_cell("print('said', file=sys.stderr)\n10 // k"),
+        nbformat.v4.new_code_cell("import matplotlib.pyplot as plt\nplt.plot([k]);"),
+    ]
+    book = nbformat.v4.new_notebook(cells=cells, metadata=LANGUAGE)
+    nbformat.write(book, tmp_path / "page.ipynb")
+    return tmp_path
+
+
+def papermill(folder, name, k, warmly):
+    arguments = ["page.ipynb", f"{name}.ipynb", "-p", "k", str(k), "--kernel", "python3", "--no-progress-bar"]
+    program = [sys.executable, "-m", *(["helpers.warm"] * warmly), "papermill", *arguments]
+    more = {"cwd": folder, "env": os.environ | {"OF_THE_CALLER": "mine"}}
+    done = served(*program, **more) if warmly else subprocess.run(program, capture_output=True, text=True, **more)
+    cells = json.loads((folder / f"{name}.ipynb").read_text())["cells"]
+    kept = ("output_type", "name", "text", "data", "ename", "evalue")
+    return done.returncode, [
+        [{key: o[key] for key in kept if key in o} for o in cell.get("outputs", [])] for cell in cells
+    ]
+
+
+def test_a_page_and_its_outputs_are_those_of_a_cold_start(notebook):
+    assert papermill(notebook, "warm", 2, True) == papermill(notebook, "cold", 2, False)
+    outputs = papermill(notebook, "warm", 2, True)[1]
+    assert outputs[2][0]["text"] == [f"mine {notebook.name}\n"] and "image/png" in outputs[4][-1]["data"]
+
+
+def test_an_error_in_a_page_is_an_error_of_the_run(notebook):
+    status, outputs = papermill(notebook, "warm", 0, True)
+    assert status == 1 and "ZeroDivisionError" in json.dumps(outputs)
+
+
+def test_who_is_stopped_stops_what_was_started_for_it(notebook):
+    """The kernel writes its number, and is gone soon after papermill's asker was told to stop."""
+    code = "import os, pathlib, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(600)"
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)], metadata=LANGUAGE), notebook / "page.ipynb"
+    )
+    stop = (
+        "import pathlib, subprocess, sys, time\n"
+        "ask = [sys.executable, '-m', 'helpers.warm', 'papermill', 'page.ipynb', 'out.ipynb', '--kernel', 'python3']\n"
+        "asking = subprocess.Popen(ask)\n"
+        "while not (pathlib.Path('pid').is_file() and pathlib.Path('pid').read_text()): time.sleep(0.1)\n"
+        "asking.terminate(); sys.exit(asking.wait())"
+    )
+    done = served(*asked(stop), cwd=notebook)
+    assert done.returncode == 128 + signal.SIGTERM
+    kernel = int((notebook / "pid").read_text())
+    for _ in range(100):
+        if not Path(f"/proc/{kernel}").exists():
+            break
+        time.sleep(0.1)
+    assert not Path(f"/proc/{kernel}").exists()
