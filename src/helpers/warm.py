@@ -1,7 +1,7 @@
 """A warm interpreter: what most pages import is imported once, and pages and their kernels start as copies of it.
 
 `python -m helpers.warm serve COMMAND ...` runs a command with such an interpreter beside it; `workflow.run` finds it by
-the environment. Of the project nothing is imported before a copy is made, so a copy always has the present code.
+the environment. Of the project nothing is kept when a copy is made, so a copy always has the present code.
 A machine without fork, or a page that takes several threads, starts as ever.
 """
 
@@ -19,6 +19,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from helpers import quiet
+
 ADDRESS = "HELPERS_WARM"  # of the socket, in the environment
 # One thread: a copy of a process that runs several would have one, and wait for the others forever.
 SINGLE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -26,8 +28,11 @@ BACKEND = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # read wh
 PAPERMILL, KERNEL = "papermill", "kernel"
 IMPORTED = (
     *("papermill.cli", "nbclient", "ipykernel.kernelapp", "IPython", "matplotlib.pyplot", "matplotlib_inline.config"),
-    *("pandas", "anndata", "scipy.stats", "scipy.spatial", "scipy.optimize", "seaborn", "skimage.measure", "pyarrow"),
-    *("tqdm.std", "torch"),
+    *("pandas", "pandas.io.formats.style", "pyarrow", "anndata", "h5py", "scanpy", "seaborn", "PIL.Image", "tqdm.auto"),
+    *("scipy.stats", "scipy.spatial", "scipy.optimize", "scipy.ndimage", "sklearn.linear_model"),
+    *("sklearn.decomposition", "sklearn.model_selection", "skimage.color", "skimage.feature", "skimage.filters"),
+    *("skimage.measure", "skimage.segmentation", "torch", "torch.optim.swa_utils", "lightning_fabric", "diffusers"),
+    *("tiatoolbox.wsicore.wsireader", "tiatoolbox.utils.misc", "tiatoolbox.utils.transforms"),
 )
 
 
@@ -82,9 +87,12 @@ def ask(what: str, arguments: Sequence[str]) -> int:
 def _answer(listening: socket.socket) -> None:
     """Start a copy for each who asks, and tell them how it ended; until killed."""
     os.environ.update(SINGLE | BACKEND)
-    for name in IMPORTED:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+    with quiet.tiatoolbox():
+        for name in IMPORTED:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+    for name in [name for name in sys.modules if name.startswith("helpers.")]:
+        del sys.modules[name]  # a copy reads them as they are then
     woken, wakes = socket.socketpair()
     woken.setblocking(False), wakes.setblocking(False)
     signal.signal(signal.SIGCHLD, lambda *_: None)

@@ -155,11 +155,10 @@ def medians(scores: pd.DataFrame, k: int) -> pd.DataFrame:
 
 def simulated_cohorts() -> dict[float, dict[str, AnnData]]:
     """All sections of the toy cohort under each of COUPLINGS: by coupling, by name; composition is the same."""
-    profiles = simulate.gene_profiles()
-    return {
-        coupling: {n: simulated.section(n, depth, profiles, coupling) for n, depth in simulate.SECTIONS.items()}
-        for coupling in COUPLINGS
-    }
+    profiles, made = simulate.gene_profiles(), {coupling: {} for coupling in COUPLINGS}
+    for (name, depth), coupling in product(simulate.SECTIONS.items(), COUPLINGS):  # a section's tissue is kept
+        made[coupling][name] = simulated.section(name, depth, profiles, coupling)
+    return made
 
 
 def choose_panel(sections: Mapping[str, AnnData], size: int = 100) -> list[str]:

@@ -1,6 +1,7 @@
 """Simulated sections in memory, for where a chapter needs a known answer: eight patients, two sections of each."""
 
 from collections.abc import Callable, Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -70,9 +71,9 @@ def cohorts(
     """
     profiles = simulate.gene_profiles(n_genes)
     named = {f"{patient}{i}": depth for patient, depth in depths.items() for i in (1, 2)}
-    counted = {
-        c: {name: section(name, depth, profiles, c, array_places) for name, depth in named.items()} for c in couplings
-    }
+    counted: dict[float, dict[str, AnnData]] = {c: {} for c in couplings}
+    for (name, depth), c in product(named.items(), couplings):  # one section after the other: its tissue is kept
+        counted[c][name] = section(name, depth, profiles, c, array_places)
     statistics = {name: genes.statistics(made) for name, made in counted[couplings[0]].items()}
     panel = genes.panel(statistics, panel_size)
     return {c: {name: with_targets(made, panel, targets) for name, made in part.items()} for c, part in counted.items()}

@@ -5,6 +5,7 @@ the counts that the spots capture from the very same nuclei. Each step has its o
 and step: turning the coupling off changes the counts and leaves tissue, image and composition as they were.
 """
 
+import functools
 import gzip
 import io
 import re
@@ -105,8 +106,7 @@ def section(
     on the lattice where the disc is mostly tissue.
     """
     seed, coupling, lattice, mpp = Design(**design)
-    tissue = _tissue(name, lattice, seed)
-    nuclei = _nuclei(tissue, mpp, _rng(seed, name, "nuclei"))
+    tissue, nuclei = _cells(name, tuple(lattice), mpp, seed)
     spots = _spots(tissue, lattice, mpp, _rng(seed, name, "spots"))
     at = spots[["pixel_x", "pixel_y"]].to_numpy() * mpp
     n = _count_by_type(nuclei, at)
@@ -200,6 +200,13 @@ def _field(rng: np.random.Generator, shape: tuple[int, int], length_um: float) -
 def _at(field: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Value of a grid field at points in um."""
     return map_coordinates(field, [np.asarray(y) / GRID, np.asarray(x) / GRID], order=1, mode="nearest")
+
+
+@functools.lru_cache(maxsize=1)
+def _cells(name: str, lattice: tuple[int, int], mpp: float, seed: int) -> tuple[dict, pd.DataFrame]:
+    """Tissue and nuclei of a section, kept for the next: they are the same under every coupling."""
+    tissue = _tissue(name, lattice, seed)
+    return tissue, _nuclei(tissue, mpp, _rng(seed, name, "nuclei"))
 
 
 def _tissue(name: str, lattice: tuple[int, int], seed: int) -> dict:
