@@ -261,6 +261,7 @@ PAGES = {
     "32_frontier": Page({"section_files": sections_as("encoded")}),
     "33_genes": Page({"section_files": COUNTS, "predictions": EVERY_FIT}),
     "34_known_truth": Page({"section_files": sections_as("segmented")}),
+    "37_twelve_numbers": Page({"section_files": ENCODED}),
     "35_audit": Page({"sections": ENCODED, "predictions": images(PREDICTIONS, split=SPLIT, fit=EXAMPLE_FIT)}),
 }
 # Of the others all is known by their parameters. 01_data tells what sections there are: it has its own rule below.
@@ -367,7 +368,7 @@ rule html:
         runtime=30,
     run:
         staged, built = f"{BUILD}/book", f"{BUILD}/book_build"
-        cohort = {key: COHORT[key] for key in ("cohort", "title")} | {"cellularity": CELLULARITY}
+        cohort = {key: COHORT[key] for key in ("cohort", "title")} | {"cellularity": CELLULARITY, "made": book.made()}
         book.stage(map(Path, input.pages), Path("book"), Path(input.look), Path(RESULTS), Path(staged), cohort)
         shell(
             f"rm -rf {built} {BUILD}/html && {JUPYTER_BOOK} build {staged} "

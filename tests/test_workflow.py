@@ -257,9 +257,9 @@ def test_a_page_is_staged_with_present_words_and_the_outputs_that_are_there(hous
     path.write_text(path.read_text().replace("# Page", "# New title"))
     for folder in ("book", "results"):
         (house / folder).mkdir()
-    (house / "look.yml").write_text('title: "COHORT_TITLE"')
+    (house / "look.yml").write_text('title: "COHORT_TITLE" # MADE')
     pages = [Path("build/toy/pages/05_page.ipynb")]
-    cohort = {"title": "Mine", "cohort": "mine", "cellularity": "n_nuclei"}
+    cohort = {"title": "Mine", "cohort": "mine", "cellularity": "n_nuclei", "made": "Built today"}
     workflow.stage(pages, Path("book"), Path("look.yml"), Path("results"), Path("staged"), cohort)
     staged = json.loads(Path("staged/05_page.ipynb").read_text())
     texts = ["".join(cell["source"]) for cell in staged["cells"]]
@@ -267,7 +267,8 @@ def test_a_page_is_staged_with_present_words_and_the_outputs_that_are_there(hous
     assert any("injected-parameters" in cell["metadata"].get("tags", []) for cell in staged["cells"])
     tags = [cell["metadata"].get("tags", []) for cell in staged["cells"] if cell["cell_type"] == "code"]
     assert all(("hide-input" in tag) != ("parameters" in tag) for tag in tags)
-    assert Path("staged/_config.yml").read_text() == 'title: "Mine"'
+    assert Path("staged/_config.yml").read_text() == 'title: "Mine" # Built today'
+    assert workflow.made().startswith("Built 20")
 
 
 def test_a_page_names_what_measures_cellularity_and_its_code_stays():

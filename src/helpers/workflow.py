@@ -394,13 +394,14 @@ NOTE = "No nucleus is counted in this cohort: where the text says nuclei, read t
 def stage(pages: Iterable[Path], words: Path, look: Path, results: Path, book: Path, cohort: Mapping) -> None:
     """Lay out a book to be built: executed pages with the present words, `words` (book/), tables and configuration.
 
-    `cohort` has its name (cohort), title and cellularity, the measure that stands where pages say nuclei. A notebook
-    that was not run is a page that says so.
+    `cohort` has its name (cohort), title and cellularity, the measure that stands where pages say nuclei, and when and
+    from what the book is made (made). A notebook that was not run is a page that says so.
     """
     shutil.rmtree(book, ignore_errors=True)
     shutil.copytree(words, book)
     shutil.copytree(results, book / "results")
-    (book / "_config.yml").write_text(look.read_text().replace("COHORT_TITLE", cohort["title"]))
+    config = look.read_text().replace("COHORT_TITLE", cohort["title"]).replace("MADE", cohort["made"])
+    (book / "_config.yml").write_text(config)
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         (book / path.name).write_text(json.dumps(left_out(json.loads(path.read_text()), cohort["title"])))
     for path in pages:
@@ -479,6 +480,14 @@ def of_cohort(foot: str, cohort: str, run_of: str) -> str:
 
 def _parameters_of(cohort: str, run_of: str):
     return lambda found: f"build/{cohort}/parameters/{found[1]}{f'/{run_of}' if found[2] else ''}.yaml"
+
+
+def made() -> str:
+    """The day, and the commit of the code where it is known: what stands at the foot of each page of a book."""
+    git = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    found = subprocess.run(git, capture_output=True, text=True, check=False) if shutil.which("git") else None
+    commit = found.stdout.strip() if found else ""
+    return f"Built {date.today().isoformat()}" + (f" from commit {commit}" if commit else "")
 
 
 def provenance(cohort: Mapping, commit: str) -> dict:
