@@ -92,16 +92,25 @@ def with_target(section: AnnData, target: str, genes: Sequence[str], smoothed: b
 
 
 def fits(sections: Sections, panels: Mapping[str, Sequence[str]], reading: Reading) -> Iterator[dict[str, np.ndarray]]:
-    """Each section as measured, and as predicted by ridge, nuclei alone and the mean of training: spots x genes."""
+    """Each section as measured, and as predicted by ridge, nuclei alone and the mean of training: spots x genes.
+
+    More genes are fitted with the penalty that the panel chose: the model is one.
+    """
     for held_out in sections:
         genes = genes_of(sections, panels[held_out], reading.genes)
+        given = {} if reading.genes == PANEL else {"alpha": _penalty(sections, panels[held_out], held_out, reading)}
         made = {n: with_target(s, reading.target, genes, reading.smoothed) for n, s in sections.items()}
         found = {}
         for backbone in (MODEL, NUCLEI):
-            held = backbones.predict(made, held_out, reading.target, backbone, genes=genes)
+            held = backbones.predict(made, held_out, reading.target, backbone, genes=genes, **given)
             found |= {MEASURED: held.layers[MEASURED], backbone: held.layers[PREDICTED]}
         training = np.vstack([made[name].layers[reading.target] for name in sections if name != held_out])
         yield found | {MEAN: np.tile(training.mean(axis=0), (len(found[MEASURED]), 1))}
+
+
+def _penalty(sections: Sections, panel: Sequence[str], held_out: str, reading: Reading) -> float:
+    made = {n: with_target(s, reading.target, panel, reading.smoothed) for n, s in sections.items()}
+    return backbones.predict(made, held_out, reading.target, MODEL, genes=panel).uns["info"]["alpha"]
 
 
 # Scores ---------------------------------------------------------------------------------------------------------
