@@ -36,10 +36,11 @@ TOY = {"split": "section", "section": "A1", "fit": "stem.log2"}  # the run that 
 # MB that a run may need: the largest at most twice what Snakemake measured of the committed run, without a
 # warm interpreter, whose copies it does not see; on a GPU not measured.
 MEMORY = {"02_segmentation": 2500, "05_nuclei_readings": 2500, "06_patches": 2500, "30_inference": 2500}
+MEMORY |= {"37_twelve_numbers": 4000}
 OTHER_MEMORY, GPU_MEMORY = 2000, 8000
 # Pages that take a minute and more start before others, so that no book waits for one of them at its end.
 LONG = {"12_sampling", "23_specifications", "25_factorial", "27_partial", "30_inference", "31_patients", "32_frontier"}
-LONG |= {"10_controls", "34_known_truth"}
+LONG |= {"10_controls", "34_known_truth", "37_twelve_numbers"}
 PACKAGES = ("anndata", "numpy", "pandas", "scanpy", "scikit-image", "scikit-learn", "scipy", "tiatoolbox", "torch")
 KERNEL = b"IPKernelApp"  # begins remarks of a kernel on itself
 # `-m papermill` without a grammar of web addresses that no notebook needs: it takes 2 s to set up at each start.

@@ -103,9 +103,10 @@ def fits(sections: Sections, panels: Mapping[str, Sequence[str]], reading: Readi
         found = {}
         for backbone in (MODEL, NUCLEI):
             held = backbones.predict(made, held_out, reading.target, backbone, genes=genes, **given)
-            found |= {MEASURED: held.layers[MEASURED], backbone: held.layers[PREDICTED]}
+            layers = {MEASURED: held.layers[MEASURED], backbone: held.layers[PREDICTED]}
+            found |= {name: values.astype(np.float32) for name, values in layers.items()}  # as predictions are kept
         training = np.vstack([made[name].layers[reading.target] for name in sections if name != held_out])
-        yield found | {MEAN: np.tile(training.mean(axis=0), (len(found[MEASURED]), 1))}
+        yield found | {MEAN: np.broadcast_to(training.mean(axis=0), found[MEASURED].shape)}
 
 
 def _penalty(sections: Sections, panel: Sequence[str], held_out: str, reading: Reading) -> float:
