@@ -261,6 +261,13 @@ PAGES = {
     "33_genes": Page({"section_files": COUNTS, "predictions": EVERY_FIT}),
     "34_known_truth": Page({"section_files": sections_as("segmented")}),
     "35_audit": Page({"sections": ENCODED, "predictions": images(PREDICTIONS, split=SPLIT, fit=EXAMPLE_FIT)}),
+    "36_explorer": Page(
+        {
+            "predictions": images(PREDICTIONS, split=SPLIT, fit=FITS),
+            "program": [str(path) for path in sorted(Path("book/vendor/explorer").iterdir())],
+        },
+        {"explorer_folder": directory(f"{BUILD}/explorer")},
+    ),
 }
 # Of the others all is known by their parameters. 01_data tells what sections there are: it has its own rule below.
 LEFT_OUT = {"01_data", *(["04_counting_accuracy"] if CELLULARITY != "n_nuclei" else [])}  # nothing is counted
@@ -374,6 +381,7 @@ rule html:
         intro = Path(staged, "intro.md")
         intro.write_text(reference_results.of_book(intro.read_text(), Path(REFERENCE)))
         shutil.copy(f"{REFERENCE}/figure1.svg", f"{staged}/_static/reference_figure1.svg")
+        shutil.copytree(f"{BUILD}/explorer", f"{staged}/vendor/explorer", dirs_exist_ok=True)
         shell(
             f"rm -rf {built} {BUILD}/html && {JUPYTER_BOOK} build {staged} "
             f"--config {staged}/_config.yml --path-output {built} -W --quiet 2> >(tee {log} >&2) "
