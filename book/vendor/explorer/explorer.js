@@ -10,7 +10,6 @@
   const LEVELS = 255;
   const VIRIDIS = ["#440154", "#482878", "#3e4a89", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b",
     "#fde725"];
-  const POINT = "#2a7fb8";
   const files = {};
   const state = {};
   let index, cohort, maps, drawing = 0;
@@ -38,7 +37,7 @@
   const summary = make("p", { class: "summary", "aria-live": "polite" });
   const noMaps = make("p");
   const spotLine = make("p", { class: "spot" });
-  const figures = make("div", { class: "panels" });
+  const figures = make("div");
   const numbers = make("div"), others = make("div");
 
   const frame = () => {
@@ -48,12 +47,16 @@
       selects[key].addEventListener("change", () => choose({ [key]: selects[key].value }));
       controls.append(make("div", {}, make("label", { for: `explorer-${key}` }, words), selects[key]));
     }
-    for (const name of ["measured", "predicted", "cells", "depth", "against cells", "against depth"]) {
-      const panel = panels[name] = { name, title: make("figcaption"), canvas: make("canvas", { role: "img" }), at: [] };
-      panel.legend = make("div", { class: "legend" });
-      figures.append(make("figure", {}, panel.title, panel.canvas, panel.legend));
-      panel.canvas.addEventListener("pointermove", event => point(panel, event));
-      panel.canvas.addEventListener("pointerdown", event => point(panel, event));
+    const groups = { maps: ["measured", "predicted", "cells", "depth"], scatters: ["against cells", "against depth"] };
+    for (const [group, names] of Object.entries(groups)) {
+      const grid = make("div", { class: group });
+      figures.append(grid);
+      for (const name of names) {
+        const panel = { title: make("figcaption"), canvas: make("canvas", { role: "img" }), at: [] };
+        panels[name] = Object.assign(panel, { legend: make("div", { class: "legend" }) });
+        grid.append(make("figure", {}, panel.title, panel.canvas, panel.legend));
+        for (const moved of ["pointermove", "pointerdown"]) panel.canvas.addEventListener(moved, event => point(panel, event));
+      }
     }
     box.replaceChildren(controls, summary, noMaps, figures, spotLine, numbers, others);
     new ResizeObserver(paint).observe(figures);
@@ -131,7 +134,8 @@
   const asP = value => value === null ? "" : `p ${value < 0.001 ? value.toPrecision(1) : value.toFixed(3)}`;
   const short = value => {
     const size = Math.abs(value);
-    return value.toLocaleString("en", { maximumFractionDigits: size >= 100 ? 0 : size >= 10 ? 1 : 2 });
+    const digits = { maximumFractionDigits: size >= 100 ? 0 : size >= 10 ? 1 : 2 };
+    return value.toLocaleString("en", digits).replace(/^-0$/, "0");
   };
 
   const rows = () => {
@@ -232,8 +236,8 @@
     return {
       measured: { title: `${state.gene} measured`, unit: name, values: values(maps.measured[state.target]) },
       predicted: { title: `${state.gene} predicted by ${state.model}`, unit: name, values: values(predicted) },
-      cells: { title: cohort.unit, unit: cohort.unit, values: maps.cells },
-      depth: { title: "molecules per spot (depth)", unit: "molecules per spot", values: maps.depth },
+      cells: { title: cohort.cells, unit: cohort.unit, values: maps.cells },
+      depth: { title: "depth", unit: "molecules per spot, logarithmic", values: maps.depth, log: true },
     };
   };
 
@@ -247,14 +251,16 @@
   };
 
   const look = () => {
-    const style = getComputedStyle(box), token = name => {
+    const style = getComputedStyle(box);
+    const token = name => {
       const probe = make("span", { style: `color: var(${name})` });
       box.append(probe);
       const found = getComputedStyle(probe).color;
       probe.remove();
       return found;
     };
-    return { text: style.color, muted: token("--muted"), line: token("--line"), font: `12px ${style.fontFamily}` };
+    const [muted, line, point] = ["--muted", "--line", "--point"].map(token);
+    return { text: style.color, muted, line, point, font: `12px ${style.fontFamily}` };
   };
 
   const pen = (canvas, height) => {
@@ -280,7 +286,7 @@
     context.stroke();
   };
 
-  const drawMap = (panel, { title, unit, values }, look) => {
+  const drawMap = (panel, { title, unit, values, log }, look) => {
     panel.title.textContent = title;
     const { x, y, pitch } = maps, width = panel.canvas.clientWidth;
     const wide = Math.max(...x) + 2 * pitch, high = Math.max(...y) + 2 * pitch;
@@ -294,10 +300,11 @@
       return;
     }
     const sorted = [...values].sort((a, b) => a - b), low = quantile(sorted, 0.01), top = quantile(sorted, 0.99);
+    const on = log ? Math.log : value => value, span = on(top) - on(low);
     Object.assign(context, { lineWidth: 0.5, strokeStyle: look.muted });
     values.forEach((value, i) => {
       disc(context, ...panel.at[i], radius);
-      context.fillStyle = colour(top > low ? (value - low) / (top - low) : 0.5);
+      context.fillStyle = colour(span > 0 ? (on(value) - on(low)) / span : 0.5);
       context.fill();
       context.stroke();
     });
@@ -307,8 +314,7 @@
     context.fillText("1 mm", left + scale * pitch + bar + 6, bottom + 2);
     ring(context, panel, radius, look);
     const gradient = make("span", { class: "bar", style: `background: linear-gradient(to right, ${VIRIDIS})` });
-    panel.legend.replaceChildren(`≤ ${short(low)}`, gradient, `≥ ${short(top)}`);
-    if (unit !== title) panel.legend.append(` ${unit}`);
+    panel.legend.replaceChildren(`≤ ${short(low)}`, gradient, `≥ ${short(top)}`, make("span", { class: "unit" }, unit));
     panel.canvas.setAttribute("aria-label", `Map of ${values.length} spots of ${state.section}: ${title}, ${unit}. ` +
       `Least ${short(sorted[0])}, median ${short(quantile(sorted, 0.5))}, largest ${short(sorted.at(-1))}.`);
   };
@@ -323,8 +329,8 @@
       const within = found.filter(tick => tick >= low && tick <= high);
       return within.filter((_, i) => i % Math.ceil(within.length / 5) === 0);
     }
-    const rough = (high - low) / 4 || 1, power = 10 ** Math.floor(Math.log10(rough));
-    const step = power * [1, 2, 5, 10].find(digit => digit * power >= rough);
+    const rough = (high - low) / 6 || 1, power = 10 ** Math.floor(Math.log10(rough));
+    const step = power * [1, 2, 2.5, 5, 10].find(digit => digit * power >= rough);
     for (let tick = Math.ceil(low / step) * step; tick <= high; tick += step) found.push(tick);
     return found;
   };
@@ -336,19 +342,24 @@
   };
 
   const drawScatter = (panel, across, up, rho, look) => {
-    const log = across.log, width = panel.canvas.clientWidth, height = Math.min(0.85 * width, 300);
+    const width = panel.canvas.clientWidth, height = Math.min(0.85 * width, 300);
     const context = pen(panel.canvas, height), bottom = height - 38;
-    panel.title.textContent = `${up.title} against ${across.called}: ρ ${three(rho)}`;
-    const x = axisOf(across.values, 44, width - 12, log), y = axisOf(up.values, bottom - 8, 10);
+    panel.title.textContent = `${up.title} against ${across.title}: ρ ${three(rho)}`;
+    const x = axisOf(across.values, 62, width - 12, across.log), y = axisOf(up.values, bottom - 8, 10);
     panel.at = across.values.map((value, i) => [x.at(value), y.at(up.values[i])]);
     Object.assign(context, { strokeStyle: look.line, fillStyle: look.text, font: look.font, lineWidth: 1 });
-    context.strokeRect(34.5, 2.5, width - 36, bottom - 2);
+    context.strokeRect(52.5, 2.5, width - 54, bottom - 2);
     context.textAlign = "center";
     x.ticks.forEach(tick => context.fillText(short(tick), x.at(tick), bottom + 14));
-    context.fillText(across.unit, (34 + width) / 2, bottom + 31);
+    context.fillText(across.unit, (52 + width) / 2, bottom + 31);
     context.textAlign = "right";
-    y.ticks.forEach(tick => context.fillText(short(tick), 30, y.at(tick) + 4));
-    context.fillStyle = POINT;
+    y.ticks.forEach(tick => context.fillText(short(tick), 48, y.at(tick) + 4));
+    context.save();
+    context.rotate(-Math.PI / 2);
+    context.textAlign = "center";
+    context.fillText(up.unit, -bottom / 2, 14);
+    context.restore();
+    context.fillStyle = look.point;
     context.globalAlpha = 0.65;
     for (const at of panel.at) {
       disc(context, ...at, 3);
@@ -356,7 +367,6 @@
     }
     context.globalAlpha = 1;
     ring(context, panel, 3, look);
-    panel.legend.replaceChildren(`upwards: ${up.unit}${log ? "; the lower axis is logarithmic" : ""}`);
     panel.canvas.setAttribute("aria-label", `Scatter plot of ${up.title}, ${up.unit}, against ${across.unit} in ` +
       `${panel.at.length} spots of ${state.section}: Spearman's ρ ${three(rho)}.`);
   };
@@ -365,9 +375,8 @@
     if (!maps || !figures.clientWidth) return;
     const found = quantities(), now = look();
     for (const [name, quantity] of Object.entries(found)) drawMap(panels[name], quantity, now);
-    const cells = { ...found.cells, called: cohort.cells }, depth = { ...found.depth, called: "depth", log: true };
-    drawScatter(panels["against cells"], cells, found.measured, coupling("rho_nuclei"), now);
-    drawScatter(panels["against depth"], depth, found.measured, coupling("rho_depth"), now);
+    drawScatter(panels["against cells"], found.cells, found.measured, coupling("rho_nuclei"), now);
+    drawScatter(panels["against depth"], found.depth, found.measured, coupling("rho_depth"), now);
     const i = maps.spots.indexOf(state.spot);
     const round = list => list ? list[i].toFixed(list.digits) : "–";
     spotLine.textContent = i < 0 ? "Point at a spot, or choose one above, to see it in every picture." :

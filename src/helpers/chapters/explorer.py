@@ -41,12 +41,10 @@ SCORES = ["pcc", "chance_95", "partial_nuclei", "partial_depth", "partial_both"]
 UNITS = {"n_nuclei": "nuclei per spot", "haematoxylin": "mean haematoxylin of a spot"}
 OWN = "own"  # the cohort of this book, among committed runs
 LEVELS = 255  # of a value on a map, between the least and the largest of its gene
-# Replaced by what the script draws; by hand, with no book around, it tells where to look.
-BOX = (
-    "<link rel='stylesheet' href='explorer/explorer.css'>"
-    "<div id='explorer'><p>Here a script draws maps, scatter plots and tables. Without it, open "
-    "<a href='explorer/index.html'>explorer/index.html</a> in the folder that this page left behind.</p></div>"
-    "<script src='explorer/explorer.js'></script>"
+BOX = (  # filled by the script; by hand, with no book around, the link says where to look
+    "<link rel='stylesheet' href='explorer/explorer.css'><div id='explorer'></div>"
+    "<p>The same <a href='explorer/index.html'>in a window of its own</a>: <code>explorer/index.html</code>, in the "
+    "folder that this page leaves behind.</p><script src='explorer/explorer.js'></script>"
 )
 
 Tables = Mapping[str, pd.DataFrame]
