@@ -55,19 +55,24 @@
         const panel = { title: make("figcaption"), canvas: make("canvas", { role: "img" }), at: [] };
         panels[name] = Object.assign(panel, { legend: make("div", { class: "legend" }) });
         grid.append(make("figure", {}, panel.title, panel.canvas, panel.legend));
-        for (const moved of ["pointermove", "pointerdown"]) panel.canvas.addEventListener(moved, event => point(panel, event));
+        panel.canvas.addEventListener("pointermove", event => point(panel, event));
+        panel.canvas.addEventListener("pointerdown", event => point(panel, event));
       }
     }
     box.replaceChildren(controls, summary, noMaps, figures, spotLine, numbers, others);
     new ResizeObserver(paint).observe(figures);
     new MutationObserver(paint).observe(document.documentElement, { attributeFilter: ["data-theme"] });
     window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
-    window.addEventListener("hashchange", () => choose(linked()));
+    // Other links of the page, to its headings, choose nothing.
+    window.addEventListener("hashchange", () => { if (Object.keys(linked()).length) choose(linked()); });
   };
 
   /* What is chosen ------------------------------------------------------------------------------------------------ */
 
-  const linked = () => Object.fromEntries([...new URLSearchParams(location.hash.slice(1))].filter(([key]) => key in KEYS));
+  const linked = () => {
+    const named = [...new URLSearchParams(location.hash.slice(1))];
+    return Object.fromEntries(named.filter(([key]) => key in KEYS));
+  };
 
   const write = () => {
     const wanted = Object.keys(KEYS).filter(key => state[key] && !(key === "cohort" && state[key] === index[0][0]));
@@ -93,11 +98,12 @@
   async function choose(changes) {
     const turn = ++drawing, missing = [];
     Object.assign(state, changes);
-    if ("cohort" in changes && !("spot" in changes)) state.spot = undefined;
     try {
       index ??= await load("index");
       offer("cohort", index, missing);
-      cohort = await load(state.cohort);
+      const loaded = await load(state.cohort);
+      if (turn !== drawing) return;
+      cohort = loaded;
       const sections = Object.keys(cohort.sections), mapped = cohort.maps.length ? cohort.maps : measuredIn(sections);
       offer("section", [...mapped, ...sections.filter(name => !mapped.includes(name))].map(name =>
         [name, cohort.sections[name] ? `${name} (patient ${cohort.sections[name]})` : name]), missing);
@@ -156,9 +162,11 @@
     ];
   };
 
-  const table = (caption, heads, body) => make("table", {}, make("caption", {}, caption),
-    make("thead", {}, make("tr", {}, ...heads.map((head, i) => make("th", { scope: "col", ...(i && { class: "number" }) }, head)))),
-    make("tbody", {}, ...body));
+  const table = (caption, heads, body) => {
+    const cells = heads.map((head, i) => make("th", { scope: "col", class: i ? "number" : "" }, head));
+    const head = make("thead", {}, make("tr", {}, ...cells));
+    return make("table", {}, make("caption", {}, caption), head, make("tbody", {}, ...body));
+  };
 
   const here = () => `${state.gene}, ${cohort.targets[state.target]}`;
 
@@ -166,8 +174,10 @@
     const body = rows().map(([words, value, beside, key]) => make("tr", { "data-key": key },
       make("th", { scope: "row" }, words), make("td", { class: "number" }, three(value)), make("td", {}, beside)));
     const verdict = cohort.verdicts[state.model]?.[state.target]?.[gene()];
-    if (verdict) body.push(make("tr", { "data-key": "verdict" }, make("th", { scope: "row" }, "verdict over patients"),
-      make("td", { colspan: 2 }, verdict)));
+    if (verdict) {
+      const words = make("th", { scope: "row" }, "verdict over patients");
+      body.push(make("tr", { "data-key": "verdict" }, words, make("td", { colspan: 2 }, verdict)));
+    }
     numbers.replaceChildren(table(`${here()}, in ${state.section}`, ["", "value", ""], body));
   };
 

@@ -105,7 +105,7 @@ def numbers_of(
     """
     genes = list(dict.fromkeys(tables["associations"]["gene"]) if genes is None else genes)
     couplings, scores = _couplings(tables), _scores(tables, split, seed)
-    fitted, sections = list(scores["backbone"].unique()), tables["sections"]
+    fitted, patients = list(scores["backbone"].unique()), tables["sections"].set_index("section")["patient"].fillna("")
     return {
         "title": title,
         "cells": of_cells("nuclei", measure),
@@ -114,7 +114,8 @@ def numbers_of(
         "targets": {target: label(target) for target in couplings["target"].unique()},
         "models": [name for name in backbones.MODELS if name in fitted],
         "floors": {name: of_cells(label(name), measure) for name in backbones.FLOORS if name in fitted},
-        "sections": dict(zip(sections["section"], sections["patient"].fillna("").astype(str), strict=True)),
+        # One that no file names ends in a question mark (`labels.patient`).
+        "sections": {name: "" if str(patient).endswith("?") else str(patient) for name, patient in patients.items()},
         "couplings": _nested(couplings, ["target", "section"], COUPLINGS, genes),
         "scores": _nested(scores, ["backbone", "target", "section"], SCORES, genes),
         "verdicts": _verdicts(tables["verdicts"], genes, measure),
