@@ -381,12 +381,12 @@ rule html:
         intro = Path(staged, "intro.md")
         intro.write_text(reference_results.of_book(intro.read_text(), Path(REFERENCE)))
         shutil.copy(f"{REFERENCE}/figure1.svg", f"{staged}/_static/reference_figure1.svg")
-        shutil.copytree(f"{BUILD}/explorer", f"{staged}/vendor/explorer", dirs_exist_ok=True)
         shell(
             f"rm -rf {built} {BUILD}/html && {JUPYTER_BOOK} build {staged} "
             f"--config {staged}/_config.yml --path-output {built} -W --quiet 2> >(tee {log} >&2) "
             f"&& mv {built}/_build/html {BUILD}/html && rm -rf {built}"
         )
+        shutil.copytree(f"{BUILD}/explorer", f"{BUILD}/html/explorer", dirs_exist_ok=True)
 
 
 # Not of the book, which itself shows the tables of the reference run.

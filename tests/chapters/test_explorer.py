@@ -68,7 +68,7 @@ def content(text):
 
 
 def test_each_number_stands_where_its_table_has_it():
-    found = explorer.numbers_of(tables(), "Made", "n_nuclei")
+    found = explorer.numbers_of(tables(), "n_nuclei")
     assert found["genes"] == GENES and found["sections"] == {"S": "P"} and found["models"] == ["ridge"]
     assert found["couplings"]["log2"]["S"] == {
         "rho_nuclei": [0.123457, None],
@@ -89,13 +89,13 @@ def test_each_number_stands_where_its_table_has_it():
 
 
 def test_of_other_splits_and_seeds_there_are_other_numbers():
-    assert explorer.numbers_of(tables(), "Made", "n_nuclei", seed=1)["scores"]["ridge"]["log2"]["S"]["pcc"][0] == 0.6
-    by_patient = explorer.numbers_of(tables(), "Made", "n_nuclei", split="patient")
+    assert explorer.numbers_of(tables(), "n_nuclei", seed=1)["scores"]["ridge"]["log2"]["S"]["pcc"][0] == 0.6
+    by_patient = explorer.numbers_of(tables(), "n_nuclei", split="patient")
     assert by_patient["scores"]["ridge"]["log2"]["S"] == {"pcc": [0.2, None]}
 
 
 def test_where_no_nucleus_is_counted_none_is_named():
-    found = explorer.numbers_of(tables(), "Made", "haematoxylin")
+    found = explorer.numbers_of(tables(), "haematoxylin")
     words = [found["cells"], found["unit"], *found["floors"].values(), *found["verdicts"]["ridge"]["log2"]]
     assert found["floors"] and not any("nuclei" in word for word in words)
 
@@ -146,20 +146,20 @@ def test_as_many_genes_as_fit_and_the_first_ones():
         return {"file": "x" * 100_000 * len(genes)}
 
     genes = list("abcdefgh")
-    assert len(explorer.fitting(genes, write, 0.55)["file"]) == 500_000
-    assert len(explorer.fitting(genes, write, 1)["file"]) == 800_000
-    assert len(explorer.fitting(genes, write, 0.01)["file"]) == 100_000
+    for max_mb, n in ((0.55, 5), (1, 8), (0.01, 1)):
+        kept, files = explorer.fitting(genes, write, max_mb)
+        assert kept == genes[:n] and len(files["file"]) == 100_000 * n
 
 
 def test_files_of_a_cohort_name_its_sections_and_say_how_many_genes_fit():
     section, held = made(), predicted(np.zeros((100, 2)), np.ones((100, 2)))
     section.layers["log2"] = np.ones(section.shape)
-    files = explorer.own_files(tables(), "Made", "n_nuclei", {"S": section}, [held], 6.0)
-    assert list(files) == ["own.js", "own.S.js"] and content(files["own.js"])[1]["maps"] == ["S"]
-    assert explorer.size_sentence(files, 2).startswith("Shown are 2 of 2 genes of the panel, with maps of 1 section")
-    fewer = explorer.own_files(tables(), "Made", "n_nuclei", {"S": section}, [held], 0.001)
-    assert content(fewer["own.S.js"])[1]["genes"] == ["a"]
-    assert "`max_mb` decides" in explorer.size_sentence(fewer, 2)
+    genes, files = explorer.own_files(tables(), "n_nuclei", {"S": section}, [held], 6.0)
+    assert genes == GENES and list(files) == ["own.js", "own.S.js"] and content(files["own.js"])[1]["maps"] == ["S"]
+    assert explorer.size_sentence(2, 2, files) == "Shown are 2 of 2 genes of the panel, with maps of 1 section: 0.0 MB."
+    genes, fewer = explorer.own_files(tables(), "n_nuclei", {"S": section}, [held], 0.001)
+    assert genes == content(fewer["own.S.js"])[1]["genes"] == ["a"]
+    assert "`max_mb` decides" in explorer.size_sentence(1, 2, fewer)
 
 
 def test_a_committed_run_shows_its_own_tables():

@@ -34,9 +34,8 @@ TABLES = {
     "verdicts": ("genes.csv", ["backbone", "target", "gene", "verdict"]),
     "sections": ("sections.csv", ["section", "patient"]),
 }
-COUPLINGS = [
-    *("rho_nuclei", "p_nuclei", "rho_depth", "p_depth", "rho_nuclei_given_depth", "p_nuclei_given_depth", "ceiling"),
-]
+COUPLINGS = ["rho_nuclei", "p_nuclei", "rho_depth", "p_depth", "rho_nuclei_given_depth", "p_nuclei_given_depth"]
+COUPLINGS += ["ceiling"]
 SCORES = ["pcc", "chance_95", "partial_nuclei", "partial_depth", "partial_both"]
 UNITS = {"n_nuclei": "nuclei per spot", "haematoxylin": "mean haematoxylin of a spot"}
 OWN = "own"  # the cohort of this book, among committed runs
@@ -68,8 +67,10 @@ def chances(predictions: Iterable[AnnData], n_draws: int = judge.N_DRAWS) -> pd.
     tables, bases = [], {}
     for held in predictions:
         name = held.uns["section"]
-        spots = bases[name] if name in bases else bases.setdefault(name, judge.basis(held))
-        drawn = spatial.null_correlations(held.layers[MEASURED], held.layers[PREDICTED], spots, n_draws=n_draws)[1]
+        if name not in bases:
+            bases[name] = judge.basis(held)
+        layers = held.layers[MEASURED], held.layers[PREDICTED]
+        drawn = spatial.null_correlations(*layers, bases[name], n_draws=n_draws)[1]
         keys = {key: held.uns[key] for key in ("section", "split", "backbone", "seed", "target")}
         chance = np.quantile(drawn, 0.95, axis=1)
         tables.append(pd.DataFrame(keys | {"gene": held.var_names, "chance_95": chance}))
@@ -90,12 +91,7 @@ def read_run(folder: str | Path) -> dict[str, pd.DataFrame]:
 
 
 def numbers_of(
-    tables: Tables,
-    title: str,
-    measure: str,
-    genes: Sequence[str] | None = None,
-    split: str = "section",
-    seed: int = 0,
+    tables: Tables, measure: str, genes: Sequence[str] | None = None, split: str = "section", seed: int = 0
 ) -> dict:
     """What the explorer says of a cohort: names, and for each gene the numbers of the book's TABLES.
 
@@ -107,7 +103,6 @@ def numbers_of(
     couplings, scores = _couplings(tables), _scores(tables, split, seed)
     fitted, patients = list(scores["backbone"].unique()), tables["sections"].set_index("section")["patient"].fillna("")
     return {
-        "title": title,
         "cells": of_cells("nuclei", measure),
         "unit": UNITS[measure],
         "genes": genes,
@@ -225,30 +220,23 @@ def index(title: str, runs: Iterable[str | Path]) -> dict[str, str]:
 
 def committed_files(runs: Iterable[str | Path]) -> dict[str, str]:
     """A file for each committed run: its numbers. No value of a spot is committed, so there are no maps."""
-    abouts = {Path(run).name: (_about(run), read_run(run)) for run in runs}
-    return {
-        f"{key}.js": script(key, numbers_of(tables, about["cohort"], about["cellularity"]))
-        for key, (about, tables) in abouts.items()
-    }
+    found = {Path(run).name: numbers_of(read_run(run), _about(run)["cellularity"]) for run in runs}
+    return {f"{key}.js": script(key, numbers) for key, numbers in found.items()}
 
 
 def own_files(
-    tables: Tables,
-    title: str,
-    measure: str,
-    sections: Mapping[str, AnnData],
-    kept: Sequence[AnnData],
-    max_mb: float,
-) -> dict[str, str]:
-    """The files of this book's cohort: its numbers, and the maps of each of `sections`, with their targets in layers.
+    tables: Tables, measure: str, sections: Mapping[str, AnnData], kept: Sequence[AnnData], max_mb: float
+) -> tuple[list[str], dict[str, str]]:
+    """The genes that are shown, and the files of this book's cohort: numbers, and the maps of each of `sections`.
 
-    `kept` are the predictions of one split and seed. Of the panel's genes, in their order, as many as fit `max_mb`.
+    Sections hold their targets in layers; `kept` are the predictions of one split and seed. Of the panel's genes, in
+    their order, as many as fit `max_mb`.
     """
     targets = list(tables["associations"]["target"].unique())
     split, seed = kept[0].uns["split"], kept[0].uns["seed"]
 
     def write(genes: Sequence[str]) -> dict[str, str]:
-        numbers = numbers_of(tables, title, measure, genes, split, seed) | {"maps": list(sections)}
+        numbers = numbers_of(tables, measure, genes, split, seed) | {"maps": list(sections)}
         files = {f"{OWN}.js": script(OWN, numbers)}
         for name, section in sections.items():
             predictions = [held for held in kept if held.uns["section"] == name]
@@ -259,13 +247,18 @@ def own_files(
     return fitting(list(dict.fromkeys(tables["associations"]["gene"])), write, max_mb)
 
 
-def fitting(genes: Sequence[str], write: Callable[[Sequence[str]], dict[str, str]], max_mb: float) -> dict[str, str]:
-    """What `write` makes of the first genes: as many as keep the files within `max_mb` together, and one at least."""
+def fitting(
+    genes: list[str], write: Callable[[list[str]], dict[str, str]], max_mb: float
+) -> tuple[list[str], dict[str, str]]:
+    """The first genes, as many as keep the files that `write` makes of them within `max_mb`, and these files.
+
+    One gene at least.
+    """
     files = write(genes)
     while len(genes) > 1 and size_mb(files) > max_mb:
         genes = genes[: max(1, min(len(genes) - 1, int(len(genes) * max_mb / size_mb(files))))]
         files = write(genes)
-    return files
+    return genes, files
 
 
 def size_mb(files: Mapping[str, str]) -> float:
@@ -273,14 +266,12 @@ def size_mb(files: Mapping[str, str]) -> float:
     return sum(map(len, files.values())) / 1e6
 
 
-def size_sentence(files: Mapping[str, str], n_panel: int) -> str:
-    """How many genes of the panel are shown, and what the files take."""
-    n_genes = len(json.loads(files[f"{OWN}.js"].removeprefix(f'explorer("{OWN}", ').removesuffix(");\n"))["genes"])
-    n_maps = len(files) - 1
+def size_sentence(n_genes: int, n_panel: int, files: Mapping[str, str]) -> str:
+    """How many genes of the panel are shown, with maps of how many sections, and what the files take."""
     fit = "" if n_genes == n_panel else "; `max_mb` decides how many genes fit"
     return (
-        f"Shown are {n_genes} of {counted(n_panel, 'genes')} of the panel, with maps of {counted(n_maps, 'sections')}: "
-        f"{size_mb(files):.1f} MB{fit}."
+        f"Shown are {n_genes} of {counted(n_panel, 'genes')} of the panel, with maps of "
+        f"{counted(len(files) - 1, 'sections')}: {size_mb(files):.1f} MB{fit}."
     )
 
 
