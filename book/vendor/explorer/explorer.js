@@ -162,8 +162,9 @@
     ];
   };
 
+  const WORDS = ["quantity", "beside it", "section", "patient"]; // heads of columns that hold no number
   const table = (caption, heads, body) => {
-    const cells = heads.map((head, i) => make("th", { scope: "col", class: i ? "number" : "" }, head));
+    const cells = heads.map(head => make("th", { scope: "col", class: WORDS.includes(head) ? "" : "number" }, head));
     const head = make("thead", {}, make("tr", {}, ...cells));
     return make("table", {}, make("caption", {}, caption), head, make("tbody", {}, ...body));
   };
@@ -178,7 +179,7 @@
       const words = make("th", { scope: "row" }, "verdict over patients");
       body.push(make("tr", { "data-key": "verdict" }, words, make("td", { colspan: 2 }, verdict)));
     }
-    numbers.replaceChildren(table(`${here()}, in ${state.section}`, ["", "value", ""], body));
+    numbers.replaceChildren(table(`${here()}, in ${state.section}`, ["quantity", "value", "beside it"], body));
   };
 
   const showOthers = () => {
