@@ -305,6 +305,8 @@ def test_each_control_of_the_explorer_changes_what_is_shown(explorer, key):
     assert len(set(before)) == 6  # four maps and two scatter plots, none empty
     control = page.get_by_label(key.capitalize(), exact=True)
     last = control.locator("option").last.get_attribute("value")
+    if control.locator("option").count() == 1:
+        pytest.skip(f"the book has one {key} alone")
     assert control.input_value() != last
     control.select_option(last)
     page.wait_for_function(f"location.hash.includes('{key}={last}')")

@@ -115,7 +115,7 @@ def test_maps_lie_in_um_and_hold_what_models_are_scored_against():
     section.layers["pearson_residual"] = np.zeros(section.shape)
     section.layers["pearson_residual"][3, 2] = 99.0  # clipped at the root of 100 spots
     held = predicted(np.zeros((100, 2)), np.column_stack([np.arange(100.0), np.ones(100)]), target="pearson_residual")
-    found = explorer.maps_of(section[::-1], [held[::-1]], ["pearson_residual"], ["a", "b", "c"])
+    found = explorer.maps_of(section[::-1], [held[::-1]], ["pearson_residual"], ["a", "x", "b", "c"])
     assert found["genes"] == ["a", "b"] and found["spots"][-1] == "0" and found["depth"][-1] == 10
     assert (found["x"][-1], found["y"][-1], found["x"][-2] + found["y"][-2]) == (0, 0, 200)
     assert found["measured"]["pearson_residual"]["high"] == [10, 0]

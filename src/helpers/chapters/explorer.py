@@ -169,13 +169,14 @@ def numbers(values: Iterable[float]) -> list[float | int | None]:
 # Maps of a section ----------------------------------------------------------------------------------------------
 
 
-def maps_of(section: AnnData, predictions: Iterable[AnnData], targets: Sequence[str], genes: Sequence[str]) -> dict:
+def maps_of(section: AnnData, predictions: Sequence[AnnData], targets: Sequence[str], genes: Sequence[str]) -> dict:
     """The spots of a section and what is mapped there: cellularity, depth, and every gene's targets and predictions.
 
     x and y are in um from the first spot; `measured` (by target) is what models are scored against, residuals clipped;
-    `predicted` is by backbone and target. Both are `layer`s of those `genes` that the section has.
+    `predicted` is by backbone and target. Both are `layer`s of those `genes` that were predicted here: where panels are
+    chosen fold by fold, a section holds the genes of others too.
     """
-    genes = [gene for gene in genes if gene in section.var_names]
+    genes = [gene for gene in genes if all(gene in held.var_names for held in predictions)]
     at, xy = section.var_names.get_indexer(genes), np.asarray(section.obsm[SPATIAL], float)
     x, y = np.rint((xy - xy.min(axis=0)) * float(section.uns["mpp"])).astype(int).T.tolist()
     measured = {target: normalization.clip(section.layers[target], target)[:, at] for target in targets}
