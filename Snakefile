@@ -263,6 +263,13 @@ PAGES = {
     "34_known_truth": Page({"section_files": sections_as("segmented")}),
     "37_twelve_numbers": Page({"section_files": ENCODED}),
     "35_audit": Page({"sections": ENCODED, "predictions": images(PREDICTIONS, split=SPLIT, fit=EXAMPLE_FIT)}),
+    "36_explorer": Page(
+        {
+            "predictions": images(PREDICTIONS, split=SPLIT, fit=FITS),
+            "program": [str(path) for path in sorted(Path("book/vendor/explorer").iterdir())],
+        },
+        {"explorer_folder": directory(f"{BUILD}/explorer")},
+    ),
 }
 # Of the others all is known by their parameters. 01_data tells what sections there are: it has its own rule below.
 LEFT_OUT = {"01_data", *(["04_counting_accuracy"] if CELLULARITY != "n_nuclei" else [])}  # nothing is counted
@@ -375,6 +382,7 @@ rule html:
             f"--config {staged}/_config.yml --path-output {built} -W --quiet 2> >(tee {log} >&2) "
             f"&& mv {built}/_build/html {BUILD}/html && rm -rf {built}"
         )
+        shutil.copytree(f"{BUILD}/explorer", f"{BUILD}/html/explorer", dirs_exist_ok=True)
 
 
 # Not of the book, which itself shows the tables of the reference run.

@@ -13,6 +13,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -252,3 +253,152 @@ def test_the_page_turns_light_and_dark(browser, address, theme):
     )
     assert (back - text > 100) if theme == "light" else (text - back > 100)
     page.close()
+
+
+# The explorer ---------------------------------------------------------------------------------------------------
+
+EXPLORER = "36_explorer.html"
+OF_GENE = ["section", "target", "gene"]
+
+
+@pytest.fixture
+def explorer(browser, book_html):
+    """Open the explorer as a reader does, from disk, with what is chosen; any fault on the way fails the test."""
+    if not (book_html / EXPLORER).exists():
+        pytest.skip(f"the book in {book_html} is older than the explorer: run make book")
+    page, faults = browser.new_page(viewport=DESKTOP), []
+    page.on("pageerror", lambda error: faults.append(f"script error: {error}"))
+    page.on("requestfailed", lambda request: faults.append(f"request failed: {request.url}"))
+
+    def opened(chosen: str = "", file: str = EXPLORER):
+        page.goto("about:blank")
+        page.goto(f"{(book_html / file).resolve().as_uri()}#{chosen}")
+        page.wait_for_selector("#explorer [data-section]")
+        return page
+
+    yield opened
+    page.close()
+    assert faults == []
+
+
+def chosen(page) -> dict[str, str]:
+    return {key: page.locator(f"#explorer-{key}").input_value() for key in ("section", "gene", "target", "model")}
+
+
+def number(page, key: str) -> str:
+    return page.locator(f"#explorer [data-key='{key}'] td").first.text_content()
+
+
+def shown(value: float) -> str:
+    """A number of a table as the explorer prints it."""
+    return "–" if value != value else re.sub(r"^-(0\.000)$", r"\1", f"{value:.3f}")
+
+
+def pictures(page) -> list[str]:
+    return page.locator("#explorer canvas").evaluate_all("all => all.map(one => one.toDataURL())")
+
+
+@pytest.mark.parametrize("key", ["section", "gene", "target", "model", "spot"])
+def test_each_control_of_the_explorer_changes_what_is_shown(explorer, key):
+    page = explorer()
+    before = pictures(page)
+    assert len(set(before)) == 6  # four maps and two scatter plots, none empty
+    control = page.get_by_label(key.capitalize(), exact=True)
+    last = control.locator("option").last.get_attribute("value")
+    if control.locator("option").count() == 1:
+        pytest.skip(f"the book has one {key} alone")
+    assert control.input_value() != last
+    control.select_option(last)
+    page.wait_for_function(f"location.hash.includes('{key}={last}')")
+    assert pictures(page) != before
+    if key == "spot":
+        assert page.locator("#explorer .spot").text_content().startswith(f"Spot {last}: measured ")
+    else:
+        named = control.locator("option").last.text_content().partition(" (p")[0]
+        assert named in page.locator("#explorer [aria-live]").text_content()
+
+
+def test_a_control_of_the_explorer_is_worked_by_keys(explorer):
+    page = explorer()
+    page.get_by_label("Gene", exact=True).focus()
+    outline = page.locator("#explorer-gene").evaluate("element => getComputedStyle(element).outlineStyle")
+    before = chosen(page)["gene"]
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function(f"!location.hash.includes('gene={before}&')")
+    assert outline != "none" and chosen(page)["gene"] != before
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "explorer-target"
+
+
+def test_numbers_of_the_explorer_are_those_of_the_tables(explorer, book_html):
+    results = book_html.parent / "results"
+    read = functools.partial(pd.read_csv, keep_default_na=False, na_values=[""])
+    couplings, scores = read(results / "associations.csv.gz"), read(results / "predictability.csv.gz")
+    chances, partial = read(results / "score_chance.csv.gz"), read(results / "partial_genes.csv.gz")
+    known = couplings.dropna(subset="rho_nuclei").iloc[[0, -1, 7]]
+    for section, target, gene in known[OF_GENE].itertuples(index=False):
+        page = explorer(f"section={section}&target={target}&gene={gene}&model=ridge")
+        here = functools.partial(one, keys=dict(zip(OF_GENE, (section, target, gene), strict=True)))
+        for key in ("rho_nuclei", "rho_depth", "rho_nuclei_given_depth"):
+            assert number(page, key) == shown(here(couplings)[key])
+        ridge = here(scores[scores["backbone"] == "ridge"])
+        assert (number(page, "pcc"), number(page, "ceiling")) == (shown(ridge["pcc"]), shown(ridge["ceiling"]))
+        assert number(page, "floor-nuclei") == shown(here(scores[scores["backbone"] == "nuclei"])["pcc"])
+        chance = shown(here(chances[chances["backbone"] == "ridge"])["chance_95"])
+        assert page.locator("#explorer [data-key='pcc'] td").last.text_content() == f"95 % point of chance {chance}"
+        for given in ("nuclei", "depth", "both"):
+            row = here(partial[(partial["backbone"] == "ridge") & (partial["given"] == given)])
+            assert number(page, f"partial_{given}") == shown(row["partial"])
+
+
+def one(table: pd.DataFrame, keys: dict[str, str]) -> pd.Series:
+    """The one row of a table with these keys."""
+    rows = table[(table[list(keys)] == pd.Series(keys)).all(axis=1)]
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+def test_the_same_gene_stands_in_every_section_and_leads_there(explorer, book_html):
+    table = pd.read_csv(book_html.parent / "results/associations.csv.gz").dropna(subset="rho_nuclei")
+    gene = table["gene"].iloc[3]
+    page = explorer(f"gene={gene}&target=pearson_residual")
+    of_gene = table[(table["gene"] == gene) & (table["target"] == "pearson_residual")].set_index("section")
+    for section, row in of_gene.iterrows():
+        cells = page.locator(f"#explorer [data-section='{section}'] td.number").all_text_contents()
+        assert cells[:2] == [shown(row["rho_nuclei"]), shown(row["rho_depth"])]
+    page.get_by_role("button", name=of_gene.index[-1], exact=True).click()
+    page.wait_for_function(f"location.hash.includes('section={of_gene.index[-1]}')")
+    assert page.locator("#explorer [aria-current]").get_attribute("data-section") == of_gene.index[-1]
+
+
+def test_a_link_to_what_is_not_there_says_so(explorer):
+    page = explorer("gene=NOTAGENE&target=log2")
+    assert page.locator("#explorer [aria-live]").text_content().startswith("NOTAGENE is not here. ")
+    assert chosen(page)["target"] == "log2"
+
+
+def test_a_committed_run_has_numbers_and_says_why_it_has_no_maps(explorer):
+    page = explorer("cohort=mob&model=ridge")
+    table = pd.read_csv(ROOT / "data/results/mob/predictability.csv.gz")
+    row = one(table[table["backbone"] == "ridge"], {key: chosen(page)[key] for key in OF_GENE})
+    assert number(page, "pcc") == shown(row["pcc"])
+    assert page.get_by_text("No map: a committed run holds numbers only").is_visible()
+    assert not page.locator("#explorer canvas").first.is_visible()
+
+
+def test_maps_have_words_and_a_spot_is_marked_in_all_of_them(explorer):
+    page = explorer(file="explorer/index.html")  # the same in a window of its own
+    maps = page.locator("#explorer canvas")
+    words = [canvas.get_attribute("aria-label") for canvas in maps.all()]
+    assert all(re.match(r"(Map of|Scatter plot) .*\d+ spots", line) for line in words) and len(words) == 6
+    before, box = pictures(page), maps.first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_function("document.querySelector('#explorer-spot').value")
+    assert all(new != old for new, old in zip(pictures(page), before, strict=True))
+
+
+def test_the_explorer_is_small(book_html):
+    folder = book_html / "explorer"
+    if not folder.exists():
+        pytest.skip(f"the book in {book_html} is older than the explorer: run make book")
+    assert sum(path.stat().st_size for path in folder.glob("own*.js")) < 6e6
