@@ -261,7 +261,6 @@ PAGES = {
     "32_frontier": Page({"section_files": sections_as("encoded")}),
     "33_genes": Page({"section_files": COUNTS, "predictions": EVERY_FIT}),
     "34_known_truth": Page({"section_files": sections_as("segmented")}),
-    "37_twelve_numbers": Page({"section_files": ENCODED}),
     "35_audit": Page({"sections": ENCODED, "predictions": images(PREDICTIONS, split=SPLIT, fit=EXAMPLE_FIT)}),
     "36_explorer": Page(
         {
@@ -270,6 +269,7 @@ PAGES = {
         },
         {"explorer_folder": directory(f"{BUILD}/explorer")},
     ),
+    "37_twelve_numbers": Page({"section_files": ENCODED}),
 }
 # Of the others all is known by their parameters. 01_data tells what sections there are: it has its own rule below.
 LEFT_OUT = {"01_data", *(["04_counting_accuracy"] if CELLULARITY != "n_nuclei" else [])}  # nothing is counted
