@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -37,6 +38,24 @@ def test_a_page_is_started_warm_where_one_thread_does_and_a_server_is_there(tmp_
         "import os; from helpers import warm\nfor n in (1, 2): print(warm.command(['a'], ['cold'], n, os.environ)[-2:])"
     )
     assert served(*asked(code)).stdout.strip() == "['papermill', 'a']\n['cold']"
+
+
+def test_without_its_server_pages_start_cold(tmp_path):
+    """The socket of a server that was killed is still there."""
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(tmp_path / "left"))
+    left.close()
+    assert warm.command(["a.ipynb"], ["cold"], 1, {warm.ADDRESS: str(tmp_path / "left")}) == ["cold"]
+
+
+def test_processes_that_libraries_start_are_no_one_s(notebook):
+    """What is imported may look at the machine by a process of its own, which ends while pages run."""
+    (notebook / "looks.py").write_text("import subprocess; subprocess.Popen(['sleep', '1'])")
+    program = [sys.executable, "-m", "helpers.warm", "papermill", "page.ipynb", "out.ipynb", "--kernel", "python3"]
+    serve = SERVE.replace("('json',)", "('looks',)")
+    more = {"cwd": notebook, "env": os.environ | {"OF_THE_CALLER": "mine"}, "timeout": 120}
+    twice = [*asked("import subprocess, sys; sys.exit(sum(subprocess.call(sys.argv[1:]) for _ in '12'))"), *program]
+    assert subprocess.run([sys.executable, "-c", serve, *twice], capture_output=True, **more).returncode == 0
 
 
 def test_the_status_of_the_command_is_passed_on_and_the_server_ends_with_it():

@@ -47,7 +47,10 @@ def serve(command: Sequence[str]) -> int:
         if server == 0:
             # The terminal's interrupt is for the command; what it leaves to be done here ends with it.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            _answer(listening)
+            try:
+                _answer(listening)
+            finally:
+                os._exit(1)  # without it pages start cold
         listening.close()
         try:
             return subprocess.run(command, env=os.environ | {ADDRESS: address}, check=False).returncode
@@ -60,8 +63,13 @@ def serve(command: Sequence[str]) -> int:
 
 def command(arguments: Sequence[str], cold: Sequence[str], threads: int, environment: Mapping[str, str]) -> list[str]:
     """The command that starts a page: a copy of the warm interpreter where one is there, else the `cold` command."""
-    warm = threads == 1 and Path(environment.get(ADDRESS, "")).is_socket()
+    warm = threads == 1 and ADDRESS in environment and _listens(environment[ADDRESS])
     return [sys.executable, "-m", "helpers.warm", PAPERMILL, *arguments] if warm else list(cold)
+
+
+def _listens(address: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as asking:
+        return asking.connect_ex(address) == 0
 
 
 def ask(what: str, arguments: Sequence[str]) -> int:
@@ -106,8 +114,9 @@ def _answer(listening: socket.socket) -> None:
             for key, _ in waiting.select():
                 if key.fileobj is listening:
                     asker = listening.accept()[0]
-                    askers[_start(asker, [listening, woken, wakes, *askers.values()])] = asker
-                    waiting.register(asker, selectors.EVENT_READ)
+                    if process := _start(asker, [listening, woken, wakes, *askers.values()]):
+                        askers[process] = asker
+                        waiting.register(asker, selectors.EVENT_READ)
                 elif key.fileobj is woken:
                     woken.recv(4096)
                     _report(askers, waiting)
@@ -118,8 +127,12 @@ def _answer(listening: socket.socket) -> None:
 
 
 def _start(asker: socket.socket, others: Sequence[socket.socket]) -> int:
-    """Start a copy as it was asked for; the number of its process."""
-    _, (order, *outputs), *_ = socket.recv_fds(asker, 1, 3)
+    """Start a copy as it was asked for; the number of its process, 0 where nothing was asked (`_listens`)."""
+    _, given, *_ = socket.recv_fds(asker, 1, 3)
+    if not given:
+        asker.close()
+        return 0
+    order, *outputs = given
     process = os.fork()
     if process == 0:
         for one in (asker, *others):
@@ -137,11 +150,12 @@ def _report(askers: dict[int, socket.socket], waiting: selectors.BaseSelector) -
     """Tell those whose process has ended its exit status."""
     with contextlib.suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            with askers.pop(ended[0]) as asker:
-                with contextlib.suppress(KeyError):
-                    waiting.unregister(asker)
-                with contextlib.suppress(OSError):
-                    asker.send(str(os.waitstatus_to_exitcode(ended[1])).encode())
+            if asker := askers.pop(ended[0], None):  # a library may start a process of its own
+                with asker:
+                    with contextlib.suppress(KeyError):
+                        waiting.unregister(asker)
+                    with contextlib.suppress(OSError):
+                        asker.send(str(os.waitstatus_to_exitcode(ended[1])).encode())
 
 
 def _stop(askers: Mapping[int, socket.socket]) -> None:
