@@ -345,6 +345,29 @@ def over(table: pd.DataFrame) -> str:
     return f"{counted(table['section'].nunique(), 'sections')} of {counted(len(patients), 'patients')}{names}"
 
 
+def answer(scores: pd.DataFrame, gaps: pd.DataFrame, k: int) -> str:
+    """Library and composition in the PCC-k of each model in both targets, and in the gap between them (Markdown).
+
+    Takes what `score_fits` returns, of one split; means, as parts sum in means only.
+    """
+    lines = []
+    for backbone, part in scores[scores["backbone"].isin(MODELS)].groupby("backbone", sort=False):
+        words = []
+        for target in (name for name in (LOG, RESIDUAL) if name in set(part["target"])):
+            mean = part[part["target"] == target].groupby("part")[["value", "chance_95"]].mean()
+            parts = (f"{name} {_two(mean['value'][name])} [{_two(mean['chance_95'][name])}]" for name in OF_ANSWER)
+            whole = mean["value"][list(PARTS)].sum()
+            words.append(f"**{_two(whole)}** in {label(target)}, of it {' and '.join(parts)}")
+        own = gaps[gaps["backbone"] == backbone].groupby("part")["value"].mean()
+        made = ", ".join(f"{name} {_two(own[name])}" for name in (NOISE, *OF_ANSWER)) if len(own) else ""
+        words += [f"of the gap of **{_two(own.sum())}** is {made}"] * bool(made)
+        lines.append(f"with `{backbone}` {'; '.join(words)}")
+    return (
+        f"PCC-{k}, means over {over(scores)}, in brackets the 95 % point of chance: {'. '.join(lines)}. "
+        "The other parts follow; they too sum to the score and to the gap."
+    )
+
+
 def score_sentences(scores: pd.DataFrame, k: int) -> str:
     """What the PCC-k of each model in each target is made of, beside chance: a line (Markdown) each."""
     lines = [f"Means over {over(scores)}; in brackets the 95 % point of chance.\n"]
