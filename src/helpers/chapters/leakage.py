@@ -240,16 +240,16 @@ def answer(fits: pd.DataFrame, gaps: pd.DataFrame, targets: Sequence[str], k: in
     ridge = difference(of_comparable(fits, k)).query("backbone == 'ridge'")
     said = "No section of this cohort can be compared: training holds none of its patient, or none of another."
     if len(ridge):
-        patient = fits.drop_duplicates("section").set_index("section")["patient"]
+        patient = dict(zip(fits["section"], fits["patient"], strict=True))
         said = (
             f"{what} of `ridge` with the own patient in training less that with other patients only, at equal size, "
-            f"over {of_patients(ridge['section'], patient)}: {_gaps(ridge, targets, value)}."
+            f"medians over {of_patients(ridge['section'], patient)}: {_gaps(ridge, targets, value)}."
         )
     place = gaps[gaps["backbone"] == "place"]
     if len(place):
-        patient = place.set_index("section")["patient"]
+        patient = dict(zip(place["section"], place["patient"], strict=True))
         said += (
-            f" Place alone, trained on one section of the own patient less one of another, over "
+            " Place alone, trained on one section of the own patient less one of another, medians over "
             f"{of_patients(place['section'], patient)}: {_gaps(place, targets, 'gap')}."
         )
     return said
@@ -258,10 +258,10 @@ def answer(fits: pd.DataFrame, gaps: pd.DataFrame, targets: Sequence[str], k: in
 def _gaps(table: pd.DataFrame, targets: Sequence[str], value: str) -> str:
     """The median gap of each target, and in how many sections it is above zero."""
     parts = []
-    for target in targets:
+    for target in (name for name in targets if name in set(table["target"])):
         gap = table.loc[table["target"] == target, value].dropna()
         median = f"{round(gap.median(), 2) + 0:+.2f}"
-        parts.append(f"**{median}** in {label(target)} (median; above zero in {(gap > 0).sum()} of {len(gap)})")
+        parts.append(f"**{median}** in {label(target)} (above zero in {(gap > 0).sum()} of {len(gap)})")
     return ", ".join(parts)
 
 
