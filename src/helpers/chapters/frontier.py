@@ -135,16 +135,18 @@ def answer(kept: pd.DataFrame, coupling: pd.DataFrame, measures: Sequence[str], 
         own = coupling[coupling["section"].isin(sections)]
         words = []
         for step, part in at.items():
-            rho = own.loc[is_of(own, STEPS[step]), "median_rho_depth"].median()
+            rho, null = own.loc[is_of(own, STEPS[step]), ["median_rho_depth", "chance_rho_depth"]].median()
             above = (part["value"] > part["chance_95"]).sum()
-            words.append(f"{step} **{part['value'].median():.2f}** (coupling {rho:.2f}; above chance in {above})")
+            middle = f"{step} **{part['value'].median():.2f}**"
+            words.append(f"{middle} (above chance in {above}; coupling {rho:.2f}, chance {null:.2f})")
         lines.append(
             f"- {MEASURES[measure]}, {of_patients(sections, patients)}: {', '.join(words)}; chance "
             f"{at['log']['chance'].median():.2f}."
         )
     if not lines:
         return "With neither regions nor proportions of cell types this cohort cannot say."
-    return "Kept of the tissue, and coupling to depth, medians; chance is that of turned maps:\n\n" + "\n".join(lines)
+    chance = "chance is that of turned maps, of the coupling that of maps as smooth"
+    return f"Kept of the tissue, and coupling to depth, medians; {chance}:\n\n" + "\n".join(lines)
 
 
 def single_numbers_sentence(kept: pd.DataFrame, measures: Sequence[str], most: int = 8) -> str:
