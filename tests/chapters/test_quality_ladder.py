@@ -198,7 +198,7 @@ def test_orders_are_said_patient_by_patient_where_they_differ(table):
 
 def test_the_learned_encoder_stands_beside_morphology_of_the_same_squares(table):
     says = ladder.learned_sentence(table)
-    assert "`efficientnet_lite0`" in says and "log2(x + 1) 0.750, 0.800 and 0.800" in says
+    assert "`efficientnet_lite0`" in says and "log2(x + 1) 0.750 (0.300), 0.800 (0.300) and 0.800 (0.300)" in says
 
 
 def test_lines_are_medians_with_the_strongest_floor_and_chance(table):

@@ -314,13 +314,16 @@ def answer(table: pd.DataFrame) -> str:
 def learned_sentence(table: pd.DataFrame) -> str:
     """Ridge on a learned encoder beside ridge on morphology, with all molecules and the finest picture (Markdown)."""
     first = ladders(table)["factor"]
-    wide = medians(first[first["factor"] == 1], "factor").droplevel("factor")
-    parts = [
-        f"{label(target)} {row[LEARNED]:.3f}, {row[BESIDE]:.3f} and {row[RIDGE]:.3f}" for target, row in wide.iterrows()
-    ]
+    first = first[(first["factor"] == 1) & first["model"].isin((LEARNED, BESIDE, RIDGE))]
+    scores = first.groupby(["target", "model"], sort=False)[["pcc", "chance_95"]].median()
+    parts = []
+    for target in first["target"].unique():
+        own = scores.loc[target].loc[[LEARNED, BESIDE, RIDGE]].itertuples()
+        one, beside, every = (f"{row.pcc:.3f} ({row.chance_95:.3f})" for row in own)
+        parts.append(f"{label(target)} {one}, {beside} and {every}")
     of = counted(table["section"].nunique(), "sections"), counted(table["patient"].nunique(), "patients")
     return (
         f"Medians over {' of '.join(of)}, one section held out: PCC-{K} of ridge on `{ENCODER}`, a small network "
-        f"trained on ImageNet, on `morphology` of the same squares of {SIDE_UM} µm, and of all squares: "
+        f"trained on ImageNet, on `morphology` of the same squares of {SIDE_UM} µm, and of all squares, with chance: "
         f"{'; '.join(parts)}."
     )
