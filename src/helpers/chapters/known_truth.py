@@ -364,13 +364,10 @@ def answer(ranked: pd.DataFrame, k: int, coupling: float = 0.5) -> str:
     by_patient = chosen.groupby(["report", "patient"])["contested"].median()
     parts = []
     for report in REPORTS:
-        middle, spans = f"{taken[report].median():.0%}", (_span(taken[report]), _span(by_patient[report]))
-        where = (
-            "in each section"
-            if spans[0] == f"{middle} to {middle}"
-            else "({} by section, {} by patient)".format(*spans)
-        )
-        parts.append(f"{name_of(report, k)} **{middle}** {where}")
+        middle, by_section = f"{taken[report].median():.0%}", _span(taken[report])
+        where = f"({by_section} by section, {_span(by_patient[report])} by patient)"
+        same = by_section == f"{middle} to {middle}"
+        parts.append(f"{name_of(report, k)} **{middle}** {'in each section' if same else where}")
     return (
         f"Of {chosen['n_contested'].max()} pairs of models of which one knows more of the composition and the other "
         "more of the library, the one that knows less of the composition comes first in: "
@@ -440,10 +437,6 @@ def _of(table: pd.DataFrame) -> str:
 
 def _plus(value: float) -> str:
     return f"{round(value, 2) + 0.0:+.2f}"
-
-
-def _signed(values: pd.Series) -> str:
-    return f"{round(values.median(), 2) + 0.0:.2f}"  # and no minus before a zero
 
 
 def _span(shares: pd.Series) -> str:
