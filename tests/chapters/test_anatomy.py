@@ -244,6 +244,17 @@ def test_a_score_is_said_in_its_parts_with_chance_sections_and_patients():
     assert text.endswith("Composition is above chance in 1 of 2 sections.")
 
 
+def test_the_answer_has_library_and_composition_of_scores_and_gap():
+    values = dict(zip(anatomy.TO_ONE, (0.5, -0.001, 0.1, 0.05, 0.0, 0.25, 0.1), strict=True))
+    scores = rows(values, target=LOG, chance_95=0.2)
+    gaps = rows(dict(zip(GAP, (0.1, 0.3, 0.0, -0.05, -0.1, 0.0, -0.05), strict=True)))
+    text = anatomy.answer(scores, gaps, 50)
+    assert text.startswith("PCC-50, means over 2 sections of 2 patients (B, C), in brackets the 95 % point of chance: ")
+    assert "with `ridge` **0.65** in log2(x + 1), of it library 0.50 [0.20], composition 0.05 [0.20]; of the" in text
+    assert "of the gap of **0.20**, counting noise 0.10, library 0.30, composition -0.10. With" in text
+    assert "gap of" not in anatomy.answer(scores, gaps[:0], 50)
+
+
 def test_a_gap_is_said_in_its_parts_and_by_patient():
     table = rows(dict(zip(GAP, (0.1, 0.3, 0.0, -0.05, -0.1, 0.0, -0.05), strict=True)))
     table.loc[table["section"] == "C1", "value"] *= 2

@@ -87,18 +87,16 @@ def pairs(log, residual, readings=("disc", "crop")):
         pd.DataFrame({"reading": readings, "target": target, "median_abs_rho_nuclei": values})
         for target, values in ((LOG, log), (RESIDUAL, residual))
     ]
-    return pd.concat(tables).assign(section="A1")
+    return pd.concat(tables).assign(section="A1", chance_95_median_abs_rho_nuclei=0.15)
 
 
-def test_a_reading_that_says_otherwise_is_named():
-    found = counting.readings_remark(pairs([0.4, 0.1], [0.1, 0.2]))
-    assert "**1 of 2** pairs of reading and section (not: count in STEM's crop in A1); the ratio" in found
-    assert "between 0.5 and 4.0" in found and found.endswith(
-        "between 0.10 and 0.40, the residual's between 0.10 and 0.20."
-    )
-    assert "**1 of 1** pair of reading and section; the ratio" in counting.readings_remark(
-        pairs([0.4], [0.1], ["disc"])
-    )
+def test_a_reading_that_says_otherwise_is_named_and_pairs_beyond_their_null_are_counted():
+    found = counting.readings_remark(pairs([0.4, 0.1], [0.1, 0.2]), {"A1": "A"})
+    assert "**1 of 2** pairs of reading and section (not: count in STEM's crop in A1), of 2 readings and 1 sec" in found
+    assert "between 0.10 and 0.40 in log, 0.10 and 0.20 as residuals; above" in found
+    assert found.endswith("are log in 1 and the residual in 1 of the pairs.")
+    one = counting.readings_remark(pairs([0.4], [0.1], ["disc"]), {"A1": "A"})
+    assert "**1 of 1** pair of reading and section, of 1 reading and 1 section of 1 patient." in one
 
 
 # --- Delta_k ---
@@ -132,11 +130,10 @@ DELTA = pd.DataFrame(
 
 def test_delta_is_told_by_its_ends_over_readings_and_how_often_it_is_positive():
     assert counting.delta_remark(DELTA, 50) == (
-        "- `ridge`, one patient held out: the median of Δ₅₀ lies between **-0.100** (count in STEM's crop) and "
-        "**0.200** (count in the spot's disc); Δ₅₀ is above 0 in 2 of 3 pairs of reading and section."
+        "The median of Δ₅₀ is, by reading, -0.10 to 0.20 with `ridge`, one patient held out (above 0 in 2 of 3 pairs)."
     )
     assert counting.delta_remark(DELTA, 200) == ""
-    assert "Δ₅₀ is above 0 in 1 of 1 pair of" in counting.delta_remark(DELTA[:1], 50)
+    assert counting.delta_remark(DELTA[:1], 50).endswith("(above 0 in 1 of 1 pair).")
 
 
 def test_medians_of_delta_are_over_sections():

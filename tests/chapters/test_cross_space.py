@@ -269,14 +269,15 @@ def test_perfect_predictions_stand_by_depth_the_deepest_first():
 
 
 def test_the_gap_is_walked_in_two_steps(scores):
-    assert cross_space.steps_sentences(scores, ["ridge"], 50) == (
-        "- `ridge`: 0.90 in log. The same predictions score **0.30** as residuals (above chance, 0.25; ceiling 0.90, "
-        "that of log 0.90). Trained on residuals: **0.32**, higher in 2 of 3 sections, section by section -0.08 to "
-        "+0.12, median +0.02."
+    assert cross_space.steps_sentences(scores, ["ridge"], 50, PATIENTS) == (
+        "PCC-50, medians over 3 sections of 2 patients; chance is the 95 % point of maps as smooth.\n\n"
+        "- `ridge`: **0.90** (chance 0.25, ceiling 0.90) in log; the same predictions as residuals **0.30** (chance "
+        "0.25, ceiling 0.90); trained on residuals **0.32** (chance 0.25, ceiling 0.90), higher than these in 2 of 3 "
+        "sections (-0.08 to +0.12, median +0.02)."
     )
-    one = cross_space.steps_sentences(scores[scores["section"] == "A"], ["ridge"], 50)
-    assert "(not above chance" in one and "higher in 1 of 1 section," in one
-    assert cross_space.steps_sentences(scores, [], 50).startswith("No model was trained both")
+    one = cross_space.steps_sentences(scores[scores["section"] == "A"], ["ridge"], 50, PATIENTS)
+    assert "over 1 section of 1 patient;" in one and "higher than these in 1 of 1 section (" in one
+    assert cross_space.steps_sentences(scores, [], 50, PATIENTS).startswith("No model was trained both")
 
 
 def test_the_library_alone_is_a_share_of_the_log_model(scores):

@@ -210,13 +210,14 @@ def test_arms_that_are_one_are_listed():
     assert "same are" not in factorial.same_arms_sentence({arms[1]: arms[1]})
 
 
-def test_the_shares_sentence_counts_sections_and_says_when_there_are_none(table):
-    once = factorial.one_row_an_arm(table, 5)
-    text = factorial.shares_sentence(once, "depth")
-    assert "3 sections, size factors not divided, ÷ all counts" in text and "in 3 of 3" in text
-    shallow = once[once["section"] == "C1"]
-    assert "1 section, " in factorial.shares_sentence(shallow, "depth")
-    assert factorial.shares_sentence(shallow, "nuclei") == "- Coupling to **nuclei**: no section has it."
+def test_the_answer_counts_sections_and_leaves_out_what_none_has(table):
+    once, patients = factorial.one_row_an_arm(table, 5), {"A1": "A", "B1": "B", "C1": "C"}
+    text = factorial.answer(once, patients, DEPTH)
+    assert "divided by, in coupling to nuclei **" in text and "; in coupling to depth **" in text
+    assert "(medians over 3 sections of 3 patients; more between size factors in 3). Divided" in text
+    assert text.endswith("the shallowest section, B1, is log 0.30 (chance 0.05), Pearson residual 0.10 (chance 0.05).")
+    shallow = factorial.answer(once[once["section"] == "C1"], patients, {"C1": 2000.0})
+    assert "nuclei" not in shallow and "over 1 section of 1 patient; more between size factors in 1" in shallow
 
 
 def test_the_walk_goes_by_medians_and_says_whether_it_may_start_the_other_way(table):
@@ -224,6 +225,7 @@ def test_the_walk_goes_by_medians_and_says_whether_it_may_start_the_other_way(ta
     log, residual = ("none", "log"), ("none", "pearson_residual")
     text = factorial.walk_sentence(once, {residual: log})
     assert "to depth goes from **0.500** to **0.300** with the size factor and to **0.100**" in text
+    assert text.count(" with the residual (chance 0.05") == 2
     assert "to nuclei goes from **0.250**" in text and text.endswith("it is the same arm.")
     other = factorial.walk_sentence(once[once["section"] == "C1"], {residual: residual})
     assert "nuclei" not in other and other.endswith("comes first.")

@@ -125,10 +125,14 @@ def test_an_interval_over_patients_is_printed_where_there_is_one():
     assert "**-0.10** (median of 1 section, " in text and "95 % interval -0.20 to +0.05 over 6 patients." in text
 
 
-def test_the_nearest_floor_is_never_the_oracle(genes):
-    intervals = floors.excess_intervals(floors.excess(floors.score_table(genes, [2])), "pcc_2", PATIENTS)
-    text = floors.nearest_floor_sentence(intervals, "section", "PCC-2")
-    assert "for `ridge` in log2(x + 1) `place`, +0.05. " in text and "depth" not in text
+def test_the_nearest_floor_is_never_the_oracle_and_sections_below_a_floor_are_named(genes):
+    found = floors.answer(floors.excess(floors.score_table(genes, [2])), "pcc_2", "section", PATIENTS, "PCC-2")
+    assert found.startswith("PCC-2 less that of the nearest floor, medians over 3 sections of 2 patients, one section")
+    assert "out: `ridge` in log2(x + 1) **+0.05** (place alone; above every floor in each). The measured" in found
+    higher = (genes["section"] == "A2") & (genes["backbone"] == "nuclei")
+    genes.loc[higher, "pcc"] += 0.3  # as high as ridge
+    found = floors.answer(floors.excess(floors.score_table(genes, [2])), "pcc_2", "section", PATIENTS, "PCC-2")
+    assert "**+0.05** (place alone; not above every floor in A2)" in found
 
 
 def test_a_section_without_another_of_its_patient_is_named(genes):

@@ -129,13 +129,16 @@ def test_the_frontier_is_listed_by_measure(kept, coupling):
     assert frontier.frontier_sentence(pd.DataFrame(), []) == frontier.NOTHING
 
 
-def test_medians_at_the_three_stops_are_those_of_the_same_sections(kept, coupling):
+def test_the_answer_has_what_is_kept_at_the_three_stops_and_the_coupling_of_the_same_sections(kept, coupling):
     coupling.loc[coupling["section"] == "E1", "median_rho_depth"] = 0.9
-    some = kept[kept["section"] != "E1"]
-    found = frontier.steps_sentence(some, coupling, ["separation"])
-    assert "5 sections: log **0.70** at coupling 0.50; log ÷ all counts **0.50** at coupling 0.20; Pearson" in found
-    assert found.endswith("(chance 0.30; divided log above 95 % of chance in 2).")
-    assert frontier.steps_sentence(kept, coupling, []) == frontier.NOTHING
+    some, patients = kept[kept["section"] != "E1"], {name: name[0] for name in kept["section"]}
+    coupling["chance_rho_depth"] = 0.07
+    found = frontier.answer(some, coupling, ["separation"], patients)
+    assert "5 sections of 4 patients: log **0.70** (above chance in 4; coupling 0.50, chance 0.07), log ÷ all" in found
+    assert "(above chance in 2; coupling 0.20, chance 0.07), Pearson residual **0.60** (" in found and found.endswith(
+        "; chance 0.30."
+    )
+    assert frontier.answer(kept, coupling, [], patients).endswith("this cohort cannot say.")
 
 
 def test_sections_in_which_one_number_tells_regions_are_named(kept):

@@ -228,7 +228,9 @@ def own():
     table = pd.DataFrame(rows, columns=["gene", "target", "verdict", "pcc", "rho_given_both"])
     table["verdict"] = table["verdict"].map(dict(enumerate(genes.VERDICTS)))
     known = {"ceiling": 0.9, "pcc_nuclei_alone": 0.3, "rho_nuclei": 0.2, "rho_given_nuclei": 0.1, "mean_count": 2.0}
-    return table.assign(**known, backbone="stem", patients_both=1, n_patients=3, q_both=[0.01, 0.02, np.nan] * 2)
+    return table.assign(
+        **known, backbone="stem", patients_both=1, n_patients=3, n_sections=5, q_both=[0.01, 0.02, np.nan] * 2
+    )
 
 
 def test_verdicts_that_occur_are_counted_in_their_order(own):
@@ -250,31 +252,43 @@ def test_what_is_not_known_of_a_gene_is_empty_text(own):
 # --- sentences ---
 
 
-def test_shares_on_twins_are_told_by_target():
-    index = pd.MultiIndex.from_tuples(
-        [("stem", LOG), ("ridge", LOG), ("ridge", RESIDUAL)], names=["backbone", "target"]
-    )
+@pytest.fixture
+def shares():
+    """Shares of genes found on real sections and on twins, in each of GIVEN, by three fits."""
+    fits = [("stem", LOG), ("ridge", LOG), ("ridge", RESIDUAL)]
+    index = pd.MultiIndex.from_tuples(fits, names=["backbone", "target"])
     columns = pd.MultiIndex.from_product([["real", "twin"], list(genes.GIVEN)])
-    found = pd.DataFrame([[1, 1, 1, 1, 0.8, 0.04], [1, 1, 1, 1, 0.6, 0.061], [1, 1, 1, 1, 0.1, 0.05]], index, columns)
-    text = genes.shares_sentence(found, 3)
-    assert "over 3 sections. On the twins the test beyond nuclei and depth finds between **4.0%** and **6.1%**" in text
-    assert "finds 70% of them in log2(x + 1) and 10% in Pearson residual" in text
-    assert "over 1 section. " in genes.shares_sentence(found, 1)
-    assert "nan% in Pearson residual" in genes.shares_sentence(found.head(2), 1)
+    values = [[1, 1, 1, 1, 0.8, 0.04], [1, 1, 1, 1, 0.6, 0.061], [1, 1, 1, 1, 0.1, 0.05]]
+    return pd.DataFrame(values, index, columns)
 
 
-def test_genes_are_counted_by_verdict_target_and_patient_for_every_backbone(own):
+def test_shares_on_twins_are_told_by_target(shares):
+    text = genes.shares_sentence(shares, 3)
+    assert (
+        "over 3 sections. On the twins the test beyond nuclei alone finds 70% of genes in log2(x + 1) and 10%" in text
+    )
+    assert "over 1 section. " in genes.shares_sentence(shares, 1)
+    assert "nan% in Pearson residual" in genes.shares_sentence(shares.head(2), 1)
+
+
+def test_genes_are_counted_by_verdict_target_and_patient(own):
     text = genes.verdicts_sentence(own, "stem")
-    assert text.startswith("- `stem`, 3 genes, 3 patients: beyond nuclei and depth **1** in log2(x + 1) (")
+    assert text.startswith(
+        "- `stem`, 3 genes, 5 sections of 3 patients: beyond nuclei and depth **1** in log2(x + 1) ("
+    )
     assert "**2** in Pearson residual (" in text and ", 1 in both targets" in text
     assert "**1** more beyond nuclei but not beyond depth. Nuclei alone reach the higher PCC in 2 of all found." in text
     everywhere = own.assign(patients_both=own["n_patients"])
     assert "**2** in Pearson residual (2 of them in every patient)" in genes.verdicts_sentence(everywhere, "stem")
-    none = genes.verdicts_sentence(own[own["gene"] == "c"], "stem")
-    assert "1 gene, 3 patients: beyond nuclei and depth **0** in log2" in none
+    none = genes.verdicts_sentence(own[own["gene"] == "c"].assign(n_sections=1, n_patients=1), "stem")
+    assert "1 gene, 1 section of 1 patient: beyond nuclei and depth **0** in log2" in none
+
+
+def test_the_answer_has_every_backbone_and_how_often_tests_err_on_twins(own, shares):
     two = pd.concat([own.assign(backbone="stem"), own.assign(backbone="ridge")])
-    both = genes.verdicts_sentences(two)
-    assert both.count("- `") == 2 and "property of the test" in both
+    text = genes.answer(two, shares)
+    assert "the last test finds 4.0% to 6.1% of genes in a section, where 5% would be right." in text
+    assert text.count("\n- `") == 2
 
 
 def test_limits_depend_on_how_many_patients_there_are():

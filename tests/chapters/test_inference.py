@@ -114,6 +114,16 @@ def test_what_is_lost_is_said_of_medians(of_section):
     assert "0% by maps as smooth (0% fewer)" in inference.called_sentences(nothing, patients)
 
 
+def test_the_answer_is_by_the_strictest_chance_with_its_error_and_counts_folds_of_models(of_section):
+    scores = pd.DataFrame({"backbone": ["stem", "ridge", "ridge", "nuclei"], "p_spatial": [0.2, 0.01, 0.01, 0.01]})
+    text = inference.answer(of_section, scores.assign(k=50), {"A": "A", "B": "A"}, 0.31)
+    assert text == (
+        "Genes beyond maps as smooth, place held fixed, after the false discovery rate: with depth **5%** in "
+        "log2(x + 1) (medians over 2 sections of 1 patient); on unrelated maps such a test at 5% errs in up to 31%. "
+        "Folds whose PCC-50 is beyond maps as smooth: 0 of 1 of `stem`, 2 of 2 of `ridge`."
+    )
+
+
 def test_the_least_section_is_named(of_section):
     text = inference.worth_sentences(of_section)
     assert text == "- log2(x + 1) with depth: 25 effective of 200 spots (medians), 15%; least 20 of 100, in A."

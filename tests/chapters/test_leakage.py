@@ -171,6 +171,16 @@ def test_no_fit_has_no_line(one):
 # Limits ---------------------------------------------------------------------------------------------------------
 
 
+def test_the_answer_has_both_gaps_or_says_that_there_is_none(fits, alone, one):
+    gaps = leakage.one_section_gaps(one, "pcc_50")
+    text = leakage.answer(fits, gaps, TARGETS, 50)
+    assert text.startswith("PCC-50 of `ridge` with the own patient in training less that with other patients only")
+    assert "medians over 2 sections of 1 patient: **+0.15** in log2(x + 1) (above zero in 2 of 2), **+0.00**" in text
+    assert "of another, medians over 10 sections of 5 patients: **+0.15** in log2(x + 1) (above zero in 10 of" in text
+    nothing = leakage.answer(alone, gaps[:0], TARGETS, 50)
+    assert nothing.startswith("No section of this cohort can be compared") and "Place" not in nothing
+
+
 def test_limits_name_the_single_other_section(fits):
     few, single, left = leakage.limits(fits).splitlines()
     assert few.startswith("- 1 patient with an image can be compared")

@@ -117,12 +117,12 @@ def test_the_reference_run_is_named_by_its_commit():
 def test_ranges_are_of_estimates_and_say_whether_the_paper_is_within():
     quantities = ["rho_nuclei_depth", "rho_nuclei_depth", "median_delta, k = 10, ridge", "wilcoxon_p, k = 10, ridge"]
     curve = pd.DataFrame({"quantity": quantities, "value": [0.4, 0.6, 0.1, 0.03], "paper": [0.505, 0.505, 0.257, 1e-7]})
-    ranges = ledger.paper_ranges(curve.assign(ours=True))
+    ranges = ledger.paper_ranges(curve.assign(ours=True, chance=[0.1, 0.2, np.nan, np.nan]))
     assert ranges["within"].to_dict() == {"rho_nuclei_depth": True, "median_delta, k = 10, ridge": False}
-    assert ledger.ranges_remark(ranges).endswith(
-        "within our range for 1 of 2 numbers: ρ(nuclei, depth) 0.400 to 0.600 (2 readings); "
-        "Δ of the top k genes, k = 10, ridge 0.100 to 0.100 (1 reading)."
-    )
+    remark = ledger.ranges_remark(ranges)
+    assert remark.endswith("within our range for 1 of 2 numbers; it is of 35 sections of 8 patients.")
+    shown = ledger.ranges_shown(ranges).loc["ρ(nuclei, depth)"]
+    assert shown.tolist() == pytest.approx([0.505, 0.5, 0.4, 0.6, 2, 0.15])
 
 
 # --- why the coupling is what it is ---

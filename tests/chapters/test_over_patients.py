@@ -117,6 +117,9 @@ def test_patients_have_an_interval_or_a_note(tests):
     assert first.startswith("- nuclei, log less Pearson residual: +6.50 over patients, 95 % interval +")
     assert first.endswith("p = 0.031, where 0.031 is the least that 6 patients can give.")
     assert second == "- depth, log less Pearson residual: n = 1 patient: not estimable."
+    text = over_patients.answer(tests)
+    assert text.startswith("Log less Pearson residual: coupling to nuclei, +6.50 over patients, 95 % interval +")
+    assert text.endswith("6 patients can give; coupling to depth, n = 1 patient: not estimable.")
 
 
 def test_simulated_patients_are_those_of_their_sections(monkeypatch):

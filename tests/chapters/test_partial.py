@@ -138,11 +138,11 @@ def test_medians_stand_beside_the_plain_score(by_gene):
 def test_what_is_left_is_said_of_models_beside_its_chance(by_gene):
     summary = partial.summarize(by_gene, 2).assign(partial_chance_95=0.3)
     summary.loc[summary["section"] == "B", "partial_chance_95"] = 0.2
-    line = "log2(x + 1): 0.50 plain; given nuclei 0.50 (chance 0.25, above it in 2 of 2 sections); given depth 0.50 "
-    line += "(chance 0.25, above it in 2 of 2 sections); given both 0.25 (chance 0.25, above it in 1 of 2 sections)."
+    line = "log2(x + 1): given nuclei 0.50 (chance 0.25, above it in 2 of 2 sections); given depth 0.50 "
+    line += "(chance 0.25, above it in 2 of 2 sections)."
     assert partial.left_sentence(summary) == f"- `stem`, {line}\n- `ridge`, {line}"
     nothing = summary.assign(partial=np.nan)
-    assert "given both nothing." in partial.left_sentence(nothing)
+    assert "given depth nothing." in partial.left_sentence(nothing)
     assert partial.left_sentence(summary[:0]) == ""
 
 
@@ -159,13 +159,14 @@ def test_the_control_names_the_sections_in_which_depth_alone_reads_as_more():
     assert "50 best genes is above its chance in 0 of 2, at most 0.010" in text
 
 
-def test_the_own_part_is_a_share_of_what_the_prediction_explains(by_gene):
-    shares = partial.model_shares(partial.summarize(by_gene, 2))
-    assert set(shares["backbone"]) == {"stem", "ridge"} and set(shares["given"]) == {"both"}
-    text = partial.own_part_sentence(shares, {"A": "A", "B": "A"})
-    assert text.endswith(
-        "means over 2 sections of 1 patient, 25% for `stem` in log2(x + 1); 50% for `ridge` in log2(x + 1)."
-    )
+def test_the_answer_is_what_is_left_given_both_and_the_own_part_of_what_is_explained(by_gene):
+    summary = partial.summarize(by_gene, 2)
+    assert set(partial.model_shares(summary)["backbone"]) == {"stem", "ridge"}
+    summary = summary.assign(partial=0.3, partial_chance_95=[0.2, 0.4] * (len(summary) // 2))
+    text = partial.answer(summary, 2, {"A": "A", "B": "A"})
+    assert text.startswith("The score of the 2 genes that are") and "over 2 sections of 1 patient: `stem`" in text
+    assert "`stem` in log2(x + 1) 0.30 (chance 0.30, above it in 1 of 2 sections) and **25%**; " in text
+    assert text.endswith("(chance 0.30, above it in 1 of 2 sections) and **50%**.")
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,8 @@ def test_the_spread_is_said_with_what_sections_would_err():
 
 def test_the_papers_difference_is_settled_or_not():
     seen = pd.DataFrame({"n_patients": [1], "median": [0.2]})
-    text = power.settled_sentence(0.252, 9.0, seen)
-    assert "spread 9 patients would settle" in text and "nuclei of 1 patient, 0.200 is seen." in text
-    text = power.settled_sentence(0.252, np.nan, seen.iloc[:0])
-    assert "spread more than 30 patients are needed for a difference of that size. {download}" in text
+    text = power.settled_sentence(0.252, 9.0, seen, "this cohort")
+    assert "0.252, with a power of 80% takes 9 patients, if they differ as those of this cohort; in this cohort" in text
+    assert text.endswith("with nuclei of 1 patient, 0.200 is seen.")
+    text = power.settled_sentence(0.252, np.nan, seen.iloc[:0], "this cohort")
+    assert text.endswith("takes more than 30 patients, if they differ as those of this cohort.")

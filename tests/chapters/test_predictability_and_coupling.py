@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from anndata import AnnData
 
-from helpers.chapters.predictability_and_coupling import coupling_sentences, log_abundance, with_null
+from helpers.chapters.predictability_and_coupling import answer, log_abundance, with_null
 from helpers.schema import SPATIAL
 from helpers.scores import top_genes
 
@@ -55,8 +55,16 @@ def test_smooth_genes_that_are_predictable_follow_any_smooth_map_and_only_nuclei
     assert found.loc["nuclei", "coupling"] > max(0.95, found.loc["nuclei", "chance_95"])
 
 
-def test_the_coupling_is_said_beside_its_null_and_nuclei_alone(fitted):
-    predicted, made, coupled = fitted
-    text = coupling_sentences(with_null(coupled, predicted, {"A1": made}, 256), ["ridge"])
-    assert text.startswith("- `ridge`, log2(x + 1): **") and "above it in 0 of 1 section); a prediction by" in text
-    assert text.endswith("by nuclei alone 1.00.")
+def test_the_answer_counts_sections_beyond_their_null_for_every_target_and_model():
+    rows = [("ridge", "pearson_residual", 0.2), ("ridge", "log2", 0.8), ("stem", "log2", 0.5), ("nuclei", "log2", 1.0)]
+    names = {"A1": 0.0, "A2": -0.4, "B1": 0.1}
+    coupled = pd.DataFrame(
+        [(*row[:2], name, row[2] + more, 0.45, 0.3) for row in rows for name, more in names.items()],
+        columns=["backbone", "target", "section", "coupling", "chance_95", "coupling_given_abundance"],
+    )
+    patients = {"A1": "A", "A2": "A", "B1": "B"}
+    text = answer(coupled, ["ridge", "stem"], patients)
+    assert text.startswith("Of 3 sections of 2 patients, ") and "nuclei 1.00" not in text
+    assert "in log2(x + 1) in **2** with `ridge` (rho 0.80, chance 0.45; 0.30) and **2** with `stem` (rho 0.50" in text
+    assert "; in Pearson residual in **0** with `ridge` (rho 0.20" in text
+    assert answer(coupled[coupled["section"] == "A2"], ["stem"], patients).startswith("Of 1 section of 1 patient, ")

@@ -179,11 +179,26 @@ def test_the_answer_names_sections_patients_null_and_what_was_done_with_shallow_
     for part in ("3 sections of 2 patients", "499 maps", "PCC-50", "25% of the spots", "fewer than 100 molecules"):
         assert part in says
     assert "composition 0.50 (chance 0.20), 0.25 (chance 0.20)" in says
+    assert "log2(x + 1) 0.80 (0.30) to 0.60 (0.30), Pearson residual 0.50 (0.30) to 0.10 (0.30)" in says
+
+
+def test_orders_are_said_patient_by_patient_where_they_differ(table):
+    by_factor = ladder.ladders(table)["factor"]
+    assert ladder.by_patient(by_factor, "factor") == (
+        f"{ladder.turns(by_factor, 'factor')}; {ladder.ends(by_factor, 'factor')}"
+    )
+    table.loc[(table["patient"] == "B") & (table["target"] == LOG_CP10K) & (table["factor"] == 1), "pcc"] = 0.6
+    says = ladder.by_patient(ladder.ladders(table)["factor"], "factor")
+    assert says.startswith(
+        "*patient B*, log2(x + 1) > log1p(CP10k) > Pearson residual with all molecules (1 of 1) to one in 64 (1); log2"
+    )
+    assert ". *patient C*, log2(x + 1) > Pearson residual > log1p(CP10k) with all molecules (2 of 2), log2" in says
+    assert ";" not in ladder.by_patient(by_factor, "factor", "unthinned")  # no chance is known there
 
 
 def test_the_learned_encoder_stands_beside_morphology_of_the_same_squares(table):
     says = ladder.learned_sentence(table)
-    assert "`efficientnet_lite0`" in says and "log2(x + 1) 0.750, 0.800 and 0.800" in says
+    assert "`efficientnet_lite0`" in says and "log2(x + 1) 0.750 (0.300), 0.800 (0.300) and 0.800 (0.300)" in says
 
 
 def test_lines_are_medians_with_the_strongest_floor_and_chance(table):

@@ -32,9 +32,12 @@ def test_ranks_run_from_nought_to_one_and_a_log_follows_depth(section):
     )
     assert by["log2", "deep"] == by["total counts", "deep"]
     said = region_profile.sentence(table, "A1")
-    assert said.startswith(
-        "In A1 the region of most nuclei, dense, is not the deepest, which is deep. Highest of 2 regions: "
+    assert said == (
+        "Of 2 regions of A1, medians of spots, deep (2 spots) is the deepest, and dense (1 spot) has most nuclei: one "
+        "section, and no test."
     )
+    without = region_profile.sentence(table[table["what"] != "nuclei per spot"], "A1")
+    assert without.endswith("deep (2 spots) is the deepest: one section, and no test.")
 
 
 def test_the_regions_of_the_example_are_shown_then_drawn_ones_then_rings(tissue):

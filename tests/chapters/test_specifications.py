@@ -437,13 +437,31 @@ def test_the_page_says_how_far_it_is_from_the_tables():
     assert found.startswith("3 rows.") and "its 2 numbers" in found and found.endswith("at most 1e-02.")
 
 
-def test_signs_are_counted_over_pairs(table):
-    table = table.assign(quantity=table["quantity"].map({"log": f"m, {LOG}", "residual": f"m, {RESIDUAL}"}))
-    found = specifications.sign_sentences(table.reindex(columns=[*table.columns, "panel"]), ["m"])
+@pytest.fixture
+def of_targets(table):
+    """The table as one of the paper's two targets, of two sections: in B log lies lower and leads less often."""
+    log, residual = (f"median_abs_rho_nuclei, {target}" for target in (LOG, RESIDUAL))
+    table = readings(**table.replace({"quantity": {"log": log, "residual": residual}}).to_dict("list"), chance=0.1)
+    moved = table["quantity"] == log
+    parts = [table.assign(section=name, value=table["value"] + by * moved) for name, by in (("A", 0.2), ("B", -0.25))]
+    return table, pd.concat(parts)
+
+
+def test_signs_are_counted_over_pairs_and_in_each_section(of_targets):
+    found = specifications.sign_sentences(*of_targets, ["median_abs_rho_nuclei"])
     assert found == (
-        "- m: log above residual in **3 of 4** different pairs of values, among 4 pairs of readings that agree in what "
-        "both share; the difference lies between -0.100 and 0.400."
+        "- median over genes of |ρ(target, nuclei)|, over sections: log above residual in **3 of 4** different pairs "
+        "of values, among 4 pairs of readings that agree in what both share; the difference lies between -0.100 and "
+        "0.400. Section by section log lies above the residual under every reading in 1 of 2 sections (B under 2 of 4)."
     )
+
+
+def test_the_answer_has_ranges_null_paper_and_the_strongest_choice(of_targets):
+    found = specifications.answer(*of_targets, "2 sections of 2 patients", 50)
+    assert found.startswith("Over all readings of 2 sections of 2 patients: median over genes of |ρ(target, nuclei)|, ")
+    assert '**0.30 to 0.50** (paper 0.400, maps as smooth 0.10), moved most, by 0.20, by the choice "nuclei"; ' in found
+    assert '**0.10 to 0.40** (paper 0.200, maps as smooth 0.10), moved most, by 0.20, by the choice "θ". ' in found
+    assert found.endswith("under every reading in 1 of 2 sections (B under 2 of 4).")
 
 
 def test_the_choice_that_moves_most_is_named_with_its_ends(table):

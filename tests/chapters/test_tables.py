@@ -61,6 +61,23 @@ def test_what_choosing_genes_adds_keeps_its_sign_and_floors_are_not_named():
     assert tables.selection_remark(part.assign(median_delta=0.1), sections, patients, 20) == ""
 
 
+@pytest.mark.parametrize(
+    ("names", "said"), [("AABC", "too few patients for a test over them."), ("ABCDE", "p = 0.062 ")]
+)
+def test_the_answer_has_both_nulls_and_no_test_over_few_patients(names, said):
+    first = pd.DataFrame({"metric": "median_abs_rho_nuclei", "target": ["log2", "pearson_residual", "log1p_cp10k"]})
+    first = first.assign(value=[0.45, 0.12, 0.3], chance=[0.14, 0.07, 0.1], chance_95=[0.27, 0.09, 0.2])
+    table = deltas([0.3]).assign(median_delta=0.33)
+    values = [0.1, 0.2, 0.3, 0.4, 0.5][: len(names)]
+    patients = pd.Series(list(names), index=[f"A{i + 1}" for i in range(len(names))])
+    tests = tables.over_patients(deltas(values, "nested"), patients, 50)
+    text = tables.answer(first, table, tests, "4 sections of 3 patients", 50)
+    assert "**0.45** in log2(x + 1) (95 % point of its null 0.27) and **0.12** in Pearson residual (95 %" in text
+    assert "over 4 sections of 3 patients; maps as smooth as the nuclei give a difference of 0.07." in text
+    assert "are +0.33 with `ridge`, one section held out (all genes +0.20); " in text and said in text
+    assert "Over the" not in tables.answer(first, table, tests, "", 200)
+
+
 # --- over patients ---
 
 

@@ -95,6 +95,12 @@ def test_two_patients_give_no_test_and_five_do():
     assert found == "holds here" and "p = 0.0078, the least there is 0.0078" in words
 
 
+def test_sections_are_read_off_their_spots():
+    spots = pd.DataFrame({"section": list("ttuuv"), "patient": list("ppqqq"), "n": [1, 2, 3, 4, np.nan]})
+    found = verdicts.sections_of(spots.assign(total_counts=[5, 6, 8, 7, 9]), "n")
+    assert found.round(9).to_numpy().tolist() == [["t", "p", 1.0], ["u", "q", -1.0]]
+
+
 def test_every_panel_of_every_backbone_has_its_line():
     summary = by_section(coupling.METRICS[0], [0.5] * 3, [0.1] * 3)
     for metric in (coupling.METRICS[1], coupling.GIVEN_DEPTH):
@@ -115,3 +121,11 @@ def test_every_panel_of_every_backbone_has_its_line():
     lines = verdicts.sentences(found).splitlines()
     assert lines[0].startswith("- **Panel A**: **holds here**. Rho of nuclei and depth is 0.50")
     assert lines[3].startswith("- **Panel D**, `stem`: **holds here**. PCC-20 log 0.80")
+
+
+def test_the_answer_names_models_where_they_differ_and_no_empty_verdict():
+    rows = [("A", "", 0), ("D", "stem", 0), ("D", "ridge", 0), ("E", "stem", 1), ("E", "ridge", 0), ("Table 1", "", 1)]
+    found = pd.DataFrame(rows, columns=["panel", "backbone", "verdict"])
+    found["verdict"] = found["verdict"].map(dict(enumerate(verdicts.VERDICTS)))
+    assert verdicts.answer(found) == "**holds here**: A, D, E with `ridge`; **holds in part**: E with `stem`, Table 1"
+    assert verdicts.answer(found[:1]) == "**holds here**: A"

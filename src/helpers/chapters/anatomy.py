@@ -39,6 +39,7 @@ LIBRARY, NUCLEI, PLACE, COMPOSITION, REST = PARTS = (
 NOT_PREDICTED, NOISE, GENES = "not predicted", "counting noise", "other genes"
 TO_ONE = (*PARTS, NOT_PREDICTED, NOISE)  # what r lacks of 1 besides
 GAP = (NOISE, *PARTS, GENES)
+OF_ANSWER = (LIBRARY, COMPOSITION)
 CEILING = "ceiling"
 DIVIDED = LOG_CP10K  # a space without library, from which there is an exact way back
 FEW = 9  # up to so many patients each is named
@@ -343,6 +344,29 @@ def over(table: pd.DataFrame) -> str:
     patients = sorted(table["patient"].unique())
     names = f" ({', '.join(patients)})" if len(patients) <= FEW else ""
     return f"{counted(table['section'].nunique(), 'sections')} of {counted(len(patients), 'patients')}{names}"
+
+
+def answer(scores: pd.DataFrame, gaps: pd.DataFrame, k: int) -> str:
+    """Library and composition in the PCC-k of each model in both targets, and in the gap between them (Markdown).
+
+    Takes what `score_fits` returns, of one split; means, as parts sum in means only.
+    """
+    lines = []
+    for backbone, part in scores[scores["backbone"].isin(MODELS)].groupby("backbone", sort=False):
+        words = []
+        for target in (name for name in (LOG, RESIDUAL) if name in set(part["target"])):
+            mean = part[part["target"] == target].groupby("part")[["value", "chance_95"]].mean()
+            parts = (f"{name} {_two(mean['value'][name])} [{_two(mean['chance_95'][name])}]" for name in OF_ANSWER)
+            whole = mean["value"][list(PARTS)].sum()
+            words.append(f"**{_two(whole)}** in {label(target)}, of it {', '.join(parts)}")
+        own = gaps[gaps["backbone"] == backbone].groupby("part")["value"].mean()
+        made = ", ".join(f"{name} {_two(own[name])}" for name in (NOISE, *OF_ANSWER)) if len(own) else ""
+        words += [f"of the gap of **{_two(own.sum())}**, {made}"] * bool(made)
+        lines.append(f"with `{backbone}` {'; '.join(words)}")
+    return (
+        f"PCC-{k}, means over {over(scores)}, in brackets the 95 % point of chance: {'; '.join(lines)}. "
+        "With the parts not named here they sum to the score and to the gap."
+    )
 
 
 def score_sentences(scores: pd.DataFrame, k: int) -> str:

@@ -12,13 +12,14 @@ from anndata import AnnData
 
 from helpers.chapters.tables import as_published
 from helpers.columns import spearman
-from helpers.labels import counted, label
+from helpers.labels import counted, label, of_patients
 from helpers.scores import coupling, judge, spatial, top_genes
 from helpers.targets.normalization import LOG, RESIDUAL
 
 DEFAULT = "disc"
 METRICS = [name for metric in coupling.METRICS for name in (metric, f"chance_{metric}", f"chance_95_{metric}")]
 SHORT = {"median_abs_rho_nuclei": "|ρ|", "share_coupled_nuclei": f"|ρ| > {coupling.COUPLED}"}
+VALUE = coupling.METRICS[0]
 LOT = 0.2  # of the true nuclei, in a count whose errors are chance alone
 SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
@@ -108,23 +109,25 @@ def reading_medians(summary: pd.DataFrame, chances: pd.DataFrame, targets: Seque
     return pd.DataFrame(shown).rename(index=label).rename_axis(None)
 
 
-def readings_remark(summary: pd.DataFrame) -> str:
+def readings_remark(summary: pd.DataFrame, patients: Mapping[str, str]) -> str:
     """Whether the log target follows nuclei more closely than the residual under every reading (Markdown).
 
-    `summary` has reading, section, target and median_abs_rho_nuclei. Pairs where it does not are named.
+    `summary` is what `summarize_readings` returns. Pairs of reading and section where it does not are named.
     """
-    value = "median_abs_rho_nuclei"
-    wide = summary.pivot(index=["reading", "section"], columns="target", values=value)
-    above, ratio = wide[LOG] > wide[RESIDUAL], wide[LOG] / wide[RESIDUAL]
-    not_so = ", ".join(f"{label(reading)} in {name}" for reading, name in above.index[~above])
-    medians = summary.groupby(["reading", "target"], sort=False)[value].median().unstack("target")
+    wide = summary.pivot(index=["reading", "section"], columns="target", values=[VALUE, f"chance_95_{VALUE}"])
+    value, chance = wide[VALUE], wide[f"chance_95_{VALUE}"]
+    more, above = value[LOG] > value[RESIDUAL], value > chance
+    turned = more.index[~more].to_frame(index=False).groupby("reading", sort=False)["section"].agg(", ".join)
+    not_so = "; ".join(f"{label(reading)} in {names}" for reading, names in turned.items())
+    medians = value.groupby("reading").median()
     low, high = medians.min(), medians.max()
     return (
-        f"The log target follows the nuclei more closely than the residual in **{above.sum()} of {len(above)}** "
-        f"{'pair' if len(above) == 1 else 'pairs'} of reading and section{f' (not: {not_so})' if not_so else ''}; the "
-        f"ratio of the two medians lies between {ratio.min():.1f} and {ratio.max():.1f}. As medians over sections, the "
-        f"log target's lies between {low[LOG]:.2f} and {high[LOG]:.2f}, the residual's between {low[RESIDUAL]:.2f} and "
-        f"{high[RESIDUAL]:.2f}."
+        f"The log target follows the nuclei more closely than the residual in **{more.sum()} of {len(more)}** "
+        f"{'pair' if len(more) == 1 else 'pairs'} of reading and section{f' (not: {not_so})' if not_so else ''}, of "
+        f"{counted(len(medians), 'readings')} and {of_patients(summary['section'], patients)}. "
+        f"Medians over sections lie between {low[LOG]:.2f} and {high[LOG]:.2f} in log, {low[RESIDUAL]:.2f} and "
+        f"{high[RESIDUAL]:.2f} as residuals; above the 95 % point of the reading's own null are log in "
+        f"{above[LOG].sum()} and the residual in {above[RESIDUAL].sum()} of the pairs."
     )
 
 
@@ -149,16 +152,15 @@ def delta_medians(delta: pd.DataFrame) -> pd.DataFrame:
 
 
 def delta_remark(delta: pd.DataFrame, k: int) -> str:
-    """Between which readings the median of Delta_k lies: a line (Markdown) a backbone and split, "" without this k."""
-    lines, symbol = [], f"Δ{str(k).translate(SUBSCRIPT)}"
+    """Between what the median of Delta_k lies over readings, by model, and how often it is positive; "" without k."""
+    symbol, parts = f"Δ{str(k).translate(SUBSCRIPT)}", []
     for (backbone, split), part in delta[delta["k"] == k].groupby(["backbone", "split"], sort=False):
         over = part.groupby("reading", sort=False)["delta"].median()
-        lines.append(
-            f"- `{backbone}`, one {split} held out: the median of {symbol} lies between **{over.min():.3f}** "
-            f"({label(over.idxmin())}) and **{over.max():.3f}** ({label(over.idxmax())}); {symbol} is above 0 in "
-            f"{(part['delta'] > 0).sum()} of {counted(len(part), 'pairs')} of reading and section."
+        parts.append(
+            f"{over.min():.2f} to {over.max():.2f} with `{backbone}`, one {split} held out (above 0 in "
+            f"{(part['delta'] > 0).sum()} of {counted(len(part), 'pairs')})"
         )
-    return "\n".join(lines)
+    return f"The median of {symbol} is, by reading, {' and '.join(parts)}." if parts else ""
 
 
 # Where the truth is known ---------------------------------------------------------------------------------------

@@ -282,27 +282,32 @@ def _skill(part: pd.DataFrame, name: str) -> str:
     return f"**{value:.2f}** (chance {chance:.2f}, ceiling {ceiling:.2f}, above chance in {n_above} of {len(known)})"
 
 
-def steps_sentences(scores: pd.DataFrame, backbones: Sequence[str], k: int) -> str:
+def steps_sentences(scores: pd.DataFrame, backbones: Sequence[str], k: int, patients: Mapping[str, str]) -> str:
     """From log, scored as log, to residual, scored as residual, in two steps: a line (Markdown) a backbone.
 
     First the model stays and the question changes, then the question stays and the model changes.
     """
-    keys, columns = ["backbone", "trained_in", "scored_in"], [f"pcc_{k}", f"ceiling_{k}", "chance_95"]
+    keys, columns = ["backbone", "trained_in", "scored_in"], [f"pcc_{k}", "chance_95", f"ceiling_{k}"]
     median = scores.groupby(keys)[columns].median()
     own = scores.set_index([*keys, "section"])[f"pcc_{k}"].sort_index()
     lines = []
     for backbone in backbones:
         walk = ((LOG, LOG), (LOG, RESIDUAL), (RESIDUAL, RESIDUAL))
-        (log, log_ceiling, _), (asked, ceiling, chance), (trained, *_) = (median.loc[(backbone, *at)] for at in walk)
-        change = (own.loc[backbone, RESIDUAL, RESIDUAL] - own.loc[backbone, LOG, RESIDUAL]).dropna()
-        beyond = "above" if asked > chance else "not above"
-        lines.append(
-            f"- `{backbone}`: {log:.2f} in log. The same predictions score **{asked:.2f}** as residuals ({beyond} "
-            f"chance, {chance:.2f}; ceiling {ceiling:.2f}, that of log {log_ceiling:.2f}). Trained on residuals: "
-            f"**{trained:.2f}**, higher in {(change > 0).sum()} of {counted(len(change), 'sections')}, section by "
-            f"section {change.min():+.2f} to {change.max():+.2f}, median {change.median():+.2f}."
+        log, asked, trained = (
+            f"**{value:.2f}** (chance {chance:.2f}, ceiling {ceiling:.2f})"
+            for value, chance, ceiling in (median.loc[(backbone, *at)] for at in walk)
         )
-    return "\n".join(lines) or "No model was trained both on logs and on residuals in this run."
+        change = (own.loc[backbone, RESIDUAL, RESIDUAL] - own.loc[backbone, LOG, RESIDUAL]).dropna()
+        low, high, middle = (f"{round(value, 2) + 0:+.2f}" for value in (change.min(), change.max(), change.median()))
+        lines.append(
+            f"- `{backbone}`: {log} in log; the same predictions as residuals {asked}; trained on residuals {trained}, "
+            f"higher than these in {(change > 0).sum()} of {counted(len(change), 'sections')} ({low} to {high}, "
+            f"median {middle})."
+        )
+    if not lines:
+        return "No model was trained both on logs and on residuals in this run."
+    sizes = of_patients(scores.loc[scores["backbone"].isin(backbones), "section"], patients)
+    return f"PCC-{k}, medians over {sizes}; chance is the 95 % point of maps as smooth.\n\n" + "\n".join(lines)
 
 
 def way_back_sentences(scores: pd.DataFrame, backbones: Sequence[str], k: int, patients: Mapping[str, str]) -> str:

@@ -282,19 +282,35 @@ def same_arms_sentence(stands_for: Mapping[Arm, Arm]) -> str:
     return f"{text} The same are:\n\n" + "\n".join(lines) if lines else text
 
 
-def shares_sentence(once: pd.DataFrame, what: str) -> str:
-    """Whether size factors or transforms move the coupling to `what` more; takes what `one_row_an_arm` returns."""
+def shares_words(once: pd.DataFrame, what: str, patients: Mapping[str, str]) -> str:
+    """Whether size factors or transforms move the coupling to `what` more; "" where no section has it.
+
+    Takes what `one_row_an_arm` returns, and the patient of each section.
+    """
     wide = crossed_coupling(once, what)
     if wide.empty:
-        return f"- Coupling to **{what}**: no section has it."
+        return ""
     shares = np.array([variance_shares(arms.unstack()) for _, arms in wide.iterrows()])
     size, transform, pair = np.median(shares, axis=0)
     more = (shares[:, 0] > shares[:, 1]).sum()
-    sizes = ", ".join(labels.SIZE_FACTORS[size_factor] for size_factor in wide.columns.unique(0))
     return (
-        f"- Coupling to **{what}**, {labels.counted(len(wide), 'sections')}, size factors {sizes}: **{size:.1%}** "
-        f"between size factors, **{transform:.1%}** between transforms, {pair:.1%} the pair (medians over sections; "
-        f"between size factors more than between transforms in {more} of {len(wide)})."
+        f"coupling to {what} **{size:.1%}** lie between size factors, **{transform:.1%}** between transforms and "
+        f"{pair:.1%} in the pair (medians over {labels.of_patients(wide.index, patients)}; more between size factors "
+        f"in {more})"
+    )
+
+
+def answer(once: pd.DataFrame, patients: Mapping[str, str], depth_of: Mapping[str, float]) -> str:
+    """What moves coupling more, and what both transforms keep of depth in the shallowest section (Markdown).
+
+    Takes what `one_row_an_arm` returns, and the patient and the median depth of each section.
+    """
+    words = [said for what in ("nuclei", "depth") if (said := shares_words(once, what, patients))]
+    name = min(depth_of, key=depth_of.get)
+    kept = ", ".join(_beside_chance(once.set_index(KEYS).loc[(name, *arm)], "depth") for arm in WALK[1:])
+    return (
+        f"Of the differences between arms, log or residual by what counts are divided by, in {'; in '.join(words)}. "
+        f"Divided by all counts, coupling to depth in the shallowest section, {name}, is {kept}."
     )
 
 
@@ -305,9 +321,11 @@ def walk_sentence(once: pd.DataFrame, stands_for: Mapping[Arm, Arm]) -> str:
         wide = crossed_coupling(once, what)
         if not wide.empty:
             start, divided, end = wide[list(WALK)].median()
+            own = once[once["section"].isin(wide.index)].groupby(KEYS[1:])[f"chance_rho_{what}"].median()
+            chance = ", ".join(f"{own[arm]:.3f}" for arm in WALK)
             parts.append(
                 f"coupling to {what} goes from **{start:.3f}** to **{divided:.3f}** with the size factor and to "
-                f"**{end:.3f}** with the residual"
+                f"**{end:.3f}** with the residual (chance {chance})"
             )
     one_arm = stands_for["none", "pearson_residual"] == ("none", "log")
     return (

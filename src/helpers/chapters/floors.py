@@ -208,17 +208,24 @@ def excess_sentence(intervals: pd.DataFrame, floor: str, name: str) -> str:
     return f"In {name}:\n\n" + "\n".join(lines)
 
 
-def nearest_floor_sentence(intervals: pd.DataFrame, split: str, name: str) -> str:
-    """For each model and target the floor, the oracle apart, that it exceeds least."""
-    honest = intervals[(intervals["split"] == split) & (intervals["floor"] != ORACLE)]
-    nearest = honest.loc[honest.groupby(["backbone", "target"], sort=False)["median"].idxmin()]
-    parts = [
-        f"for `{row.backbone}` in {labels.label(row.target)} `{row.floor}`, {row.median:+.2f}"
-        for row in nearest.itertuples()
-    ]
+def answer(over: pd.DataFrame, score: str, split: str, patient_of: Mapping[str, str], name: str) -> str:
+    """The floor that each model exceeds least in each target, and the sections in which it is not above every floor.
+
+    The oracle is no floor here. `over` is what `excess` returns, `score` one of its columns, which is called `name`;
+    medians over sections.
+    """
+    honest = over[(over["split"] == split) & (over["floor"] != ORACLE)].dropna(subset=score)
+    parts = []
+    for (backbone, target), part in honest.groupby(["backbone", "target"], sort=False):
+        wide = part.pivot(index="section", columns="floor", values=score)
+        nearest = wide.median().idxmin()
+        not_above = wide.index[wide.min(axis=1) <= 0]
+        where = f"not above every floor in {', '.join(not_above)}" if len(not_above) else "above every floor in each"
+        median = f"**{wide[nearest].median():+.2f}** ({labels.FLOORS[nearest]}; {where})"
+        parts.append(f"`{backbone}` in {labels.label(target)} {median}")
     return (
-        f"Median excess in {name}. The nearest floor that is no oracle: {'; '.join(parts)}. "
-        "{download}`Every excess with its interval <results/floors_excess.csv>`."
+        f"{name} less that of the nearest floor, medians over {labels.of_patients(honest['section'], patient_of)}, one "
+        f"{split} held out: {'; '.join(parts)}. The measured depth, an oracle, is not among these floors."
     )
 
 

@@ -13,7 +13,7 @@ from anndata import AnnData
 from helpers.chapters.factorial import GROUP, KEYS, WALK, arm_name
 from helpers.chapters.kept_biology import ALONE, MEASURES, SINGLE_NUMBERS, is_of, of_target
 from helpers.chapters.published_methods import RHO
-from helpers.labels import counted
+from helpers.labels import counted, of_patients
 from helpers.schema import patients_of
 from helpers.scores import paired
 
@@ -126,23 +126,27 @@ def frontier_sentence(both: pd.DataFrame, measures: Sequence[str]) -> str:
     )
 
 
-def steps_sentence(kept: pd.DataFrame, coupling: pd.DataFrame, measures: Sequence[str]) -> str:
-    """Medians of each measure, and of the coupling of the same sections, at each step (Markdown)."""
+def answer(kept: pd.DataFrame, coupling: pd.DataFrame, measures: Sequence[str], patients: Mapping[str, str]) -> str:
+    """Medians of each measure, and of the coupling to depth of the same sections, at each of STEPS (Markdown)."""
     lines = []
     for measure in measures:
         at = {step: of_target(kept, measure, arm) for step, arm in STEPS.items()}
-        log, divided = at["log"], at["log ÷ all counts"]
-        own = coupling[coupling["section"].isin(log.index)]
-        rho = {step: own.loc[is_of(own, arm), "median_rho_depth"].median() for step, arm in STEPS.items()}
-        parts = "; ".join(
-            f"{step} **{part['value'].median():.2f}** at coupling {rho[step]:.2f}" for step, part in at.items()
-        )
-        above = (divided["value"] > divided["chance_95"]).sum()
+        sections = at["log"].index
+        own = coupling[coupling["section"].isin(sections)]
+        words = []
+        for step, part in at.items():
+            rho, null = own.loc[is_of(own, STEPS[step]), ["median_rho_depth", "chance_rho_depth"]].median()
+            above = (part["value"] > part["chance_95"]).sum()
+            middle = f"{step} **{part['value'].median():.2f}**"
+            words.append(f"{middle} (above chance in {above}; coupling {rho:.2f}, chance {null:.2f})")
         lines.append(
-            f"- {MEASURES[measure]}, {counted(len(log), 'sections')}: {parts} (chance {log['chance'].median():.2f}; "
-            f"divided log above 95 % of chance in {above})."
+            f"- {MEASURES[measure]}, {of_patients(sections, patients)}: {', '.join(words)}; chance "
+            f"{at['log']['chance'].median():.2f}."
         )
-    return "Medians at the three stops:\n\n" + "\n".join(lines) if lines else NOTHING
+    if not lines:
+        return "With neither regions nor proportions of cell types this cohort cannot say."
+    chance = "chance is that of turned maps, of the coupling that of maps as smooth"
+    return f"Kept of the tissue, and coupling to depth, medians; {chance}:\n\n" + "\n".join(lines)
 
 
 def single_numbers_sentence(kept: pd.DataFrame, measures: Sequence[str], most: int = 8) -> str:

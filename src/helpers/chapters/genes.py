@@ -294,14 +294,13 @@ def searchable_rows(own: pd.DataFrame) -> pd.DataFrame:
 def shares_sentence(found: pd.DataFrame, n_sections: int) -> str:
     """What the tests find on twins, where 5 % would be right (Markdown); takes what `shares_found` returns."""
     of_twins = found["twin"]
-    both, target = of_twins["both"], of_twins.index.get_level_values("target")
+    target = of_twins.index.get_level_values("target")
     log, residual = (of_twins.loc[target == name, "nuclei"].mean() for name in OF_PAPER)
     return (
         f"Share of genes found at p ≤ {LEVEL} in a section, means over {counted(n_sections, 'sections')}. On the twins "
-        f"the test beyond nuclei and depth finds between **{both.min():.1%}** and **{both.max():.1%}** of genes, where "
-        f"5 % would be right. The test beyond nuclei alone finds {log:.0%} of them in {label(LOG)} and {residual:.0%} "
-        f"in {label(RESIDUAL)}: what nuclei leave of depth passes for prediction wherever the target keeps depth. "
-        "This is why there is a third test."
+        f"the test beyond nuclei alone finds {log:.0%} of genes in {label(LOG)} and {residual:.0%} in "
+        f"{label(RESIDUAL)}, where {LEVEL:.0%} would be right: what nuclei leave of depth passes for prediction "
+        "wherever the target keeps depth. This is why there is a third test."
     )
 
 
@@ -319,20 +318,26 @@ def verdicts_sentence(own: pd.DataFrame, model: str) -> str:
         parts.append(f"**{len(found)}** in {label(target)} ({every} of them in every patient)")
     not_depth = ((own["target"] == LOG) & (own["verdict"] == VERDICTS[1])).sum()
     beaten = (own["pcc_nuclei_alone"] >= own["pcc"]) & beyond
-    n = own["n_patients"].max()
+    sections, patients = (int(own[column].max()) for column in ("n_sections", "n_patients"))
     return (
-        f"- `{model}`, {counted(len(by_target), 'genes')}, {counted(int(n), 'patients')}: beyond nuclei and depth "
+        f"- `{model}`, {counted(len(by_target), 'genes')}, {counted(sections, 'sections')} of "
+        f"{counted(patients, 'patients')}: beyond nuclei and depth "
         f"{' and '.join(parts)}, {by_target.all(axis=1).sum()} in both targets; in {label(LOG)} **{not_depth}** more "
         f"beyond nuclei but not beyond depth. Nuclei alone reach the higher PCC in {beaten.sum()} of all found."
     )
 
 
-def verdicts_sentences(table: pd.DataFrame) -> str:
-    """`verdicts_sentence` of every backbone of a gene table, and what the difference between targets is not."""
+def answer(table: pd.DataFrame, found: pd.DataFrame) -> str:
+    """How many genes each model predicts beyond nuclei and depth, in how many patients, and how often tests err.
+
+    Takes the gene table and what `shares_found` returns (Markdown).
+    """
     lines = [verdicts_sentence(own, model) for model, own in table.groupby("backbone", sort=False)]
-    return "\n".join(lines) + (
-        "\n\nMore genes in one target than in the other is also a property of the test: the same knowledge of "
-        "composition is found in residuals and hidden in logs where the predicted library errs."
+    both = found["twin"]["both"]
+    return (
+        f"By their q at most {LEVEL:.0%} of the finds are false on average; on depth-only twins the last test finds "
+        f"{both.min():.1%} to {both.max():.1%} of genes in a section, where {LEVEL:.0%} would be right.\n\n"
+        + "\n".join(lines)
     )
 
 

@@ -203,3 +203,23 @@ def chance_sentence(scores: pd.DataFrame) -> str:
         + ", ".join(f"{value:+.2f} in {label(target)}" for target, value in higher.items())
         + " (medians). {download}`Every fold <results/inference_scores.csv>`."
     )
+
+
+def answer(of_section: pd.DataFrame, scores: pd.DataFrame, patients: Mapping[str, str], errs: float) -> str:
+    """How many genes and scores are beyond the strictest chance, which `errs` in so many tests at 5 % (Markdown).
+
+    Takes the second table of `cohort_tests` and `score_rows`.
+    """
+    parts = []
+    for covariate, part in of_section.groupby("covariate", sort=False):
+        share = part.groupby("target", sort=False)["q_place"].median()
+        shares = ", ".join(f"**{value:.0%}** in {label(target)}" for target, value in share.items())
+        parts.append(f"with {covariate} {shares} (medians over {of_patients(part['section'], patients)})")
+    own = scores[scores["backbone"].isin(backbones.MODELS)]
+    beyond = (own["p_spatial"] <= LEVEL).groupby(own["backbone"], sort=False).agg(["sum", "size"])
+    folds = ", ".join(f"{n} of {size} of `{name}`" for name, n, size in beyond.itertuples())
+    return (
+        f"Genes beyond {NULLS['place']}, after the false discovery rate: {'; '.join(parts)}; on unrelated maps such a "
+        f"test at {LEVEL:.0%} errs in up to {errs:.0%}. Folds whose PCC-{own['k'].max()} is beyond {NULLS['spatial']}: "
+        f"{folds}."
+    )

@@ -355,23 +355,24 @@ def opening(cohort: str, sections: Mapping[str, AnnData]) -> str:
 
 
 def answer(ranked: pd.DataFrame, k: int, coupling: float = 0.5) -> str:
-    """Which truth each report ranks by (Markdown); takes what `ranks` returns."""
-    chosen = ranked[ranked["shrunk"] & (ranked["coupling"] == coupling)]
-    of = {which: part.set_index(["report", "section"]) for which, part in chosen.groupby("truth")}
-    taken, rho = of[COMPOSITION]["contested"], {which: part["rank_correlation"] for which, part in of.items()}
-    by_patient = chosen[chosen["truth"] == COMPOSITION].groupby(["report", "patient"])["contested"].median()
-    lines = [
-        f"- {name_of(report, k)}: puts the model that knows less of the composition first in "
-        f"**{taken[report].median():.0%}** of them ({_span(taken[report])} over sections, "
-        f"{_span(by_patient[report])} over patients). Rank correlation with the true composition skill "
-        f"{_signed(rho[COMPOSITION][report])}, with the true library skill {_signed(rho[LIBRARY][report])}."
-        for report in REPORTS
-    ]
+    """How often each report puts the model that knows less of the composition first (Markdown); takes `ranks`.
+
+    Of pairs of which one model knows more of the composition and the other more of the library.
+    """
+    chosen = ranked[ranked["shrunk"] & (ranked["coupling"] == coupling) & (ranked["truth"] == COMPOSITION)]
+    taken = chosen.set_index(["report", "section"])["contested"]
+    by_patient = chosen.groupby(["report", "patient"])["contested"].median()
+    parts = []
+    for report in REPORTS:
+        middle, by_section = f"{taken[report].median():.0%}", _span(taken[report])
+        where = f"({by_section} by section, {_span(by_patient[report])} by patient)"
+        same = by_section == f"{middle} to {middle}"
+        parts.append(f"{name_of(report, k)} **{middle}** {'in each section' if same else where}")
     return (
-        f"{_of(chosen)}, log library and log nuclei correlated with r = {coupling:g}. Of two models one may "
-        f"know more of the composition and the other more of the library: {chosen['n_contested'].max()} of "
-        f"{chosen['n_pairs'].max()} pairs that differ in composition. A coin would put either first in 50 %.\n\n"
-        + "\n".join(lines)
+        f"Of {chosen['n_contested'].max()} pairs of models of which one knows more of the composition and the other "
+        "more of the library, the one that knows less of the composition comes first in: "
+        f"{', '.join(parts)}. Chance is 50%; medians over {_of(chosen)}, log library and log nuclei correlated with "
+        f"r = {coupling:g}."
     )
 
 
@@ -412,8 +413,8 @@ def depth_sentence(ranked: pd.DataFrame, k: int, coupling: float = 0.5) -> str:
         rho, p = spearmanr(*by_patient.loc[report].to_numpy().T)
         words.append(f"{name_of(report, k)} {rho:.2f} (p = {p:.2g})")
     return (
-        "Do scores rank by the library where depths vary most? Spearman's rho of the share above with the sd of log "
-        f"depth, over {counted(n, 'patients')} (medians of their sections): {', '.join(words)}."
+        "Do scores rank by the library where depths vary most? Spearman's rho of the share in the answer with the sd "
+        f"of log depth, over {counted(n, 'patients')} (medians of their sections): {', '.join(words)}."
     )
 
 
@@ -436,10 +437,6 @@ def _of(table: pd.DataFrame) -> str:
 
 def _plus(value: float) -> str:
     return f"{round(value, 2) + 0.0:+.2f}"
-
-
-def _signed(values: pd.Series) -> str:
-    return f"{round(values.median(), 2) + 0.0:.2f}"  # and no minus before a zero
 
 
 def _span(shares: pd.Series) -> str:

@@ -19,7 +19,7 @@ from helpers.chapters.patients import (
     columns_of,
     median_depth,
 )
-from helpers.labels import counted, label
+from helpers.labels import counted, label, of_patients
 from helpers.models.backbones import WITHOUT_IMAGE
 from helpers.schema import has_cellularity, patients_of
 from helpers.scores import paired
@@ -229,6 +229,40 @@ def one_section_sentences(gaps: pd.DataFrame, targets: Sequence[str]) -> str:
     none = ["No patient has another section to train on."]
     lines = [one_section_sentence(gaps, *both) for both in product(WITHOUT_IMAGE, targets)] if len(gaps) else none
     return "\n".join(lines) + "\n\n{download}`Every fit on one section <results/patients_one_section.csv>`."
+
+
+def answer(fits: pd.DataFrame, gaps: pd.DataFrame, targets: Sequence[str], k: int) -> str:
+    """What ridge, and place alone on one section, gain from the own patient, target by target (Markdown).
+
+    `fits` are those at equal size, `gaps` is what `one_section_gaps` returns.
+    """
+    value, what = metric(fits, k)
+    ridge = difference(of_comparable(fits, k)).query("backbone == 'ridge'")
+    said = "No section of this cohort can be compared: training holds none of its patient, or none of another."
+    if len(ridge):
+        patient = dict(zip(fits["section"], fits["patient"], strict=True))
+        said = (
+            f"{what} of `ridge` with the own patient in training less that with other patients only, at equal size, "
+            f"medians over {of_patients(ridge['section'], patient)}: {_gaps(ridge, targets, value)}."
+        )
+    place = gaps[gaps["backbone"] == "place"]
+    if len(place):
+        patient = dict(zip(place["section"], place["patient"], strict=True))
+        said += (
+            " Place alone, trained on one section of the own patient less one of another, medians over "
+            f"{of_patients(place['section'], patient)}: {_gaps(place, targets, 'gap')}."
+        )
+    return said
+
+
+def _gaps(table: pd.DataFrame, targets: Sequence[str], value: str) -> str:
+    """The median gap of each target, and in how many sections it is above zero."""
+    parts = []
+    for target in (name for name in targets if name in set(table["target"])):
+        gap = table.loc[table["target"] == target, value].dropna()
+        median = f"{round(gap.median(), 2) + 0:+.2f}"
+        parts.append(f"**{median}** in {label(target)} (above zero in {(gap > 0).sum()} of {len(gap)})")
+    return ", ".join(parts)
 
 
 # Limits ---------------------------------------------------------------------------------------------------------

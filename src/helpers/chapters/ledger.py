@@ -109,23 +109,28 @@ def reference_remark(provenance: dict) -> str:
 def paper_ranges(curve: pd.DataFrame) -> pd.DataFrame:
     """What `specifications.describe` says of each quantity but the p values, and whether the paper's number is within.
 
-    `curve` has quantity, value, paper and ours.
+    `curve` has quantity, value, chance, paper and ours; of the chance of all readings the median is taken.
     """
     ranges = specifications.describe(curve)
     ranges = ranges[~ranges.index.str.contains("_p, ")]
-    return ranges.assign(within=ranges["paper"].between(ranges["least"], ranges["most"]))
+    chance = curve.groupby("quantity")["chance"].median()
+    return ranges.assign(chance=chance, within=ranges["paper"].between(ranges["least"], ranges["most"]))
 
 
 def ranges_remark(ranges: pd.DataFrame) -> str:
-    """How many of the paper's numbers lie within our range, and every range; takes `paper_ranges`."""
-    each = (
-        f"{quantity_label(row.Index)} {row.least:.3f} to {row.most:.3f} ({counted(row.n, 'readings')})"
-        for row in ranges.itertuples()
-    )
+    """How many of the paper's numbers lie within our range; takes `paper_ranges`."""
     return (
-        "**Under every other reading** of this cohort ([chapter 23](23_specifications.ipynb)) the paper's number lies "
-        f"within our range for {ranges['within'].sum()} of {counted(len(ranges), 'numbers')}: {'; '.join(each)}."
+        "Over every reading of this cohort ([page 23](23_specifications.ipynb)) the paper's number lies within our "
+        f"range for {ranges['within'].sum()} of {counted(len(ranges), 'numbers')}; it is of {PAPER_SECTIONS} sections "
+        f"of {PAPER_PATIENTS} patients."
     )
+
+
+def ranges_shown(ranges: pd.DataFrame) -> pd.DataFrame:
+    """The paper's number of each quantity beside ours, the range of our readings and its chance, as shown."""
+    names = {"paper": "paper", "ours": "this book", "least": "least", "most": "most", "n": "readings"}
+    shown = ranges[[*names, "chance"]].rename(index=quantity_label, columns=names | {"chance": "chance, mean"})
+    return shown.rename_axis(None)
 
 
 # Why the coupling of the log target is what it is ---------------------------------------------------------------

@@ -143,20 +143,29 @@ def shown_deltas(tests: pd.DataFrame, k: int = 50) -> pd.DataFrame:
 
 def patients_sentences(tests: pd.DataFrame) -> str:
     """What patients say of each difference between couplings of this cohort: a line each, in Markdown."""
-    lines = []
-    for row in tests.itertuples():
-        text = row.note
-        if np.isfinite(row.low):
-            text = (
-                f"{row.mean:+.2f} over patients, 95 % interval {row.low:+.2f} to {row.high:+.2f}; "
-                f"p = {row.wilcoxon_p_patients:.2g}, where {row.smallest_p_patients:.2g} is the least that "
-                f"{row.n_patients} patients can give"
-            )
-        lines.append(f"- {row.quantity}, log less {label(row.less)}: {text}.")
+    lines = [f"- {row.quantity}, log less {label(row.less)}: {_over_patients(row)}." for row in tests.itertuples()]
     return (
         "\n".join(lines)
         + "\n\nA p that stands at its least says that all patients agree in sign, and no more. "
         + "{download}`Every test <results/inference.csv>`."
+    )
+
+
+def answer(tests: pd.DataFrame, less: str = RESIDUAL) -> str:
+    """What patients say of log less another target, in each coupling of this cohort."""
+    own = tests[tests["less"] == less].itertuples()
+    parts = "; ".join(f"coupling to {row.quantity}, {_over_patients(row)}" for row in own)
+    return f"Log less {label(less)}: {parts}."
+
+
+def _over_patients(row) -> str:
+    """A row of `difference_tests` in words: mean, interval and p over patients, or why there are none."""
+    if not np.isfinite(row.low):
+        return row.note
+    return (
+        f"{row.mean:+.2f} over patients, 95 % interval {row.low:+.2f} to {row.high:+.2f}; "
+        f"p = {row.wilcoxon_p_patients:.2g}, where {row.smallest_p_patients:.2g} is the least that "
+        f"{row.n_patients} patients can give"
     )
 
 

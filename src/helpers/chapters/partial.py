@@ -274,15 +274,15 @@ def pingouin_sentence(compared: pd.DataFrame, prediction: AnnData) -> str:
 
 
 def left_sentence(summary: pd.DataFrame) -> str:
-    """What is left of each model's score given nuclei, depth and both, and where it is above its chance (Markdown).
+    """What is left of each model's score given nuclei or depth, and where it is above its chance (Markdown).
 
     `summary` is what `summarize` returns, of one split, with CHANCES; medians over sections.
     """
     lines = []
     for (backbone, target), part in summary[summary["backbone"].isin(MODELS)].groupby(KEYS[3:1:-1], sort=False):
         each = dict(list(part.groupby("given", sort=False)))
-        given = "; ".join(f"given {name} {above_chance(each[name])}" for name in COVARIATES if name in each)
-        lines.append(f"- `{backbone}`, {labels.label(target)}: {each['both']['r'].median():.2f} plain; {given}.")
+        given = "; ".join(f"given {name} {above_chance(each[name])}" for name in COVARIATES[:2] if name in each)
+        lines.append(f"- `{backbone}`, {labels.label(target)}: {given}.")
     return "\n".join(lines)
 
 
@@ -321,13 +321,21 @@ def control_sentence(controls: pd.DataFrame, k: int) -> str:
     )
 
 
-def own_part_sentence(shares: pd.DataFrame, patients: Mapping[str, str]) -> str:
-    """How much of the variance that a prediction explains is its own; takes what `model_shares` returns."""
-    mean = shares.groupby(["backbone", "target"], sort=False)[["unique", "shared"]].mean()
-    own = mean["unique"] / mean.sum(axis=1)
-    parts = [f"{part:.0%} for `{backbone}` in {labels.label(target)}" for (backbone, target), part in own.items()]
-    sizes = labels.of_patients(shares["section"], patients)
-    return f"Of the variance that the prediction explains, its own part is, means over {sizes}, {'; '.join(parts)}."
+def answer(summary: pd.DataFrame, k: int, patients: Mapping[str, str]) -> str:
+    """What is left of the best genes' score given nuclei and depth, and of what a prediction explains (Markdown).
+
+    `summary` is what `summarize` returns, of one split, with CHANCES; scores are medians over sections, shares means.
+    """
+    both, parts = model_shares(summary), []
+    for (backbone, target), part in both.groupby(["backbone", "target"], sort=False):
+        unique, shared = part[["unique", "shared"]].mean()
+        own = f"{unique / (unique + shared):.0%}"
+        parts.append(f"`{backbone}` in {labels.label(target)} {above_chance(part)} and **{own}**")
+    return (
+        f"The score of the {labels.counted(k, 'genes')} that are predicted best given nuclei and depth and, of the "
+        "variance that predictions explain in all genes, the part that these two do not explain as well, over "
+        f"{labels.of_patients(both['section'], patients)}: {'; '.join(parts)}."
+    )
 
 
 def over_adjustment_sentence(perfect: pd.DataFrame) -> str:

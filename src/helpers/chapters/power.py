@@ -101,14 +101,15 @@ def spread_sentences(spread: Spread, mistaken: pd.DataFrame) -> str:
     )
 
 
-def settled_sentence(difference: float, needed: float, seen: pd.DataFrame, most: int = PATIENTS[-1]) -> str:
+def settled_sentence(
+    difference: float, needed: float, seen: pd.DataFrame, source: str, most: int = PATIENTS[-1]
+) -> str:
     """How many patients would settle the paper's difference, and what this cohort sees of it, in Markdown.
 
-    `needed` is NaN where more than `most` are; `seen` holds this cohort's test of the same difference, or no row.
+    `needed` is NaN where more than `most` are; `seen` holds this cohort's test of the same difference, or no row;
+    `source` is that of the spread.
     """
-    text = f"more than {most} patients are needed for a difference of that size"
-    if pd.notna(needed):
-        text = f"{needed:.0f} patients would settle a difference of that size"
+    patients = f"more than {most}" if pd.isna(needed) else f"{needed:.0f}"
     here = ""
     if len(seen):
         test = seen.iloc[0]
@@ -116,6 +117,6 @@ def settled_sentence(difference: float, needed: float, seen: pd.DataFrame, most:
             f"; in this cohort, with nuclei of {counted(test['n_patients'], 'patients')}, {test['median']:.3f} is seen"
         )
     return (
-        f"The paper's difference in the coupling to nuclei is {difference:.3f}. With this spread {text}{here}. "
-        "{download}`Every power <results/power.csv>`."
+        f"To find the paper's difference in the coupling to nuclei, {difference:.3f}, with a power of {ENOUGH:.0%} "
+        f"takes {patients} patients, if they differ as those of {source}{here}."
     )

@@ -7,7 +7,7 @@ import pandas as pd
 from anndata import AnnData
 
 from helpers import columns
-from helpers.labels import counted, label
+from helpers.labels import TARGETS, label, of_patients
 from helpers.schema import cellularity, has_cellularity
 from helpers.scores import judge, spatial
 
@@ -55,21 +55,22 @@ def with_null(
     return coupled.merge(null, how="left", on=FIT)
 
 
-def coupling_sentences(coupled: pd.DataFrame, models: Sequence[str]) -> str:
-    """Panel F of each model beside its null and beside nuclei alone, medians over sections (Markdown).
+def answer(coupled: pd.DataFrame, models: Sequence[str], patients: Mapping[str, str]) -> str:
+    """In how many sections predictable genes are the coupled ones beyond chance, by target and model (Markdown).
 
-    `coupled` is what `with_null` returns, of one split.
+    `coupled` is what `with_null` returns, of one split; `patients` the patient of each section.
     """
-    floor = coupled[coupled["backbone"] == "nuclei"].groupby("target")["coupling"].median()
+    known = coupled[coupled["backbone"].isin(models)].dropna(subset=["coupling", "chance_95"])
     lines = []
-    for (backbone, target), part in coupled.groupby(["backbone", "target"], sort=False):
-        if backbone in models:
-            known = part.dropna(subset=["coupling", "chance_95"])
-            value, mean, high = known[["coupling", "chance", "chance_95"]].median()
-            n_above = (known["coupling"] > known["chance_95"]).sum()
-            lines.append(
-                f"- `{backbone}`, {label(target)}: **{value:.2f}** (null: mean {mean:.2f}, 95 % point {high:.2f}; "
-                f"above it in {n_above} of {counted(len(known), 'sections')}); a prediction by nuclei alone "
-                f"{floor[target]:.2f}."
-            )
-    return "\n".join(lines)
+    for target, fits in sorted(known.groupby("target"), key=lambda part: [*TARGETS, part[0]].index(part[0])):
+        words = []
+        for backbone, part in fits.groupby("backbone", sort=False):
+            value, high, given = part[["coupling", "chance_95", "coupling_given_abundance"]].median()
+            n_above = (part["coupling"] > part["chance_95"]).sum()
+            words.append(f"**{n_above}** with `{backbone}` (rho {value:.2f}, chance {high:.2f}; {given:.2f})")
+        lines.append(f"in {label(target)} in {' and '.join(words)}")
+    return (
+        f"Of {of_patients(known['section'], patients)}, genes that are predicted well follow nuclei beyond chance, the "
+        f"95 % point of maps as smooth, {'; '.join(lines)}. In brackets the median rho over genes, its chance, and "
+        "rho given abundance, which has no null."
+    )

@@ -241,6 +241,29 @@ def turns(table: pd.DataFrame, by: str, value: str = "pcc") -> str:
     return ", ".join(parts)
 
 
+def ends(table: pd.DataFrame, by: str) -> str:
+    """Ridge's score in each target with its chance, on the first and the last rung; medians over sections."""
+    ridge = table[table["model"] == RIDGE].groupby(["target", by], sort=False)[["pcc", "chance_95"]].median()
+    parts = []
+    for target, part in ridge.groupby(level="target", sort=False):
+        scores = part.droplevel("target").sort_index().iloc[[0, -1]].itertuples()
+        parts.append(f"{label(target)} {' to '.join(f'{row.pcc:.2f} ({row.chance_95:.2f})' for row in scores)}")
+    return ", ".join(parts)
+
+
+def by_patient(table: pd.DataFrame, by: str, value: str = "pcc") -> str:
+    """The orders of the targets, patient by patient where they differ, and the scores that were measured (Markdown)."""
+    alike: dict[tuple, list[str]] = {}
+    for name, part in table.groupby("patient"):
+        alike.setdefault(tuple(targets for targets, _ in order(part, by, value).values()), []).append(name)
+    parts = []
+    for names in alike.values():
+        own = table[table["patient"].isin(names)]
+        who = "" if len(alike) == 1 else f"*{', '.join(map(labels.patient, names))}*, "
+        parts.append(f"{who}{turns(own, by, value)}" + (f"; {ends(own, by)}" if value == "pcc" else ""))
+    return ". ".join(parts)
+
+
 def against_floors(table: pd.DataFrame, by: str) -> str:
     """How far ridge stands above the nearest floor on the first and the last rung; where it is not above them all."""
     parts = []
@@ -274,9 +297,10 @@ def answer(table: pd.DataFrame) -> str:
     of = counted(table["section"].nunique(), "sections"), counted(table["patient"].nunique(), "patients")
     return (
         f"Of {' of '.join(of)}, one section held out; chance is the 95 % point of {N_DRAWS} maps as smooth.\n\n"
-        f"- **Targets by PCC-{K} of ridge**, the order that most sections have. Fewer molecules: "
-        f"{turns(by_factor, 'factor')}. The same predictions scored against all molecules: "
-        f"{turns(by_factor, 'factor', 'unthinned')}. Coarser pictures: {turns(by_mpp, 'mpp')}.\n"
+        f"- **Targets by PCC-{K} of ridge, fewer molecules**: the order that most sections have, and the scores on the "
+        f"first and the last rung with their chance. {by_patient(by_factor, 'factor')}.\n"
+        f"- **The same predictions, scored against all molecules**: {by_patient(by_factor, 'factor', 'unthinned')}.\n"
+        f"- **Coarser pictures**: {by_patient(by_mpp, 'mpp')}.\n"
         f"- **Ridge less the nearest floor**, medians on the first and the last rung, and the sections in which it is "
         f"not above all; in coarse pictures no floor of nuclei is left. Fewer molecules: "
         f"{against_floors(by_factor, 'factor')}. Coarser pictures: "
@@ -290,13 +314,16 @@ def answer(table: pd.DataFrame) -> str:
 def learned_sentence(table: pd.DataFrame) -> str:
     """Ridge on a learned encoder beside ridge on morphology, with all molecules and the finest picture (Markdown)."""
     first = ladders(table)["factor"]
-    wide = medians(first[first["factor"] == 1], "factor").droplevel("factor")
-    parts = [
-        f"{label(target)} {row[LEARNED]:.3f}, {row[BESIDE]:.3f} and {row[RIDGE]:.3f}" for target, row in wide.iterrows()
-    ]
+    first = first[(first["factor"] == 1) & first["model"].isin((LEARNED, BESIDE, RIDGE))]
+    scores = first.groupby(["target", "model"], sort=False)[["pcc", "chance_95"]].median()
+    parts = []
+    for target in first["target"].unique():
+        own = scores.loc[target].loc[[LEARNED, BESIDE, RIDGE]].itertuples()
+        one, beside, every = (f"{row.pcc:.3f} ({row.chance_95:.3f})" for row in own)
+        parts.append(f"{label(target)} {one}, {beside} and {every}")
     of = counted(table["section"].nunique(), "sections"), counted(table["patient"].nunique(), "patients")
     return (
         f"Medians over {' of '.join(of)}, one section held out: PCC-{K} of ridge on `{ENCODER}`, a small network "
-        f"trained on ImageNet, on `morphology` of the same squares of {SIDE_UM} µm, and of all squares: "
+        f"trained on ImageNet, on `morphology` of the same squares of {SIDE_UM} µm, and of all squares, with chance: "
         f"{'; '.join(parts)}."
     )

@@ -88,16 +88,17 @@ def shown(sections: Mapping[str, AnnData], example: str, drawn: Mapping[str, pd.
 
 
 def sentence(table: pd.DataFrame, name: str) -> str:
-    """Which region has the most of each quantity, in the median (Markdown); whether the densest is the deepest."""
+    """Whether the densest region of a section is the deepest, in the median of its spots (Markdown)."""
     median = table.groupby(["what", "region"], sort=False)["value"].median().unstack("region")
+    n_spots = table[table["what"] == CALLED["depth"]].groupby("region").size()
+    called = {region: f"{region} ({counted(n, 'spots')})" for region, n in n_spots.items()}
     highest = median.idxmax(axis=1)
-    listed = "; ".join(f"{label(what)}: {region}" for what, region in highest.items())
-    n = counted(table["region"].nunique(), "regions")
-    if CALLED["nuclei"] not in highest:
-        return f"Highest of {n} of {name}, in the median of spots: {listed}."
-    dense, deep = (highest[called] for called in CALLED.values())
-    ends = "is also the deepest" if dense == deep else f"is not the deepest, which is {deep}"
-    return of_cells(f"In {name} the region of most nuclei, {dense}, {ends}. Highest of {n}: {listed}.")
+    deep = highest[CALLED["depth"]]
+    said = f"Of {counted(len(n_spots), 'regions')} of {name}, medians of spots, {called[deep]} is the deepest"
+    if CALLED["nuclei"] in highest:
+        dense = highest[CALLED["nuclei"]]
+        said += " and has most nuclei" if dense == deep else f", and {called[dense]} has most nuclei"
+    return of_cells(f"{said}: one section, and no test.")
 
 
 def within_sentence(table: pd.DataFrame, name: str) -> str:

@@ -462,6 +462,18 @@ def pairs(table: pd.DataFrame, first: str, second: str, choices: Sequence[str]) 
     return other[[*kept, "value"]].rename(columns={"value": second}).merge(one, on=shared)
 
 
+def log_above(of_sections: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Under how many readings the log target lies above the residual: a row a section, columns above and readings.
+
+    `of_sections` is what `every_coupling` returns; readings agree in what both targets share.
+    """
+    both, rows = [f"{metric}, {target}" for target in OF_PAPER], {}
+    for section, part in of_sections.groupby("section", sort=False):
+        agree = pairs(part, *both, CHOICES)
+        rows[section] = {"above": (agree[both[0]] > agree[both[1]]).sum(), "readings": len(agree)}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
 def at_most(table: pd.DataFrame, quantities: Sequence[str], level: float = 0.05) -> pd.Series:
     """Share of the readings of each quantity, a p, that lie at or below `level`."""
     shown = table[table["quantity"].isin(quantities)]
@@ -486,8 +498,20 @@ def agreement_sentence(table: pd.DataFrame, printed: pd.DataFrame) -> str:
     )
 
 
-def sign_sentences(table: pd.DataFrame, metrics: Sequence[str]) -> str:
-    """In how many readings log lies above residual, wherever the two agree in what both share (Markdown list)."""
+def signs_in_sections(of_sections: pd.DataFrame, metric: str) -> str:
+    """In which sections log lies above the residual under every reading; takes `every_coupling`."""
+    found = log_above(of_sections, metric)
+    others = found[found["above"] < found["readings"]]
+    n = f"{len(found) - len(others)} of {labels.counted(len(found), 'sections')}"
+    but = ", ".join(f"{row.Index} under {row.above:,} of {row.readings:,}" for row in others.itertuples())
+    return f"log lies above the residual under every reading in {n}" + (f" ({but})" if but else "")
+
+
+def sign_sentences(table: pd.DataFrame, of_sections: pd.DataFrame, metrics: Sequence[str]) -> str:
+    """In how many readings log lies above residual, over sections and in each of them (Markdown list).
+
+    Readings agree in what both targets share; `of_sections` is what `every_coupling` returns.
+    """
     lines = []
     for metric in metrics:
         both = [f"{metric}, {target}" for target in OF_PAPER]
@@ -496,11 +520,35 @@ def sign_sentences(table: pd.DataFrame, metrics: Sequence[str]) -> str:
         log, residual = (paired[f"{metric}, {target}"] for target in OF_PAPER)
         lowest, highest = (log - residual).agg(["min", "max"])
         lines.append(
-            f"- {labels.label(metric)}: log above residual in **{(log > residual).sum():,} of {len(log):,}** different "
-            f"pairs of values, among {len(agree):,} pairs of readings that agree in what both share; the difference "
-            f"lies between {lowest:.3f} and {highest:.3f}."
+            f"- {labels.label(metric)}, over sections: log above residual in **{(log > residual).sum():,} of "
+            f"{len(log):,}** different pairs of values, among {len(agree):,} pairs of readings that agree in what both "
+            f"share; the difference lies between {lowest:.3f} and {highest:.3f}. Section by section "
+            f"{signs_in_sections(of_sections, metric)}."
         )
     return "\n".join(lines)
+
+
+def answer(table: pd.DataFrame, of_sections: pd.DataFrame, sizes: str, k: int) -> str:
+    """How far the median gene's coupling and Delta_k depend on choices, which moves each most, and where log leads.
+
+    `table` is a table of specifications, `of_sections` what `every_coupling` returns, `sizes` says over which sections.
+    """
+    metric, parts = "median_abs_rho_nuclei", []
+    for quantity in [*(f"{metric}, {target}" for target in OF_PAPER), f"median_delta, k = {k}"]:
+        own = table[table["quantity"] == quantity]
+        if own.empty:
+            continue
+        value, chance, moved = own["value"], own["chance"].dropna(), influence(own, CHOICES).iloc[0]
+        beside = [f"paper {paper:.3f}" for paper in own["paper"].dropna()[:1]]
+        beside += [f"maps as smooth {chance.median():.2f}"] * bool(len(chance))
+        parts.append(
+            f"{labels.quantity_label(quantity)} **{value.min():.2f} to {value.max():.2f}** ({', '.join(beside)}), "
+            f'moved most, by {moved.max():.2f}, by the choice "{labels.CHOICES[moved.idxmax()]}"'
+        )
+    return (
+        f"Over all readings of {sizes}: {'; '.join(parts)}. Section by section "
+        f"{signs_in_sections(of_sections, metric)}."
+    )
 
 
 def strongest_choices(table: pd.DataFrame, moved: pd.DataFrame, ks: Sequence[int]) -> str:

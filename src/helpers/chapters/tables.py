@@ -7,6 +7,7 @@ import pandas as pd
 from helpers.labels import counted, label, of_patients
 from helpers.models import backbones
 from helpers.scores import coupling, paired
+from helpers.targets.normalization import OF_PAPER
 
 MODELS = backbones.MODELS  # whose numbers the sentences give
 
@@ -64,6 +65,35 @@ def selection_remark(table2: pd.DataFrame, delta: pd.DataFrame, patients: Mappin
             f"{row.median_delta - row.delta_panel:+.3f}, and adds in {adds} of {of_patients(own['section'], patients)}."
         )
     return "\n".join(lines)
+
+
+def answer(table1: pd.DataFrame, table2: pd.DataFrame, tests: pd.DataFrame, sizes: str, k: int) -> str:
+    """How large the coupling is in each target of the paper, Delta_k beside the panel's, and what a test says of it.
+
+    `table1` and `table2` are those of the page, `tests` is of `over_patients`, `sizes` says over which sections.
+    """
+    first = table1[table1["metric"] == coupling.METRICS[0]].set_index("target")
+    log, residual = (first.loc[target] for target in OF_PAPER)
+    both = " and ".join(
+        f"**{row['value']:.2f}** in {label(row.name)} (95 % point of its null {row['chance_95']:.2f})"
+        for row in (log, residual)
+    )
+    own = _of_models(as_published(table2), k)
+    models = " and ".join(
+        f"{row.median_delta:+.2f} with `{row.backbone}`, one {row.split} held out (all genes {row.delta_panel:+.2f})"
+        for row in own.itertuples()
+    )
+    tested = [
+        f"p = {row.wilcoxon_p_two_sided:.2g} with `{row.backbone}`, one {row.split} held out"
+        for row in tests.itertuples()
+        if pd.notna(row.wilcoxon_p_two_sided)
+    ]
+    p = f"over patients, two-sided, {', '.join(tested)}" if tested else "too few patients for a test over them"
+    among = f" Over the {k} most predictable genes of each target, means of log less residual are {models}; {p}."
+    return (
+        f"The median gene's absolute correlation with nuclei is {both}, medians over {sizes}; maps as smooth as the "
+        f"nuclei give a difference of {log['chance'] - residual['chance']:.2f}.{among if len(own) else ''}"
+    )
 
 
 # Over patients --------------------------------------------------------------------------------------------------

@@ -133,6 +133,14 @@ def table_2(delta: pd.DataFrame, patients: Mapping[str, str]) -> tuple[str, str]
     return _verdict(positive.all() and tested and p <= 0.05, positive.mean() > 0.5), words
 
 
+def sections_of(spots: pd.DataFrame, cells: str) -> pd.DataFrame:
+    """Section, patient and rho_nuclei_depth of a table of spots that has total_counts and, as `cells`, cellularity."""
+    keys = ["section", "patient"]
+    groups = spots.dropna(subset=cells).groupby(keys, sort=False)
+    rho = {of: part[cells].corr(part["total_counts"], method="spearman") for of, part in groups}
+    return pd.Series(rho, name="rho_nuclei_depth").rename_axis(keys).reset_index()
+
+
 def verdicts(
     summary: pd.DataFrame,
     chances: pd.DataFrame,
@@ -173,3 +181,19 @@ def sentences(found: pd.DataFrame) -> str:
         f"{f', `{row.backbone}`' if row.backbone else ''}: **{row.verdict}**. {row.words[0].upper()}{row.words[1:]}."
         for row in found.itertuples()
     )
+
+
+def answer(found: pd.DataFrame) -> str:
+    """Which panels and tables hold, hold in part and do not, each with the models it is so of where they differ.
+
+    `found` is what `verdicts` returns, or rows of it.
+    """
+    parts = []
+    for verdict in VERDICTS:
+        names = []
+        for panel, part in found.groupby("panel", sort=False):
+            own = part[part["verdict"] == verdict]
+            models = "" if len(own) == len(part) else f" with {' and '.join(f'`{name}`' for name in own['backbone'])}"
+            names += [f"{panel}{models}"] * bool(len(own))
+        parts += [f"**{verdict}**: {', '.join(names)}"] * bool(names)
+    return "; ".join(parts)
