@@ -72,6 +72,16 @@ def test_each_config_that_the_project_ships_passes(name):
     assert cohort_config.load(CONFIG / f"{name}.yaml", KNOWN)["cohort"] == name
 
 
+def test_a_simulated_cohort_may_have_any_number_of_sections():
+    twelve = {f"{patient}{i}": 1000 for patient in "ABCDEF" for i in (1, 2)}
+    made = config(simulation={"sections": twelve, "lattice": [6, 5]}, sections=list(twelve))
+    complete = cohort_config.complete(made, SCHEMA, "mine.yaml", KNOWN)
+    assert list(complete["simulation"]["sections"]) == made["sections"]
+    fewer = made | {"simulation": {"sections": {"B1": 900}}, "sections": ["A1", "B1"]}
+    with pytest.raises(ValueError, match="simulation: sections A1 have no median depth there"):
+        cohort_config.complete(fewer, SCHEMA, "mine.yaml", KNOWN)
+
+
 def test_every_key_is_described():
     assert [key for key, part in SCHEMA["properties"].items() if not part.get("description")] == []
 

@@ -140,6 +140,9 @@ def _contradictions(config: Mapping) -> Iterator[str]:
         *config["sections"],
     }:
         yield f"stem_studied {', '.join(sorted(unknown))} are not among the sections"
+    made = config.get("simulation", {}).get("sections")
+    if made and (unknown := set(config["sections"]) - set(made)):
+        yield f"simulation: sections {', '.join(sorted(unknown))} have no median depth there"
     files: dict[str, str] = {}
     for section in config["sections"]:
         other = files.setdefault(config.get("ids", {}).get(section, section), section)
