@@ -150,7 +150,7 @@ def patient(name: str) -> str:
     return f"{name[:-1]}, patient unknown" if name.endswith("?") else f"patient {name}"
 
 
-def span(low: float, high: float, form: str = ".2f") -> str:
+def span(low: float, high: float, form: str = "z.2f") -> str:
     """From one number to another, or the one where both are printed alike.
 
     >>> span(0.55, 0.81), span(0.6881, 0.6879, ".3f")

@@ -95,12 +95,12 @@ def answer(scored: pd.DataFrame) -> str:
     """
     unseen = on_unseen(scored)
     own = unseen[unseen["back_end"] == "classical"]
-    bias = own["n_found"] / own["n_true"] - 1
+    bias, f1, rho = own["n_found"] / own["n_true"] - 1, own["f1"], own["count_rho"]
     return (
         f"On {counted(len(own), 'annotated tiles')} of other tissue the count is off by "
-        f"**{own['count_error'].mean():.0%}** in the mean (by tile {span(bias.min(), bias.max(), '+.0%')}), with an F1 of **{own['f1'].mean():.2f}** "
-        f"({span(own['f1'].min(), own['f1'].max())}); counts in discs of 100 µm follow the true ones with a rho of "
-        f"**{own['count_rho'].mean():.2f}** ({span(own['count_rho'].min(), own['count_rho'].max())}). "
+        f"**{own['count_error'].mean():.0%}** in the mean (by tile {span(bias.min(), bias.max(), '+.0%')}), with an F1 "
+        f"of **{f1.mean():.2f}** ({span(f1.min(), f1.max())}); counts in discs of 100 µm follow the true ones with a "
+        f"rho of **{rho.mean():.2f}** ({span(rho.min(), rho.max())}). "
         "Frozen sections, which spatial transcriptomics uses, are harder, and nobody has annotated nuclei there: where "
         "counting is likely to fail in this cohort is shown, not scored."
     )
