@@ -192,8 +192,8 @@ def test_the_range_of_depths_is_told():
 def test_the_answer_sets_each_twin_beside_its_chance_and_leaves_floors_out(scores):
     flagged = controls.flag(scores, controls.KEYS, 50)
     assert controls.answer(flagged, 50, ["stem"], {"A": "a", "B": "a"}) == (
-        "PCC-50 where only depth varies (95 % point of chance; sections above their own): `stem` log2(x + 1) **0.35** "
-        "(0.30; 1 of 2). Where all spots have one depth: `stem` log2(x + 1) **0.20** (0.30; 0 of 2). "
+        "Where only depth varies, PCC-50 (95 % point of chance; sections above it) is `stem` log2(x + 1) **0.35** "
+        "(0.30; 1 of 2). Where all spots have one depth it is `stem` log2(x + 1) **0.20** (0.30; 0 of 2). "
         "Medians over 2 sections of 1 patient."
     )
     both = pd.concat([flagged, flagged.assign(target="pearson_residual", backbone="depth")])

@@ -204,13 +204,13 @@ def answer(scores: pd.DataFrame, k: int, models: Sequence[str], patients: Mappin
     Medians over sections; takes what `flag` returns.
     """
     own = scores[scores["backbone"].isin(models)]
+    by_twin = {twin: part.groupby("backbone", sort=False) for twin, part in own.groupby("twin")}
     only_depth, equal = (
-        "; ".join(f"`{model}` {_by_target(part, k)}" for model, part in one.groupby("backbone", sort=False))
-        for one in (own[own["twin"] == "depth_only"], own[own["twin"] == "equal_depth"])
+        "; ".join(f"`{model}` {_by_target(part, k)}" for model, part in by_twin[twin]) for twin in TWINS[1:]
     )
     return (
-        f"PCC-{k} where only depth varies (95 % point of chance; sections above their own): {only_depth}. "
-        f"Where all spots have one depth: {equal}. Medians over {of_patients(own['section'], patients)}."
+        f"Where only depth varies, PCC-{k} (95 % point of chance; sections above it) is {only_depth}. "
+        f"Where all spots have one depth it is {equal}. Medians over {of_patients(own['section'], patients)}."
     )
 
 
