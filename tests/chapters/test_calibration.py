@@ -79,8 +79,8 @@ def test_the_answer_says_how_samples_lie(most, shape):
     said = calibration.answer(covered(0.5, most), distances)
     assert said.startswith("The central nine tenths of the samples should hold 90% of the measured values, and the RVD")
     assert said.endswith(
-        f"Over 1 section of 1 patient: Pearson residual **{most:.0%}**, {most:.0%} with the level of each gene set right "
-        f"(samples {shape}), RVD 0.25."
+        f"Over 1 section of 1 patient: Pearson residual **{most:.0%}**, {most:.0%} with the level of each gene set "
+        f"right (samples {shape}), RVD 0.25."
     )
     whose = calibration.answer(covered(0.5, most), distances, "Mine")
     assert whose == f"This run holds no samples of STEM: this is the committed run of Mine. {said}"
