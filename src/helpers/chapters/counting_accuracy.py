@@ -89,7 +89,7 @@ def on_unseen(scored: pd.DataFrame) -> pd.DataFrame:
 
 
 def answer(scored: pd.DataFrame) -> str:
-    """How far the classical back end's count is off on annotated tiles, settings chosen on the others, and where not.
+    """How far the classical back end's count is off on annotated tiles, settings chosen on the others.
 
     Means over tiles, with the range.
     """
@@ -101,8 +101,8 @@ def answer(scored: pd.DataFrame) -> str:
         f"**{own['count_error'].mean():.0%}** in the mean (by tile {span(bias.min(), bias.max(), '+.0%')}), with an F1 "
         f"of **{f1.mean():.2f}** ({span(f1.min(), f1.max())}); counts in discs of 100 µm follow the true ones with a "
         f"rho of **{rho.mean():.2f}** ({span(rho.min(), rho.max())}). "
-        "Frozen sections, which spatial transcriptomics uses, are harder, and nobody has annotated nuclei there: where "
-        "counting is likely to fail in this cohort is shown, not scored."
+        "Frozen sections, which spatial transcriptomics uses, are harder, and nobody annotated this cohort's nuclei: "
+        "where counting is likely to fail in it is shown, not scored."
     )
 
 

@@ -29,7 +29,7 @@ def answer(top: pd.DataFrame, associations: pd.DataFrame, models: Sequence[str])
             if model in medians.index
         )
         every = rho[target].reindex(of_target["section"].unique()).median()
-        lines.append(f"{label(target)}: {', '.join(values)}, all genes {every:.2f}")
+        lines.append(f"{label(target)}: {', '.join(values)} against {every:.2f} of all genes")
     return (
         f"Mean |rho(target, nuclei)| of the {k} genes that a model predicts best, medians over "
         f"{counted(best['section'].nunique(), 'sections')}. {'. '.join(lines)}. Chance is the mean of the same genes "
