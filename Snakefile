@@ -241,9 +241,14 @@ PAGES = {
         },
     ),
     "12_sampling": Page(
-        {"predictions": [PREDICTIONS.format(split=SPLIT, section=EXAMPLE, fit=f) for f in COSTLY if f[:5] == "stem."]},
+        {
+            "predictions": [PREDICTIONS.format(split=SPLIT, section=EXAMPLE, fit=f) for f in COSTLY if f[:5] == "stem."],
+            "tracked": [f"{REFERENCE}/ladder.csv"],
+        },
     ),
-    "13_calibration": Page({"predictions": EVERY_FIT}),
+    "13_calibration": Page(
+        {"predictions": EVERY_FIT, "tracked": [f"{REFERENCE}/calibration.csv.gz", f"{REFERENCE}/pit.csv"]},
+    ),
     "22_counting_and_conclusions": Page({"readings": READINGS}),
     "23_specifications": Page(
         {

@@ -150,6 +150,16 @@ def patient(name: str) -> str:
     return f"{name[:-1]}, patient unknown" if name.endswith("?") else f"patient {name}"
 
 
+def span(low: float, high: float, form: str = "z.2f") -> str:
+    """From one number to another, or the one where both are printed alike.
+
+    >>> span(0.55, 0.81), span(0.6881, 0.6879, ".3f")
+    ('0.55 to 0.81', '0.688')
+    """
+    first, last = f"{low:{form}}", f"{high:{form}}"
+    return first if first == last else f"{first} to {last}"
+
+
 def counted(n: int, what: str) -> str:
     """A number with its noun, given in the plural: "1 section", "1,200 spots"."""
     return f"{n:,} {what}" if n != 1 else f"1 {SINGULAR.get(what, what.removesuffix('s'))}"

@@ -74,11 +74,16 @@ def covered(half, most):
 @pytest.mark.parametrize(
     ("most", "shape"), [(0.6, "too close together"), (0.99, "too far apart"), (0.9, "as far apart as they should be")]
 )
-def test_the_sentence_says_how_samples_lie(most, shape):
-    remark = calibration.remark(covered(0.5, most))
-    assert remark.startswith("- Pearson residual, 1 section of 1 patient: the central half and nine tenths of ")
-    assert remark.endswith(f"samples lie {shape}.")
-    assert calibration.remark(covered(0.5, most).iloc[:0]) == ""
+def test_the_answer_says_how_samples_lie(most, shape):
+    distances = pd.DataFrame({"target": ["pearson_residual"], "RVD of one sample": 0.25})
+    said = calibration.answer(covered(0.5, most), distances)
+    assert said.startswith("The central nine tenths of the samples should hold 90% of the measured values, and the RVD")
+    assert said.endswith(
+        f"Over 1 section of 1 patient: Pearson residual **{most:.0%}**, {most:.0%} with the level of each gene set "
+        f"right (samples {shape}), RVD 0.25."
+    )
+    whose = calibration.answer(covered(0.5, most), distances, "Mine")
+    assert whose == f"This run holds no samples of STEM: this is the committed run of Mine. {said}"
 
 
 def test_a_backbone_is_shown_in_the_two_targets_of_the_paper():

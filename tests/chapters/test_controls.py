@@ -189,21 +189,16 @@ def test_the_range_of_depths_is_told():
     )
 
 
-def test_a_score_where_only_depth_varies_stands_beside_that_on_real_counts(scores):
-    text = controls.depth_skill_sentences(controls.flag(scores, controls.KEYS, 50), 50).split("\n")
-    assert text[0] == (
-        "- `stem`, log2(x + 1): 0.35 where only depth varies, 70% of the 0.50 on real counts (chance 0.30); "
-        "not flagged, 1 of 2 sections."
+def test_the_answer_sets_each_twin_beside_its_chance_and_leaves_floors_out(scores):
+    flagged = controls.flag(scores, controls.KEYS, 50)
+    assert controls.answer(flagged, 50, ["stem"], {"A": "a", "B": "a"}) == (
+        "Where only depth varies, PCC-50 (95 % point of chance; sections above it) is `stem` log2(x + 1) **0.35** "
+        "(0.30; 1 of 2). Where all spots have one depth it is `stem` log2(x + 1) **0.20** (0.30; 0 of 2). "
+        "Medians over 2 sections of 1 patient."
     )
-    assert text[1].endswith("**flagged**, 2 of 2 sections.")
-
-
-def test_no_share_is_taken_of_a_score_that_is_not_above_zero_and_one_section_is_singular(scores):
-    one = controls.flag(scores[scores["section"] == "A"].head(3), controls.KEYS, 50)
-    assert "beside the -0.10 on real" in controls.depth_skill_sentences(one.assign(on_real=-0.1), 50)
-    assert controls.depth_skill_sentences(one, 50).endswith("1 of 1 section.")
-    assert "beside the nan on real" in controls.depth_skill_sentences(one.assign(on_real=np.nan), 50)
-    assert controls.depth_skill_sentences(one.head(0), 50) == ""
+    both = pd.concat([flagged, flagged.assign(target="pearson_residual", backbone="depth")])
+    said = controls.answer(both[both["section"] == "B"], 50, ["stem", "depth"], {"B": "b"})
+    assert "`stem` log2(x + 1) **0.10** (0.30; 0 of 1); `depth` log2(x + 1) **0.80** (0.30; 1 of 1), Pearson" in said
 
 
 def test_targets_are_compared_on_each_twin_by_their_medians():

@@ -68,9 +68,19 @@ def test_settings_that_saw_the_tile_stand_apart(scored):
 
 def test_bias_and_the_worst_tile_are_of_settings_chosen_elsewhere(scored):
     said = counting_accuracy.describe_bias(scored)
-    assert "from -20% to +30%" in said
+    assert said.startswith("The count is too low on 1 of 2 tiles and too high on 1:")
     assert "The worst tile by F1 is a (0.70)" in said
     assert counting_accuracy.worst_tile(scored)["tile"] == "a"
+
+
+def test_the_answer_is_of_tiles_that_did_not_choose_the_settings(scored):
+    table = scored.assign(count_error=[0.2, 0.3, 0.05, 0.05], count_rho=[0.8, 0.9, 1, 1])
+    said = counting_accuracy.answer(table)
+    assert said.startswith(
+        "On 2 annotated tiles of other tissue the count is off by **25%** in the mean (by tile -20% to +30%), with an "
+        "F1 of **0.75** (0.70 to 0.80); counts in discs of 100 µm follow the true ones with a rho of **0.85** "
+    )
+    assert "On 1 annotated tile of other tissue the count is off by **20%**" in counting_accuracy.answer(table[::2])
 
 
 def test_the_source_of_the_scores_is_named():

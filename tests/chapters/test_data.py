@@ -76,13 +76,21 @@ def test_spots_keep_their_names_and_the_columns_asked():
 
 
 def test_what_was_read_is_counted(table):
-    assert data.describe_cohort(table) == (
-        "3 sections of 2 patients were read, with 1,540 spots; 1 spot was dropped. 1 section has an image. "
-        "Without one, skipped wherever pixels are needed: A2, B1."
+    assert data.answer(table) == (
+        "3 sections of 2 patients were read, with 1,540 spots; 1 of 3 has an image. A pixel is 0.250 to 0.920 µm wide. "
+        "The median depth of a section is 250 (B1) to 2,000 (A1) molecules a spot."
     )
-    assert data.describe_cohort(table[:1]) == (
-        "1 section of 1 patient was read, with 1,000 spots; 1 spot was dropped. 1 section has an image."
+    assert data.answer(table[:1]) == (
+        "1 section of 1 patient was read, with 1,000 spots; 1 of 1 has an image. A pixel is 0.900 µm wide. "
+        "The median depth of a section is 2,000 molecules a spot."
     )
+
+
+def test_what_was_dropped_is_counted_and_sections_without_an_image_named(table):
+    assert data.describe_dropped(table) == (
+        "1 spot was dropped. Without an image, skipped wherever pixels are needed: A2, B1."
+    )
+    assert data.describe_dropped(table[1:].assign(image="a.jpg")) == "0 spots were dropped."
 
 
 def test_warnings_are_listed_and_their_absence_said(table):
@@ -101,12 +109,12 @@ def test_the_rule_stands_with_its_reason(table):
 
 def test_the_label_20x_is_off_by_the_worse_of_both_sides(table):
     assert data.describe_pixels(table) == (
-        "A: 0.900 to 0.920 µm per pixel; B: 0.250 to 0.250 µm per pixel. "
+        "A: 0.900 to 0.920 µm per pixel; B: 0.250 µm per pixel. "
         "Taking 20x for 0.5 µm at its word would be off by a factor of up to 2.00."
     )
     assert data.describe_pixels(table[:2]).endswith("up to 1.84.")
 
 
-def test_the_deepest_and_the_shallowest_section_are_named(table):
+def test_the_deepest_section_is_set_beside_the_shallowest(table):
     sentence = data.describe_depth(table)
-    assert sentence.startswith("The median depth of a section runs from 250 (B1) to 2,000 (A1), a factor of 8.")
+    assert sentence.startswith("The median depth of the deepest section is 8.0 times that of the shallowest.")

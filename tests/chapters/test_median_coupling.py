@@ -14,22 +14,22 @@ NULL = NULL.assign(chance=[0.05, 0.04], chance_95=[0.1, 0.07])
 def summary(*values):
     """Sections A1, A2, ... with the given value in residuals and half of it in log."""
     names = [f"A{i}" for i in range(1, len(values) + 1)]
-    residual = pd.DataFrame({"section": names, "target": "pearson_residual", VALUE: values})
+    residual = pd.DataFrame({"section": names, "target": "pearson_residual", VALUE: values, f"chance_95_{VALUE}": 0.15})
     return pd.concat([residual, residual.assign(target="log2", **{VALUE: residual[VALUE] / 2})])
 
 
 def test_targets_stand_in_their_order_with_medians_over_sections():
-    sentence = median_coupling.remark(summary(0.2, 0.4, 0.9), NULL, "The median", VALUE)
+    sentence = median_coupling.answer(summary(0.2, 0.4, 0.9), NULL, "The median", VALUE)
     assert sentence == (
-        "The median, as a median over 3 sections: **0.40** for Pearson residual (null: mean 0.04, 95 % point 0.07); "
-        "**0.20** for log2(x + 1) (null: mean 0.05, 95 % point 0.10)."
+        "The median, median over 3 sections (95 % point of chance; sections above their own): Pearson residual "
+        "**0.40** (0.07; 3 of 3), log2(x + 1) **0.20** (0.10; 2 of 3)."
     )
 
 
 def test_a_section_without_the_value_is_left_out_and_none_is_said_so():
-    assert "over 1 section: **0.20**" in median_coupling.remark(summary(0.2, np.nan), NULL, "The share", VALUE)
-    nothing = median_coupling.remark(summary(np.nan), NULL, "The share", VALUE)
-    assert nothing == "The share, as a median over 0 sections: none is known."
+    assert "over 1 section (95 % point" in median_coupling.answer(summary(0.2, np.nan), NULL, "The share", VALUE)
+    nothing = median_coupling.answer(summary(np.nan), NULL, "The share", VALUE)
+    assert nothing == "The share is known of no section."
 
 
 def test_sections_are_rows_and_targets_columns_in_their_order():

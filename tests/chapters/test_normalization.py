@@ -100,6 +100,17 @@ def test_moments_are_of_the_counts_and_of_each_target():
     assert table["variance"].tolist() == [0.25, 0, 0, 0]  # 1 and 2
 
 
+def test_the_answer_is_how_the_variance_follows_the_mean_in_each_target():
+    """In A1 both targets vary more the higher the mean, in B1 the second the less; 1 and the middle of 1 and -1."""
+    table = pd.DataFrame({"gene": ["G1", "G2", "G3"], "mean_count": [1, 2, 3]})
+    up, down = table.assign(variance=[1, 4, 9]), table.assign(variance=[3, 2, 1])
+    parts = [("A1", "log2", up), ("A1", "log1p_cp10k", up), ("B1", "log2", up), ("B1", "log1p_cp10k", down)]
+    table = pd.concat(part.assign(section=section, target=target) for section, target, part in parts)
+    said = normalization.answer(table)
+    assert "**1.00** in log2(x + 1) (1.00), **0.00** in log1p(CP10k) (-1.00 to 1.00): medians over 2 sections" in said
+    assert "over 1 section, with" in normalization.answer(table[:3])
+
+
 def test_the_gene_to_show_is_the_user_s_or_a_known_one():
     assert normalization.example_gene(["G1", "CD74", "GNAS"]) == "GNAS"
     assert normalization.example_gene(["G1", "G2"]) == "G1"

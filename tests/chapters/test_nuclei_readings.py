@@ -92,6 +92,17 @@ def test_a_reading_agrees_with_itself_and_a_constant_one_with_none():
     assert compared.loc["table", ["ρ with the default", "ρ with depth"]].isna().all()
 
 
+def test_the_answer_goes_from_the_reading_least_alike_to_the_one_most_alike():
+    compared = pd.DataFrame({"ρ with the default": [1, 0.8, 0.95, np.nan]}, ["disc", "area", "threshold_low", "table"])
+    assert nuclei_readings.answer(compared, "A1", 120).startswith(
+        "In section A1 (120 spots) 2 other readings can stand for the count in the spot's disc; Spearman's rho with it "
+        "is 0.80 (nuclear area in the disc) to 0.95 (classical, threshold −20 %). What each does"
+    )
+    one = nuclei_readings.answer(compared[:2], "A1", 1)
+    assert "(1 spot) 1 other reading can" in one and "it is 0.80 (nuclear area in the disc). What" in one
+    assert "nothing else can be read" in nuclei_readings.answer(compared[::3], "A1", 120)
+
+
 def test_readings_of_the_stain_agree_on_tissue_of_one_shade():
     """Less eosin is less; a wider disc of the same shade is as dark."""
     from skimage.color import hed2rgb

@@ -84,9 +84,13 @@ def test_the_patch_as_it_is_comes_first_among_its_turns():
 
 
 def test_features_are_counted_and_some_named():
-    assert patches.describe_features(["a"], False) == "1 feature per spot, such as `a`."
-    said = patches.describe_features([f"f{i}" for i in range(1000)], True)
-    assert said.startswith("1,000 features per spot, such as `f0`, `f1`, `f2`, `f3`, `f4`. Each patch is also")
+    said = patches.answer(["a"], Encoding("table", {}))
+    assert said == "The tissue of a spot is described by 1 number, from a table, such as `a`."
+    names, sides = [f"f{i}" for i in range(1000)], {"200um": 200.0, "stem": 154.1}
+    assert patches.answer(names, Encoding("morphology", sides, augmented=True)).startswith(
+        "The tissue of a spot is described by 1,000 numbers, by `morphology` from squares of 200, 154 µm around it, "
+        "such as `f0`, `f1`, `f2`, `f3`, `f4`. Each square is also"
+    )
 
 
 def test_the_first_component_follows_what_most_features_share_whatever_their_units():

@@ -115,8 +115,16 @@ def test_the_own_way_is_compared_at_its_own_kind_of_noise_where_the_published_on
             "pcc": [0.1, 0.2, 0.3],
         }
     ).assign(rvd=0.4, rvd_expectation=np.nan, rvd_samples=0.5)
-    remark = sampling.remark(table)
-    assert remark.startswith("- Pearson residual, the profile's own way (`sde`, 25 calls a sample, antithetic noise)")
-    assert "PCC 0.300 where" in remark and "has 0.200" in remark and "40 times fewer" in remark
-    table["starts"] = ["independent", "antithetic", "shared"]
-    assert "has 0.100" in sampling.remark(table)
+    table = table.assign(n_spots=10, n_samples=4)
+    assert sampling.remark(table).startswith(
+        "- Pearson residual, the profile's own way (`sde`, 25 calls a sample, antithetic noise) and the published"
+    )
+    assert sampling.answer(table) == (
+        "With 40 times fewer calls of the network than the published sampler, the profile's own way has a PCC (in "
+        "brackets that of the published one) of **0.30** (0.20) in Pearson residual. That is on 10 spots of one "
+        "section with 4 samples each: differences in the second decimal are chance."
+    )
+    assert sampling.answer(table, "Mine").startswith("STEM was not trained in this run: this is the committed run of M")
+    assert "**0.30** (0.10)" in sampling.answer(table.assign(starts=["independent", "antithetic", "shared"]))
+    as_published = sampling.answer(table.assign(profile=False))
+    assert "samples as published, with a PCC of 0.10 to 0.20; ways of at most 25 calls have 0.30. That" in as_published

@@ -118,14 +118,13 @@ def test_nuclei_are_counted_in_discs_of_the_section_s_own_size(spot_um, n, area)
 
 def test_a_count_is_also_given_per_area_of_the_section_s_own_disc():
     found = nuclei_at((0, 0), (1, 1), area=31.4)
-    said = segmentation.describe_counts(section_of([[0, 0], [9, 9], [5, 5]], n_nuclei=[0, 8, 20]), found)
+    said = segmentation.answer(section_of([[0, 0], [9, 9], [5, 5]], n_nuclei=[0, 8, 20]), found)
     assert said == (
-        "2 nuclei were found around 3 spots: a median of **8** per spot (from 0 to 20), or **1,019 per mm²**. "
+        "In section A1 a median of **8** nuclei lies under a spot (3 spots, 0 to 20), or **1,019 per mm²**. "
         "Their median area is 31 µm²."
     )
-    said = segmentation.describe_counts(section_of([[0, 0]], 50.0, n_nuclei=[1]), nuclei_at((0, 0), area=np.nan))
-    assert said.startswith("1 nucleus was found around 1 spot: ")
-    assert "**509 per mm²**. Their area is not known." in said
+    said = segmentation.answer(section_of([[0, 0]], 50.0, n_nuclei=[1]), nuclei_at((0, 0), area=np.nan))
+    assert "(1 spot, 1), or **509 per mm²**. Their area is not known." in said
 
 
 # --- to look at ---
@@ -160,7 +159,7 @@ def test_the_stain_stands_for_nuclei_that_a_coarse_pixel_does_not_show():
     found = segmentation.detect(section, stained, stain, 100, 1.0)
     measured = segmentation.with_nuclei(section, found, stained, "haematoxylin")
     assert found.empty and "n_nuclei" not in measured.obs and (measured.obs["haematoxylin"] > 0.2).all()
-    assert segmentation.describe_counts(measured, found).startswith("The mean haematoxylin of a disc is **0.29")
+    assert "haematoxylin of a disc has a median of **0.29" in segmentation.answer(measured, found)
     assert list(segmentation.coverage(measured, found, {"disc": 100.0})) == ["width, µm", "width, pixels"]
     assert segmentation.close_ups(measured, found, stained, 50.0, 1.0)[0].title.startswith("1x0: haematoxylin 0.29")
 

@@ -10,6 +10,8 @@ from PIL import Image
 
 from helpers.chapters import segmentation_check
 
+COUNTED = pd.DataFrame({"rho_nuclei_haematoxylin": [0.95, 0.9]}, index=["B4", "C2"])
+
 
 @pytest.fixture
 def spots():
@@ -48,17 +50,18 @@ def test_the_truth_is_joined_by_the_name_of_the_spot(spots, tmp_path):
 def test_agreement_over_all_spots_and_where_they_are_dense():
     """40 counted of 50; the third quartile of the truth is 16.25, above it lies one spot: 16 of 20."""
     table = pd.DataFrame({"section": "A1", "n_nuclei_true": [5, 10, 15, 20], "n_nuclei": [4, 9, 11, 16]})
-    assert segmentation_check.describe_agreement(table) == (
-        "Over 4 spots: Spearman's rho **1.00**, total count off by **-20.0%**, "
-        "in the densest quarter of spots by -20.0%."
+    assert segmentation_check.answer(table, COUNTED) == (
+        "Against the simulated truth, 4 spots of 1 section: counted and true nuclei have a Spearman's rho of **1.00**, "
+        "and the total count is off by **-20.0%**, in the densest quarter of spots by -20.0%."
     )
 
 
 def test_a_real_cohort_and_a_uniform_one_have_no_dense_quarter(spots):
     real = segmentation_check.against_truth(spots, None)
-    assert segmentation_check.describe_agreement(real).startswith("This cohort is real")
+    assert "rho of 0.90 to 0.95 (2 sections), which is no evidence" in segmentation_check.answer(real, COUNTED)
+    assert segmentation_check.answer(real, COUNTED[[]]).startswith("Nothing can be checked here")
     uniform = pd.DataFrame({"section": "A1", "n_nuclei_true": [5, 5], "n_nuclei": [4, 8]})
-    assert segmentation_check.describe_agreement(uniform).endswith("total count off by **+20.0%**.")
+    assert segmentation_check.answer(uniform, COUNTED).endswith("total count is off by **+20.0%**.")
 
 
 def test_a_picture_is_held_by_the_page(tmp_path):
@@ -98,7 +101,7 @@ def test_the_stain_of_a_coarse_picture_keeps_the_order_of_the_counts(tmp_path):
     assert (table["rho"][:-1] > 0.98).all()
     assert table["per_stain"][:4].tolist() == pytest.approx([table["per_stain"][0]] * 4, rel=0.1)
     said = segmentation_check.describe_stain(table)
-    assert "a rho of **1.00 to 1.00** (1 section)" in said and "up to 0%" in said
+    assert "a rho of **1.00** (1 section)" in said and "up to 0%" in said
     assert segmentation_check.describe_stain(segmentation_check.stain_of_sections([])).startswith(
         "Nothing is counted in this cohort"
     )

@@ -120,6 +120,25 @@ def made(**uns):
     return AnnData(obs=pd.DataFrame(index=["s"]), uns={"split": "section", "held_out": "A1", **uns})
 
 
+def test_the_answer_is_of_the_first_backbone_and_of_all_its_targets():
+    """One gene follows the measured values, one opposes them and one is constant, which has no r: the median is 0."""
+    measured = np.array([[0.0, 0, 0], [1, 1, 0], [2, 2, 0]])
+
+    def predicted(backbone, target, signs):
+        one = AnnData(obs=pd.DataFrame(index=list("stu")), var=pd.DataFrame(index=GENES))
+        one.layers[schema.MEASURED], one.layers[schema.PREDICTED] = measured, measured * signs
+        one.uns |= {"backbone": backbone, "target": target, "section": "A1"}
+        return one
+
+    fits = [predicted("ridge", "log2", [1, -1, 1]), predicted("ridge", "pearson_residual", [2, 3, 1])]
+    said = stem_training.answer([*fits, predicted("nuclei", "log2", [1, 1, 1])], 1200, ["B1", "B2"])
+    assert said.startswith(
+        "`ridge`, trained on 1,200 spots of 2 other sections, predicts 3 genes at 3 spots of A1. Median over genes of "
+        "Pearson's r with the measured values: log2(x + 1) **0.00**, Pearson residual **1.00**. One section"
+    )
+    assert "of 1 other section, predicts" in stem_training.answer(fits[:1], 20, ["B1"])
+
+
 def test_loss_curves_are_those_of_fits_that_have_one():
     loss = np.array([[1, 0.5, 0.1], [2, 0.4, 0.2]])
     stem = made(backbone="stem", target="log2", seed=3, info={"loss": loss})

@@ -65,22 +65,28 @@ def variation_distances(genes: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["target", "held out", "RVD of the prediction", "RVD of one sample"])
 
 
-def remark(covered: pd.DataFrame) -> str:
-    """What the samples hold, and whether they scatter as they should, a line (Markdown) a target; takes `coverage`."""
-    lines, patients = [], dict(zip(covered["section"], covered["patient"], strict=True))
-    for target, part in covered.groupby("target", sort=False):
-        median = part.groupby(["level", "share"])["covered"].median()
-        sampled, right = (", ".join(f"{median[level, share]:.0%}" for share in calibration.SHARES) for level in LEVELS)
-        most = median["set right", calibration.SHARES[-1]]
+def answer(covered: pd.DataFrame, distances: pd.DataFrame, committed: str = "") -> str:
+    """What the samples hold, whether they scatter and genes vary as they should; `coverage`, `variation_distances`.
+
+    `committed` names the cohort of the committed run where these tables are that run's.
+    """
+    whose = f"This run holds no samples of STEM: this is the committed run of {committed}. " if committed else ""
+    most, listed, patients = calibration.SHARES[-1], [], dict(zip(covered["section"], covered["patient"], strict=True))
+    for target, part in covered[covered["share"] == most].groupby("target", sort=False):
+        sampled, right = (part.loc[part["level"] == level, "covered"].median() for level in LEVELS)
         shape = "as far apart as they should be"
-        if not FITTING[0] <= most <= FITTING[1]:
-            shape = "too close together" if most < FITTING[0] else "too far apart"
-        lines.append(
-            f"- {label(target)}, {of_patients(part['section'], patients)}: the central half and nine tenths of the "
-            f"samples hold {sampled} of the measured values, and {right} with levels set right, where 50% and 90% is "
-            f"right. Within the section, samples lie {shape}."
+        if not FITTING[0] <= right <= FITTING[1]:
+            shape = "too close together" if right < FITTING[0] else "too far apart"
+        rvd = distances.loc[distances["target"] == target, "RVD of one sample"].median()
+        listed.append(
+            f"{label(target)} **{sampled:.0%}**, {right:.0%} with the level of each gene set right (samples {shape}), "
+            f"RVD {rvd:.2f}"
         )
-    return "\n".join(lines)
+    return (
+        f"{whose}The central nine tenths of the samples should hold 90% of the measured values, and the RVD, how far "
+        "genes vary unlike the measurements in one sample, should be 0 (a constant has 1). Over "
+        f"{of_patients(covered['section'], patients)}: {'; '.join(listed)}."
+    )
 
 
 def by_target(predictions: Iterable[AnnData], backbone: str) -> dict[str, AnnData]:

@@ -197,22 +197,29 @@ def depths_sentence(depths: pd.DataFrame, k: int) -> str:
     )
 
 
-def depth_skill_sentences(scores: pd.DataFrame, k: int) -> str:
-    """A line (Markdown) per backbone and target: its score where only depth varies beside that on real counts.
+def answer(scores: pd.DataFrame, k: int, models: Sequence[str], patients: Mapping[str, str]) -> str:
+    """What predictions as they are score where only depth varies, and where depth does not, beside chance.
 
-    Takes what `flag` returns; only its rows on the depth-only twin count.
+    Medians over sections; takes what `flag` returns.
     """
-    lines = []
-    on_twin = scores[scores["twin"] == "depth_only"]
-    for (backbone, target), part in on_twin.groupby(["backbone", "target"], sort=False):
-        value, real, chance = part[[f"pcc_{k}", "on_real", "chance_95"]].median()
-        beyond = f"{value / real:.0%} of" if real > 0 else "beside"
-        flagged = "**flagged**" if part["flagged"].mean() > 0.5 else "not flagged"
-        lines.append(
-            f"- `{backbone}`, {label(target)}: {value:.2f} where only depth varies, {beyond} the {real:.2f} on real "
-            f"counts (chance {chance:.2f}); {flagged}, {part['flagged'].sum()} of {counted(len(part), 'sections')}."
-        )
-    return "\n".join(lines)
+    own = scores[scores["backbone"].isin(models)]
+    by_twin = {twin: part.groupby("backbone", sort=False) for twin, part in own.groupby("twin")}
+    only_depth, equal = (
+        "; ".join(f"`{model}` {_by_target(part, k)}" for model, part in by_twin[twin]) for twin in TWINS[1:]
+    )
+    return (
+        f"Where only depth varies, PCC-{k} (95 % point of chance; sections above it) is {only_depth}. "
+        f"Where all spots have one depth it is {equal}. Medians over {of_patients(own['section'], patients)}."
+    )
+
+
+def _by_target(scores: pd.DataFrame, k: int) -> str:
+    listed = []
+    for target, part in scores.groupby("target", sort=False):
+        value, chance = part[[f"pcc_{k}", "chance_95"]].median()
+        above = (part[f"pcc_{k}"] > part["chance_95"]).sum()
+        listed.append(f"{label(target)} **{value:z.2f}** ({chance:.2f}; {above} of {len(part)})")
+    return ", ".join(listed)
 
 
 def refitted_sentence(scores: pd.DataFrame, k: int, patients: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ from anndata import AnnData
 
 from helpers import store
 from helpers.cohort import check, downloads, images, pictures, simulate
-from helpers.labels import counted
+from helpers.labels import counted, span
 
 NOMINAL_MPP = 0.5  # um per pixel that a scan "at 20x" is taken to have
 
@@ -56,19 +56,24 @@ def spots_of(sections: Iterable[AnnData], columns: Sequence[str] | None = None) 
 # Sentences, from the table of sections --------------------------------------------------------------------------
 
 
-def describe_cohort(table: pd.DataFrame) -> str:
-    """How much was read, what was dropped, and which sections have no image."""
-    without = table.loc[table["image"] == "", "section"]
-    n_images, n_dropped = len(table) - len(without), int(table["n_spots_dropped"].sum())
-    sentences = [
+def answer(table: pd.DataFrame) -> str:
+    """What was measured, where, and how large a pixel is: sections, patients, spots, images, pixels and depth."""
+    n_images, depth = int((table["image"] != "").sum()), table.set_index("section")["median_total_counts"]
+    ends = f" ({depth.idxmin()}) to {depth.max():,.0f} ({depth.idxmax()})" if len(depth) > 1 else ""
+    return (
         f"{counted(len(table), 'sections')} of {counted(table['patient'].nunique(), 'patients')} "
-        f"{_past(len(table))} read, with {counted(int(table['n_spots'].sum()), 'spots')}; "
-        f"{counted(n_dropped, 'spots')} {_past(n_dropped)} dropped.",
-        f"{counted(n_images, 'sections')} {'has' if n_images == 1 else 'have'} an image.",
-    ]
-    if len(without):
-        sentences.append(f"Without one, skipped wherever pixels are needed: {', '.join(without)}.")
-    return " ".join(sentences)
+        f"{_past(len(table))} read, with {counted(int(table['n_spots'].sum()), 'spots')}; {n_images} of "
+        f"{len(table)} {'has' if n_images == 1 else 'have'} an image. A pixel is "
+        f"{span(table['mpp'].min(), table['mpp'].max(), '.3f')} µm wide. "
+        f"The median depth of a section is {depth.min():,.0f}{ends} molecules a spot."
+    )
+
+
+def describe_dropped(table: pd.DataFrame) -> str:
+    """How many spots were dropped, and which sections have no image."""
+    without, n = table.loc[table["image"] == "", "section"], int(table["n_spots_dropped"].sum())
+    skipped = f" Without an image, skipped wherever pixels are needed: {', '.join(without)}." if len(without) else ""
+    return f"{counted(n, 'spots')} {_past(n)} dropped.{skipped}"
 
 
 def list_warnings(table: pd.DataFrame) -> str:
@@ -93,16 +98,15 @@ def describe_pixels(table: pd.DataFrame) -> str:
     """The pixel sizes of each patient's sections, and how far off the label 20x would be."""
     ranges = table.groupby("patient")["mpp"].agg(["min", "max"])
     off = max(table["mpp"].max() / NOMINAL_MPP, NOMINAL_MPP / table["mpp"].min())
-    listed = "; ".join(f"{row.Index}: {row.min:.3f} to {row.max:.3f} µm per pixel" for row in ranges.itertuples())
+    listed = "; ".join(f"{row.Index}: {span(row.min, row.max, '.3f')} µm per pixel" for row in ranges.itertuples())
     return f"{listed}. Taking 20x for {NOMINAL_MPP} µm at its word would be off by a factor of up to {off:.2f}."
 
 
 def describe_depth(table: pd.DataFrame) -> str:
-    """From which section to which the median depth runs, and why that matters."""
-    depth = table.set_index("section")["median_total_counts"]
+    """By how much the median depth of sections differs, and why that matters."""
+    depth = table["median_total_counts"]
     return (
-        f"The median depth of a section runs from {depth.min():,.0f} ({depth.idxmin()}) to {depth.max():,.0f} "
-        f"({depth.idxmax()}), a factor of {depth.max() / depth.min():.0f}. "
+        f"The median depth of the deepest section is {depth.max() / depth.min():.1f} times that of the shallowest. "
         "This is why every association in this book is computed within a section."
     )
 

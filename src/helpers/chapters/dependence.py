@@ -12,7 +12,7 @@ from anndata import AnnData
 from helpers import columns, schema
 from helpers.chapters.data import spots_of
 from helpers.cohort import images
-from helpers.labels import counted, label
+from helpers.labels import counted, label, of_patients
 from helpers.scores import coupling, judge, spatial
 from helpers.tissue import haematoxylin
 
@@ -124,13 +124,33 @@ def ceilings_of_sections(
     return pd.concat(tables, ignore_index=True)
 
 
-def describe_ceilings(ceilings: pd.DataFrame) -> str:
-    """The median ceiling of each target, over genes and sections."""
-    medians = ceilings.groupby("target", sort=False)["ceiling"].median()
-    listed = ", ".join(f"{label(target)} {value:.2f}" for target, value in medians.items())
-    return (
-        f"Median ceiling over genes and sections: {listed}. A lower ceiling means a lower PCC even for a perfect model."
-    )
+# The answer -----------------------------------------------------------------------------------------------------
+
+
+def answer(summary: pd.DataFrame, chances: pd.DataFrame, ceilings: pd.DataFrame, patients: Mapping[str, str]) -> str:
+    """How closely the median gene of each target follows depth and nuclei, and how predictable it can be at all.
+
+    `summary` is that of `coupling.section_summary`, `chances` its `coupling.chance_table`; medians over sections, for
+    nuclei over those that have them. Nobody drew a null for depth.
+    """
+    null = chances[(chances["section"] == coupling.MEDIAN) & (chances["metric"] == coupling.METRICS[0])]
+    high = null.set_index("target")["chance_95"]
+    known = summary.dropna(subset=coupling.METRICS[0])
+    of_depth = summary.groupby("target", sort=False)["median_abs_rho_depth"].median()
+    of_nuclei = known.groupby("target", sort=False)[coupling.METRICS[0]].median()
+    highest = ceilings.groupby("target", sort=False)["ceiling"].median()
+    sentences = [
+        "Median over genes of |rho| with depth: "
+        + ", ".join(f"{label(target)} **{rho:.2f}**" for target, rho in of_depth.items())
+        + f" (medians over {of_patients(summary['section'], patients)}; no null was drawn)",
+        "Noise ceiling of the median gene: "
+        + ", ".join(f"{label(target)} {ceiling:.2f}" for target, ceiling in highest.items()),
+    ]
+    if len(known):
+        listed = ", ".join(f"{label(target)} **{rho:.2f}** ({high[target]:.2f})" for target, rho in of_nuclei.items())
+        sizes = of_patients(known["section"], patients)
+        sentences.insert(1, f"With nuclei, and the 95 % point of chance: {listed} ({sizes})")
+    return ". ".join(sentences) + "."
 
 
 # Sections and spots ---------------------------------------------------------------------------------------------

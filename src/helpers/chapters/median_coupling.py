@@ -6,22 +6,22 @@ from helpers.labels import counted, label
 from helpers.scores import coupling
 
 
-def remark(summary: pd.DataFrame, chances: pd.DataFrame, what: str, metric: str) -> str:
-    """`what` with its null per target, as medians over sections (Markdown, one sentence).
+def answer(summary: pd.DataFrame, chances: pd.DataFrame, what: str, metric: str) -> str:
+    """`what` with its null per target, as medians over sections, and the sections above their own null (Markdown).
 
-    `summary` is that of `coupling.section_summary` and `chances` its `coupling.chance_table`; `metric` is one of
+    `summary` is that of `coupling.section_summary` with `chances`, its `coupling.chance_table`; `metric` is one of
     `coupling.METRICS`. A section without the value is left out.
     """
     summary = summary.dropna(subset=metric)
-    medians = summary.groupby("target", sort=False)[metric].median()
     null = chances[(chances["section"] == coupling.MEDIAN) & (chances["metric"] == metric)].set_index("target")
-    targets = (
-        f"**{value:.2f}** for {label(target)} (null: mean {null.loc[target, 'chance']:.2f}, 95 % point "
-        f"{null.loc[target, 'chance_95']:.2f})"
-        for target, value in medians.items()
-    )
+    targets = []
+    for target, part in summary.groupby("target", sort=False):
+        above, chance = (part[metric] > part[f"chance_95_{metric}"]).sum(), null.loc[target, "chance_95"]
+        targets.append(f"{label(target)} **{part[metric].median():.2f}** ({chance:.2f}; {above} of {len(part)})")
+    if not targets:
+        return f"{what} is known of no section."
     sections = counted(summary["section"].nunique(), "sections")
-    return f"{what}, as a median over {sections}: {'; '.join(targets) or 'none is known'}."
+    return f"{what}, median over {sections} (95 % point of chance; sections above their own): {', '.join(targets)}."
 
 
 def by_section(summary: pd.DataFrame, value: str) -> pd.DataFrame:

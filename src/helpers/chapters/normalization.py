@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from helpers import schema, store
+from helpers import columns, schema, store
 from helpers.gene_names import left_out_of_panels
-from helpers.labels import counted, label
+from helpers.labels import counted, label, span
 from helpers.schema import COUNTS
 from helpers.targets import genes
 from helpers.targets.normalization import TARGETS, THETA, target
@@ -109,9 +109,24 @@ def moments(made: Sections, targets: Sequence[str]) -> pd.DataFrame:
     for name, section in made.items():
         mean = section.layers[COUNTS].toarray().mean(axis=0)
         for one in targets:
-            columns = {"section": name, "target": one, "gene": section.var_names, "mean_count": mean}
-            tables.append(pd.DataFrame(columns | {"variance": section.layers[one].var(axis=0)}))
+            known = {"section": name, "target": one, "gene": section.var_names, "mean_count": mean}
+            tables.append(pd.DataFrame(known | {"variance": section.layers[one].var(axis=0)}))
     return pd.concat(tables, ignore_index=True)
+
+
+def answer(moment_table: pd.DataFrame) -> str:
+    """How far the variance of a gene still follows its mean count in each target; takes what `moments` returns."""
+    by_section = moment_table.groupby(["target", "section"], sort=False)
+    rho = pd.Series({keys: columns.spearman(part[["variance"]], part["mean_count"])[0] for keys, part in by_section})
+    listed = ", ".join(
+        f"**{part.median():z.2f}** in {label(target)} ({span(part.min(), part.max())})"
+        for target, part in rho.groupby(level=0, sort=False)
+    )
+    n_genes, n_sections = moment_table["gene"].nunique(), moment_table["section"].nunique()
+    return (
+        f"Over {counted(n_genes, 'genes')}, the variance of a target follows their mean count with a Spearman's rho of "
+        f"{listed}: medians over {counted(n_sections, 'sections')}, with their range. A stabilized target has 0."
+    )
 
 
 # One gene -------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import pandas as pd
 from helpers.labels import counted
 
 
-def remark(sections: pd.DataFrame) -> str:
+def answer(sections: pd.DataFrame) -> str:
     """Spearman's rho of nuclei and depth over sections (Markdown).
 
     `sections` has section, patient and rho_nuclei_depth (NaN without an image).
@@ -15,8 +15,8 @@ def remark(sections: pd.DataFrame) -> str:
     if rho.empty:
         return "No section has both nuclei and depth."
     patients = counted(known["patient"].nunique(), "patients")
+    ends = f", from {rho.min():z.2f} ({rho.idxmin()}) to {rho.max():z.2f} ({rho.idxmax()})" if len(rho) > 1 else ""
     return (
-        f"Spearman's rho within a section has a median of **{rho.median():.2f}** over "
-        f"{counted(len(rho), 'sections')} of {patients}, from {rho.min():.2f} ({rho.idxmin()}) to "
-        f"{rho.max():.2f} ({rho.idxmax()})."
+        f"Within a section, Spearman's rho of nuclei and molecules has a median of **{rho.median():z.2f}** over "
+        f"{counted(len(rho), 'sections')} of {patients}{ends}."
     )

@@ -13,6 +13,7 @@ import pandas as pd
 from anndata import AnnData
 
 from helpers import columns
+from helpers.labels import counted, label
 from helpers.schema import SPATIAL
 from helpers.tissue import classical, haematoxylin, nuclei_files, patches
 
@@ -82,6 +83,24 @@ def in_long_form(readings: pd.DataFrame, section: str) -> pd.DataFrame:
     """A table of readings with a row per spot and reading: section, spot, reading, value."""
     long = readings.rename_axis("spot").reset_index().melt("spot", var_name="reading")
     return long.assign(section=section)[["section", "spot", "reading", "value"]]
+
+
+def answer(compared: pd.DataFrame, section: str, n_spots: int) -> str:
+    """How closely the other readings follow the default in this section; takes what `compare` returns, unlabelled.
+
+    One that is constant follows nothing and is left out.
+    """
+    rho = compared["ρ with the default"].drop(DEFAULT).dropna().sort_values()
+    if rho.empty:
+        return f"In section {section} nothing else can be read in the place of the {label(DEFAULT)}."
+    ends = f"{rho.iloc[0]:.2f} ({label(rho.index[0])})"
+    if len(rho) > 1:
+        ends += f" to {rho.iloc[-1]:.2f} ({label(rho.index[-1])})"
+    return (
+        f"In section {section} ({counted(n_spots, 'spots')}) {counted(len(rho), 'other readings')} can stand for the "
+        f"{label(DEFAULT)}; Spearman's rho with it is {ends}. "
+        "What each does to the conclusions over all sections is on [page 22](22_counting_and_conclusions.ipynb)."
+    )
 
 
 def compare(readings: pd.DataFrame, depth: np.ndarray) -> pd.DataFrame:

@@ -96,11 +96,16 @@ def with_features(section: AnnData, features: np.ndarray, names: Sequence[str]) 
     return section
 
 
-def describe_features(names: Sequence[str], augmented: bool) -> str:
-    """How many features there are, what some are called, and whether patches were turned."""
+def answer(names: Sequence[str], encoding: patches.Encoding) -> str:
+    """How many features describe a spot, which encoder made them of which squares, what some are called."""
     listed = ", ".join(f"`{name}`" for name in names[:5])
-    turns = " Each patch is also described as the seven others it becomes when turned or mirrored." if augmented else ""
-    return f"{counted(len(names), 'features')} per spot, such as {listed}.{turns}"
+    widths = ", ".join(f"{um:.0f}" for um in encoding.sides.values())
+    made = f"by `{encoding.encoder}` from squares of {widths} µm around it" if widths else "from a table"
+    each = " Each square is also described as the seven others it becomes when turned or mirrored."
+    return (
+        f"The tissue of a spot is described by {counted(len(names), 'numbers')}, {made}, such as {listed}."
+        f"{each * encoding.augmented}"
+    )
 
 
 def principal_components(features: np.ndarray, n: int = 2) -> tuple[np.ndarray, np.ndarray]:

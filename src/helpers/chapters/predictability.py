@@ -1,8 +1,12 @@
 """How predictable genes are beside their ceiling and the floor of nuclei."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
+from helpers.labels import counted, label
 from helpers.models import backbones
+from helpers.targets.normalization import TARGETS
 
 MODELS = backbones.MODELS
 
@@ -23,3 +27,25 @@ def beside_ceiling_and_floor(top: pd.DataFrame, k: int) -> pd.DataFrame:
     medians["reached"] = medians["pcc"] / medians["ceiling"]
     medians["excess over nuclei"] = medians["pcc"] - floor.reindex(medians.index.get_level_values("target")).to_numpy()
     return medians
+
+
+def answer(top: pd.DataFrame, k: int, models: Sequence[str], split: str) -> str:
+    """PCC-k of each target: of the models, with the part of the ceiling that they reach, and of nuclei alone.
+
+    Medians over held-out sections; takes what `beside_ceiling_and_floor` does.
+    """
+    at_k, listed = beside_ceiling_and_floor(top, k), []
+    for target in (target for target in TARGETS if target in set(top["target"])):
+        known = at_k.xs(target, level="target")
+        scores = [
+            f"`{model}` **{known.loc[model, 'pcc']:z.2f}** ({known.loc[model, 'reached']:z.0%} of its ceiling)"
+            for model in models
+            if model in known.index
+        ]
+        scores += [f"{label('nuclei')} {known.loc['nuclei', 'pcc']:z.2f}"] if "nuclei" in known.index else []
+        listed.append(f"{label(target)}: {', '.join(scores)}")
+    return (
+        f"PCC-{k} with one {split} held out, medians over {counted(top['section'].nunique(), 'sections')}. "
+        f"{'. '.join(listed)}. Chance stands on [page 30](30_inference.ipynb), more floors on "
+        "[page 26](26_floors.ipynb)."
+    )

@@ -1,7 +1,7 @@
 """Ways to sample STEM, and what each costs and scores: the sampling ladder."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ from anndata import AnnData
 
 from helpers import schema
 from helpers.columns import pearson
-from helpers.labels import label
+from helpers.labels import counted, label, span
 from helpers.models.stem import diffusion
 from helpers.models.stem.sampling import sample
 from helpers.scores import calibration
@@ -118,22 +118,56 @@ def ladders(
     return pd.concat(tables) if tables else pd.DataFrame(columns=COLUMNS)
 
 
-def remark(table: pd.DataFrame) -> str:
-    """The profile's own way beside the published sampler with the same kind of noise, a line (Markdown) per target."""
-    lines = []
-    for target, part in table.groupby("target", sort=False):
+def answer(table: pd.DataFrame, committed: str = "") -> str:
+    """How many calls the profile's own way saves, and its PCC beside that of the published sampler; takes a ladder.
+
+    `committed` names the cohort of the committed run where the ladder is that run's. A profile that samples as
+    published is set beside all faster ways.
+    """
+    first, pairs = table.iloc[0], list(_own_and_published(table))
+    whose = f"STEM was not trained in this run: this is the committed run of {committed}. " if committed else ""
+    if pairs:
+        times = [slow["network_calls"] / own["network_calls"] for own, slow in pairs]
+        values = ", ".join(f"**{own['pcc']:.2f}** ({slow['pcc']:.2f}) in {label(own['target'])}" for own, slow in pairs)
+        words = (
+            f"With {span(min(times), max(times), '.0f')} times fewer calls of the network than the published sampler, "
+            f"the profile's own way has a PCC (in brackets that of the published one) of {values}"
+        )
+    else:
+        slow, fast = (table[(table["sampler"] == "ancestral") == published] for published in (True, False))
+        words = (
+            f"The profile samples as published, with a PCC of {span(slow['pcc'].min(), slow['pcc'].max())}; ways of at "
+            f"most {fast['calls'].max()} calls have {span(fast['pcc'].min(), fast['pcc'].max())}"
+        )
+    return (
+        f"{whose}{words}. That is on {counted(first['n_spots'], 'spots')} of one section with "
+        f"{counted(first['n_samples'], 'samples')} each: differences in the second decimal are chance."
+    )
+
+
+def _own_and_published(table: pd.DataFrame) -> Iterator[tuple[pd.Series, pd.Series]]:
+    """By target the profile's own way and the published sampler, with the same kind of noise where that was tried.
+
+    None of a profile that samples as published.
+    """
+    for _, part in table.groupby("target", sort=False):
         published = part[part["sampler"] == "ancestral"].set_index("starts")
-        for own in part[part["profile"].astype(bool)].itertuples():
-            slow = published.loc[own.starts if own.starts in published.index else "independent"]
-            way = f"`{own.sampler}`, {own.calls} calls a sample"
-            of_samples = f", of the samples {own.rvd_samples:.2f} and {slow['rvd_samples']:.2f}"
-            if own.sampler == "mean":
-                way, of_samples = "`mean`, one call for each first noise and no samples", ""
-            lines.append(
-                f"- {label(target)}, the profile's own way ({way}, {own.starts} noise): PCC {own.pcc:.3f} where the "
-                f"published sampler with the same kind of noise has {slow['pcc']:.3f}, relative variation distance of "
-                f"the mean {own.rvd:.2f} and {slow['rvd']:.2f}, of the expectation {own.rvd_expectation:.2f} and "
-                f"{slow['rvd_expectation']:.2f}{of_samples}, with "
-                f"{slow['network_calls'] / own.network_calls:.0f} times fewer calls."
-            )
+        for _, own in part[part["profile"].astype(bool)].iterrows():
+            yield own, published.loc[own["starts"] if own["starts"] in published.index else "independent"]
+
+
+def remark(table: pd.DataFrame) -> str:
+    """How the profile's own way varies, beside the published sampler with the same kind of noise, a line a target."""
+    lines = []
+    for own, slow in _own_and_published(table):
+        way = f"`{own['sampler']}`, {own['calls']} calls a sample"
+        of_samples = f", of the samples {own['rvd_samples']:.2f} and {slow['rvd_samples']:.2f}"
+        if own["sampler"] == "mean":
+            way, of_samples = "`mean`, one call for each first noise and no samples", ""
+        lines.append(
+            f"- {label(own['target'])}, the profile's own way ({way}, {own['starts']} noise) and the published sampler "
+            f"with the same kind of noise: relative variation distance of the mean {own['rvd']:.2f} and "
+            f"{slow['rvd']:.2f}, of the expectation {own['rvd_expectation']:.2f} and "
+            f"{slow['rvd_expectation']:.2f}{of_samples}."
+        )
     return "\n".join(lines)

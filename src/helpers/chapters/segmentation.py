@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from helpers.labels import counted
+from helpers.labels import counted, span
 from helpers.schema import SPATIAL, cellularity
 from helpers.tissue import classical, haematoxylin, hovernet, nuclei_files, patches
 
@@ -75,7 +75,7 @@ def describe_back_end(section: AnnData, nuclei: Mapping) -> str:
         )
     else:
         source = "No weights are used."
-    return f"The nuclei below are by **`{back_end}`**. {source}"
+    return f"Nuclei are found by **`{back_end}`**. {source}"
 
 
 def detect(section: AnnData, read: Callable, nuclei: Mapping, size_um: float, stain: float) -> pd.DataFrame:
@@ -130,22 +130,21 @@ def with_nuclei(section: AnnData, found: pd.DataFrame, read: Callable, back_end:
     return section
 
 
-def describe_counts(section: AnnData, found: pd.DataFrame) -> str:
-    """How many nuclei were found, per spot and per mm2 of its disc, how large they are; or how dark discs are."""
+def answer(section: AnnData, found: pd.DataFrame) -> str:
+    """How many nuclei lie under a spot and in a mm2 of its disc, and how large they are; or how dark discs are."""
+    where = f"In section {section.uns['section']}"
     if section.uns["back_end"] == STAIN:
         low, middle, high = section.obs["haematoxylin"].quantile([0, 0.5, 1])
         return (
-            f"The mean haematoxylin of a disc is **{middle:.3f}** in the median of {counted(section.n_obs, 'spots')} "
-            f"(optical density, from {low:.3f} to {high:.3f})."
+            f"No nucleus is counted. {where} the mean haematoxylin of a disc has a median of **{middle:.3f}** over "
+            f"{counted(section.n_obs, 'spots')} (optical density, from {low:.3f} to {high:.3f})."
         )
     n, area = section.obs["n_nuclei"], found["area_um2"].dropna().median()
     per_mm2 = 1 / (np.pi * (float(section.uns["spot_um"]) / 2000) ** 2)
     size = "Their area is not known." if np.isnan(area) else f"Their median area is {area:.0f} µm²."
     return (
-        f"{counted(len(found), 'nuclei')} {'was' if len(found) == 1 else 'were'} found around "
-        f"{counted(section.n_obs, 'spots')}: "
-        f"a median of **{n.median():.0f}** per spot (from {n.min()} to {n.max()}), "
-        f"or **{n.median() * per_mm2:,.0f} per mm²**. {size}"
+        f"{where} a median of **{n.median():.0f}** nuclei lies under a spot ({counted(section.n_obs, 'spots')}, "
+        f"{span(n.min(), n.max(), '.0f')}), or **{n.median() * per_mm2:,.0f} per mm²**. {size}"
     )
 
 

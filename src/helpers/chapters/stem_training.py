@@ -1,6 +1,7 @@
 """One held-out section: fitted without it and predicted, as every score reads it.
 
-The notebook that imports this trains for long, and an edit here trains again: nothing but the fit stands in it.
+The notebook that imports this trains for long, and an edit here trains again: nothing but the fit stands in it, and
+the sentence that the page opens with.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +12,8 @@ import pandas as pd
 from anndata import AnnData
 
 from helpers import schema, store
+from helpers.columns import pearson
+from helpers.labels import counted, label
 from helpers.models import backbones
 from helpers.models.stem.recipes import PROFILE, SEED, WITHOUT_NUCLEI
 from helpers.scores.pit import pit, within
@@ -102,6 +105,24 @@ def fit_all(
         store.write_section(prediction, f"{predictions}/{name}.h5ad")
         done.append(prediction)
     return done
+
+
+def answer(predictions: Sequence[AnnData], n_spots: int, training: Sequence[str]) -> str:
+    """What the first backbone predicts of a section, and how it follows the measured values; of seeds the last.
+
+    `n_spots` are those of the sections it was trained on, `training`.
+    """
+    first = predictions[0]
+    own = {one.uns["target"]: one for one in predictions if one.uns["backbone"] == first.uns["backbone"]}
+    r = {target: pearson(one.layers[schema.MEASURED], one.layers[schema.PREDICTED]) for target, one in own.items()}
+    listed = ", ".join(f"{label(target)} **{np.nanmedian(values):z.2f}**" for target, values in r.items())
+    return (
+        f"`{first.uns['backbone']}`, trained on {counted(n_spots, 'spots')} of "
+        f"{counted(len(training), 'other sections')}, predicts {counted(first.n_vars, 'genes')} at "
+        f"{counted(first.n_obs, 'spots')} of {first.uns['section']}. Median over genes of Pearson's r with the "
+        f"measured values: {listed}. One section is one fold: all stand on [page 11](11_training_check.ipynb), ceiling "
+        "and floors on [page 17](17_predictability.ipynb), chance on [page 30](30_inference.ipynb)."
+    )
 
 
 def loss_curves(predictions: Sequence[AnnData]) -> pd.DataFrame:

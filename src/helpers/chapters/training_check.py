@@ -50,25 +50,33 @@ def fraction_of_ridge(medians: pd.DataFrame) -> pd.DataFrame:
     return wide
 
 
-def fractions_remark(fractions: pd.DataFrame, sizes: str) -> str:
-    """How far STEM got in each target, and what follows (Markdown); takes `fraction_of_ridge`.
+def answer(fractions: pd.DataFrame, k: int, sizes: str) -> str:
+    """What was trained, how far it got in each target, and whether targets can be compared by its scores.
 
-    `sizes` says over which sections, as `labels.of_patients` does.
+    Takes `fraction_of_ridge` with the network's size (`stem_recipe.with_size`); `sizes` says over which sections, as
+    `labels.of_patients` does.
     """
     if fractions.empty:
-        return "STEM was not trained in this run."
-    reached = [
-        f"- {label(row.target)}, leave one {row.split} out: {row.fraction:.0%} of ridge, medians over {sizes}."
-        for row in fractions.itertuples()
-    ]
-    gap, most = predictability.training_gap(fractions), predictability.TRAINING_GAP
-    verdict = f"The fractions differ by {gap:.2f}: training favours no target by more than {most}."
+        return (
+            "STEM was not trained in this run. Ridge, which was, has a solution in closed form: no training was cut "
+            "short, in any target."
+        )
+    network, gap, most = fractions.iloc[0], predictability.training_gap(fractions), predictability.TRAINING_GAP
+    reached = "; ".join(
+        ", ".join(f"**{row.fraction:.0%}** in {label(row.target)}" for row in part.itertuples())
+        + f" with one {split} held out"
+        for split, part in fractions.groupby("split", sort=False)
+    )
+    verdict = f"by this measure training favours no target by more than {most}"
     if gap > most:
         verdict = (
-            f":::{{warning}}\nThe fractions differ by {gap:.2f}: panels D to F may show a difference in training "
-            "rather than in the targets. Read them for ridge, or train STEM at another size (`PROFILE`).\n:::"
+            "differences between targets may be differences in training: read ridge, or train STEM at another size "
+            "(`PROFILE`)"
         )
-    return "\n".join([*reached, "", verdict])
+    return (
+        f"`stem`, a network of {network['parameters']:,} parameters that saw {network['spot_views']:,} views of spots, "
+        f"reached, of ridge's PCC-{k}, {reached} (medians over {sizes}). The fractions differ by {gap:.2f}: {verdict}."
+    )
 
 
 def training_warning(fractions: pd.DataFrame) -> str | None:
