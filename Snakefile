@@ -22,17 +22,16 @@ from helpers.models.backbones import BACKBONES, FLOORS_BESIDE, MODELS
 from helpers.targets.normalization import TARGETS
 from helpers.workflow import Page
 
-if not config:
-    raise WorkflowError("no cohort: give one, snakemake --configfile config/toy.yaml, or use make book COHORT=toy")
+if workflow.configfiles or "file" not in config:
+    # Snakemake runs code that a config file holds as a template; here it is read as plain YAML.
+    raise WorkflowError("give the cohort as --config file=config/toy.yaml, or use make book COHORT=toy")
 SCHEMA = yaml.safe_load(Path("config/schema.yaml").read_text())
 try:
-    # A job reads this file again; the config that it gets has been checked.
+    # A job reads it again once it has been checked.
     known = {"target": list(TARGETS), "backbone": list(MODELS)} if workflow.is_main_process else None
-    for path in workflow.configfiles if workflow.is_main_process else ():
-        configs.content(path)  # Snakemake takes the last of two keys of one name
-    files = ", ".join(map(str, workflow.configfiles))
-    COHORT = configs.complete(config, SCHEMA, files, known, check=workflow.is_main_process)
-except ValueError as error:
+    said = configs.content(config["file"]) | {key: value for key, value in config.items() if key != "file"}
+    COHORT = configs.complete(said, SCHEMA, config["file"], known, check=workflow.is_main_process)
+except (ValueError, OSError) as error:
     raise WorkflowError(str(error)) from None
 
 BUILD = f"build/{COHORT['cohort']}"

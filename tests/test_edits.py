@@ -20,7 +20,7 @@ PAGES = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 FEEDS_FITS = set(workflow.FEED_FITS)  # whatever runs again among these costs every fit
 # Rooms whose modules may stand behind a fit: all of what a fit reads or is; of the scores only where samples fall.
 BEHIND_FITS = ("cohort/", "tissue/", "targets/", "models/")
-GROUND = ("columns", "schema", "store", "weights", "quiet", "gene_names")
+GROUND = ("columns", "schema", "store", "weights", "quiet", "gene_names", "unpacked")
 MODULES = sorted(str(path.relative_to(workflow.SOURCES).with_suffix("")) for path in workflow.SOURCES.rglob("*.py"))
 MODULES = [module for module in MODULES if not module.endswith("__init__") and module != "__main__"]
 
