@@ -265,10 +265,14 @@ PAGES = {
 LEFT_OUT = {"01_data", *(["04_counting_accuracy"] if CELLULARITY != "n_nuclei" else [])}  # nothing is counted
 NAMES = sorted({path.stem for path in Path("notebooks").glob("*.ipynb")} - LEFT_OUT)
 PAGES = {name: book.whole(name, PAGES.get(name, Page()), BUILD, VALUES) for name in NAMES}
+if workflow.is_main_process:
+    # Snakemake lists a folder once: stamps that are written later would be missing to it.
+    for name in ("01_data", *NAMES):
+        code_of(name)(None)
 
 
 def everything(wildcards):
-    """All that pages leave: a table or a prediction that was removed is made again, also where a page stands on it."""
+    """All that pages leave: tables, and the predictions of every fit."""
     try:
         book.check_kept(sections(), BUILD)
     except ValueError as error:
@@ -288,9 +292,19 @@ def shown(name):
     return f"{BUILD}/{PAGES[name].executed(name)}".format(split=SPLIT, section=EXAMPLE, fit=EXAMPLE_FIT)
 
 
+SHOWN = [f"{BUILD}/pages/01_data.ipynb", *map(shown, PAGES)]
+WORDS = [*Path("book").glob("*.md"), *Path("notebooks").glob("*.ipynb")]
+HTML = [f"{BUILD}/html/{path.stem}.html" for path in sorted(WORDS)]
+
+
+# All is asked for by name: what stands behind a file that is there is not looked for, so its loss would be missed.
 rule book:
     input:
         f"{BUILD}/html/index.html",
+        HTML,
+        SHOWN,
+        f"{BUILD}/sections.csv",
+        expand(f"{BUILD}/sections/{{section}}.h5ad", section=COHORT["sections"]),
         everything,
 
 
@@ -350,13 +364,14 @@ checkpoint data:
 
 rule html:
     input:
-        pages=[f"{BUILD}/pages/01_data.ipynb", *map(shown, PAGES)],
+        pages=SHOWN,
         words=[str(path) for path in sorted(Path("book").rglob("*")) if path.is_file()],
         notebooks=[str(path) for path in sorted(Path("notebooks").glob("*.ipynb"))],
         look="_config.yml",
         reference=[f"{REFERENCE}/{name}" for name in ("table1.csv", "figure1.svg")],
     output:
         index=f"{BUILD}/html/index.html",
+        pages=HTML,
     log:
         f"{BUILD}/logs/html.log",
     benchmark:

@@ -129,6 +129,17 @@ def test_a_change_of_a_module_lists_its_pages_and_what_follows_from_them(house, 
     assert again == expected and len(expected) > 2
 
 
+@pytest.mark.parametrize(
+    ("gone", "again"), [("pages/26_floors.ipynb", {"floors", "html", "book"}), ("html/26_floors.html", {"html", "book"})]
+)
+def test_what_was_removed_is_missed(house, gone, again):
+    path = house / "build/toy" / gone
+    kept = path.rename(house / "kept")
+    rules = listed(house)
+    kept.rename(path)
+    assert rules == again
+
+
 def test_words_list_the_book_alone(house):
     """A comment, a docstring and what an error says, in every module; a paragraph in every notebook."""
     texts = {path: path.read_text() for folder in ("src", "notebooks") for path in (house / folder).rglob("*.[pi]*y*")}
