@@ -130,7 +130,8 @@ def test_a_change_of_a_module_lists_its_pages_and_what_follows_from_them(house, 
 
 
 @pytest.mark.parametrize(
-    ("gone", "again"), [("pages/26_floors.ipynb", {"floors", "html", "book"}), ("html/26_floors.html", {"html", "book"})]
+    ("gone", "again"),
+    [("pages/26_floors.ipynb", {"floors", "html", "book"}), ("html/26_floors.html", {"html", "book"})],
 )
 def test_what_was_removed_is_missed(house, gone, again):
     path = house / "build/toy" / gone
