@@ -22,17 +22,16 @@ from helpers.models.backbones import BACKBONES, FLOORS_BESIDE, MODELS
 from helpers.targets.normalization import TARGETS
 from helpers.workflow import Page
 
-if not config:
-    raise WorkflowError("no cohort: give one, snakemake --configfile config/toy.yaml, or use make book COHORT=toy")
+if workflow.configfiles or "file" not in config:
+    # Snakemake runs code that a config file holds as a template; here it is read as plain YAML.
+    raise WorkflowError("give the cohort as --config file=config/toy.yaml, or use make book COHORT=toy")
 SCHEMA = yaml.safe_load(Path("config/schema.yaml").read_text())
 try:
-    # A job reads this file again; the config that it gets has been checked.
+    # A job reads it again once it has been checked.
     known = {"target": list(TARGETS), "backbone": list(MODELS)} if workflow.is_main_process else None
-    for path in workflow.configfiles if workflow.is_main_process else ():
-        configs.content(path)  # Snakemake takes the last of two keys of one name
-    files = ", ".join(map(str, workflow.configfiles))
-    COHORT = configs.complete(config, SCHEMA, files, known, check=workflow.is_main_process)
-except ValueError as error:
+    said = configs.content(config["file"]) | {key: value for key, value in config.items() if key != "file"}
+    COHORT = configs.complete(said, SCHEMA, config["file"], known, check=workflow.is_main_process)
+except (ValueError, OSError) as error:
     raise WorkflowError(str(error)) from None
 
 BUILD = f"build/{COHORT['cohort']}"
@@ -280,10 +279,14 @@ PAGES = {
 LEFT_OUT = {"01_data", *(["04_counting_accuracy"] if CELLULARITY != "n_nuclei" else [])}  # nothing is counted
 NAMES = sorted({path.stem for path in Path("notebooks").glob("*.ipynb")} - LEFT_OUT)
 PAGES = {name: book.whole(name, PAGES.get(name, Page()), BUILD, VALUES) for name in NAMES}
+if workflow.is_main_process:
+    # Snakemake lists a folder once: stamps that are written later would be missing to it.
+    for name in ("01_data", *NAMES):
+        code_of(name)(None)
 
 
 def everything(wildcards):
-    """All that pages leave: a table or a prediction that was removed is made again, also where a page stands on it."""
+    """All that pages leave: tables, and the predictions of every fit."""
     try:
         book.check_kept(sections(), BUILD)
     except ValueError as error:
@@ -303,9 +306,19 @@ def shown(name):
     return f"{BUILD}/{PAGES[name].executed(name)}".format(split=SPLIT, section=EXAMPLE, fit=EXAMPLE_FIT)
 
 
+SHOWN = [f"{BUILD}/pages/01_data.ipynb", *map(shown, PAGES)]
+WORDS = [*Path("book").glob("*.md"), *Path("notebooks").glob("*.ipynb")]
+HTML = [f"{BUILD}/html/{path.stem}.html" for path in sorted(WORDS)]
+
+
+# All is asked for by name: what stands behind a file that is there is not looked for, so its loss would be missed.
 rule book:
     input:
         f"{BUILD}/html/index.html",
+        HTML,
+        SHOWN,
+        f"{BUILD}/sections.csv",
+        expand(f"{BUILD}/sections/{{section}}.h5ad", section=COHORT["sections"]),
         everything,
 
 
@@ -365,12 +378,13 @@ checkpoint data:
 
 rule html:
     input:
-        pages=[f"{BUILD}/pages/01_data.ipynb", *map(shown, PAGES)],
+        pages=SHOWN,
         words=[str(path) for path in sorted(Path("book").rglob("*")) if path.is_file()],
         notebooks=[str(path) for path in sorted(Path("notebooks").glob("*.ipynb"))],
         look="_config.yml",
     output:
         index=f"{BUILD}/html/index.html",
+        pages=HTML,
     log:
         f"{BUILD}/logs/html.log",
     benchmark:

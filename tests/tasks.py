@@ -27,4 +27,4 @@ def snakemake(house: Path, options: list[str], said: Path):
     with said.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-        cli.main(["book", "--configfile", "config/toy.yaml", "--cores", "1", *options])
+        cli.main(["book", "--config", "file=config/toy.yaml", "--cores", "1", *options])

@@ -541,12 +541,16 @@ def test_a_config_that_cannot_be_meant_is_refused(change, says):
 @pytest.mark.parametrize(("change", "says"), [({"bakcbones": []}, "bakcbones"), ({"example": "Z9"}, "Z9")])
 def test_the_workflow_names_the_config_and_its_fault_before_anything_runs(tmp_path, change, says):
     config = yaml.safe_load((ROOT / "config/toy.yaml").read_text()) | {"cohort": "bad-input"} | change
-    (tmp_path / "bad.yaml").write_text(yaml.safe_dump(config))
-    snakemake = [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1", "--nolock", "--configfile"]
-    ran = subprocess.run([*snakemake, tmp_path / "bad.yaml"], cwd=ROOT, capture_output=True, text=True, check=False)
+    template = f"__use_yte__: true\n__variables__:\n  ran: ?open('{tmp_path}/ran', 'w')\n"  # Snakemake runs it
+    (tmp_path / "bad.yaml").write_text(yaml.safe_dump(config) + template * ("example" not in change))
+    snakemake = [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1", "--nolock", "--config"]
+    ran = subprocess.run(
+        [*snakemake, f"file={tmp_path}/bad.yaml"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     said = ran.stdout + ran.stderr
     assert ran.returncode != 0
     assert says in said and "bad.yaml" in said
+    assert not (tmp_path / "ran").exists()
     assert len(said.splitlines()) < 15, "the fault drowns in the schema"
     assert not (ROOT / "build/bad-input").exists()
 

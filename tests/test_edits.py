@@ -20,7 +20,7 @@ PAGES = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 FEEDS_FITS = set(workflow.FEED_FITS)  # whatever runs again among these costs every fit
 # Rooms whose modules may stand behind a fit: all of what a fit reads or is; of the scores only where samples fall.
 BEHIND_FITS = ("cohort/", "tissue/", "targets/", "models/")
-GROUND = ("columns", "schema", "store", "weights", "quiet", "gene_names")
+GROUND = ("columns", "schema", "store", "weights", "quiet", "gene_names", "unpacked")
 MODULES = sorted(str(path.relative_to(workflow.SOURCES).with_suffix("")) for path in workflow.SOURCES.rglob("*.py"))
 MODULES = [module for module in MODULES if not module.endswith("__init__") and module != "__main__"]
 
@@ -127,6 +127,18 @@ def test_a_change_of_a_module_lists_its_pages_and_what_follows_from_them(house, 
     again = listed(house)
     path.write_text(before)
     assert again == expected and len(expected) > 2
+
+
+@pytest.mark.parametrize(
+    ("gone", "again"),
+    [("pages/26_floors.ipynb", {"floors", "html", "book"}), ("html/26_floors.html", {"html", "book"})],
+)
+def test_what_was_removed_is_missed(house, gone, again):
+    path = house / "build/toy" / gone
+    kept = path.rename(house / "kept")
+    rules = listed(house)
+    kept.rename(path)
+    assert rules == again
 
 
 def test_words_list_the_book_alone(house):

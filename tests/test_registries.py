@@ -45,7 +45,7 @@ def results(tmp_path_factory):
         path.write_text(f"{before}{opening}\n    {entry}\n{after}")
     toy = yaml.safe_load((ROOT / "config/toy.yaml").read_text())
     (house / "small.yaml").write_text(yaml.safe_dump(toy | CHANGES))
-    command = [sys.executable, "-m", "snakemake", "book", "--configfile", "small.yaml", "--cores", "2", "--keep-going"]
+    command = [sys.executable, "-m", "snakemake", "book", "--config", "file=small.yaml", "--cores", "2", "--keep-going"]
     environment = os.environ | {"PYTHONPATH": str(house / "src")}
     built = subprocess.run(command, cwd=house, env=environment, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-8000:]

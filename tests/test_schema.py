@@ -21,6 +21,18 @@ def test_a_good_section_passes(section):
     assert schema.check_section(section) is section
 
 
+@pytest.mark.parametrize("name", ["<b>", "</td>", "<!--", "a\nb", "`x`", "[a](b)", "$x$", "\x1b[2J"])
+def test_a_name_that_a_page_would_obey_is_refused(name):
+    with pytest.raises(ValueError, match="genes.csv: gene .* holds .*; rename it"):
+        schema.check_words(["ERBB2", name], "gene", "genes.csv")
+
+
+def test_names_of_the_field_are_words():
+    schema.check_words(
+        ["E(spl)m8-HLH", "bw[D]", "l(2)gl", "mt:CoI", "HLA-DRB1*04", "P & Q", "CD4+ < 2 mm", 'O"Neil'], "", ""
+    )
+
+
 def spoil_spots(section):
     section.obs_names = ["1x1", "1x1", "2x1"]
 

@@ -11,6 +11,19 @@ def test_a_table_comes_back_as_it_was(tmp_path):
         pd.testing.assert_frame_equal(store.read_table(tmp_path / name), table)
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
+def test_no_text_of_a_table_is_a_formula_and_all_come_back(tmp_path, name):
+    words = ["=HYPERLINK(A1)", "+1+cmd", "-x", "@SUM(A1)", "\tx", "a=b", "", "-0.5"]
+    table = pd.DataFrame({"gene": words, "kind": pd.Categorical(words), "pcc": -0.5, "=h": "a"})
+    store.write_table(table, tmp_path / name)
+    written = pd.read_csv(tmp_path / name, keep_default_na=False)
+    for column in ("gene", "kind"):
+        assert written[column].tolist() == [*(f"'{one}" for one in words[:5]), *words[5:]]
+    assert list(written) == ["gene", "kind", "pcc", "'=h"] and (written["pcc"] == -0.5).all()
+    back = store.read_table(tmp_path / name)
+    assert back["gene"].fillna("").tolist() == words and list(back) == list(table)
+
+
 def test_predictions_are_listed_by_folder_then_by_name(tmp_path):
     for name in ("b/stem.log2.0.h5ad", "b/ridge.log2.0.h5ad", "b/stem.log2.0.pt", "a/stem.log2.0.h5ad"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -51,6 +51,8 @@ def check_cohort(path: Path, debug: bool = False) -> int:
     if debug and (bad := list(table.loc[table["problem"] != "", "section"])):
         checking.read(bad[0], readers, config["qc"])
     print(f"{config['title']}: {counted(len(table), 'sections')} in {readers['root']}\n")
+    if links := checking.links_out(readers["root"]):
+        print(f"{counted(len(links), 'links')} out of this folder, as {links[0]}, to {links[0].resolve()}\n")
     good = table[table["problem"] == ""]
     if len(good):
         print(shown(good).to_string(index=False, na_rep="", float_format="{:.3f}".format))

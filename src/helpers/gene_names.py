@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from helpers.schema import check_words
+
 SYMBOLS = ("gene_name", "gene_names", "gene_symbol", "gene_symbols", "symbol", "symbols", "feature_name", "hgnc_symbol")
 IDS = ("gene_ids", "gene_id", "id", "ensembl_id", "ensembl")
 MISSING = {"", "nan", "none", "na", "n/a", "null", "<na>"}
@@ -21,8 +23,14 @@ def symbols(
     """The symbol of each gene: of `column` where it is given, else its name, else, of ids, a usual column of `beside`.
 
     A gene without a symbol keeps its name. A symbol of two genes is numbered, as scanpy does. ValueError, naming
-    `where`, for ids without symbols beside them; numbers are warned of.
+    `where`, for ids without symbols beside them, and for markup; numbers are warned of.
     """
+    found = _symbols(names, where, beside, column)
+    check_words(found, "gene", where)
+    return found
+
+
+def _symbols(names: Sequence[str], where: str, beside: pd.DataFrame | None, column: str | None) -> pd.Index:
     from anndata.utils import make_index_unique
 
     names, beside = clean(names), pd.DataFrame() if beside is None else beside
@@ -33,7 +41,7 @@ def symbols(
     usual = (one for one in beside if str(one).lower() in SYMBOLS and not _are_ids(clean(beside[one])))
     column = column if column is not None else next(usual, None)
     if column is None and names.str.isdigit().mean() > 0.5:
-        warnings.warn(f"{where}: genes are numbered, {names[0]}, {names[-1]}; name them by symbol", stacklevel=2)
+        warnings.warn(f"{where}: genes are numbered, {names[0]}, {names[-1]}; name them by symbol", stacklevel=3)
         return make_index_unique(names)
     if column is None:
         raise ValueError(

@@ -7,7 +7,8 @@ A section grows along the notebooks: counts and coordinates (01_data), nuclei (0
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +39,8 @@ MPP_RANGE = 0.05, 20.0  # um; an objective of 100x, and an overview in which a s
 
 _NO_PATIENT = {"", "NAN", "NONE", "NA", "N/A", "<NA>", "NULL", "UNKNOWN", "NOT AVAILABLE", "-", "?"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+# What a page (HTML, MyST) or a figure (mathtext) takes for more than words.
+_MARKUP = re.compile(r"[\x00-\x1f\x7f]|<[A-Za-z/!?]|`|\]\(|\$")
 
 
 def check_name(name: str) -> str:
@@ -45,6 +48,23 @@ def check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not a section's name: use letters, digits, '_', '.' and '-' only, no folder")
     return name
+
+
+def markup(words: str) -> str:
+    """What in some words a page would obey and not show, "" where nothing is.
+
+    >>> [markup(words) for words in ("E(spl)m8-HLH", "DCIS, < 2 mm", "<b>", "two\\nlines", "[x](y)")]
+    ['', '', '<b', '\\n', '](']
+    """
+    found = _MARKUP.search(words)
+    return found[0] if found else ""
+
+
+def check_words(names: Iterable, what: str, where: str | Path) -> None:
+    """Refuse names, as of a `what` in the file `where`, that hold `markup`: they stand on pages and in figures."""
+    for name in map(str, names):
+        if found := markup(name):
+            raise ValueError(f"{where}: {what} {name!r} holds {found!r}, which a page would not show; rename it")
 
 
 def check_section(section: AnnData) -> AnnData:

@@ -14,6 +14,8 @@ import pandas as pd
 if TYPE_CHECKING:
     from anndata import AnnData
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with what a cell begins that a spreadsheet runs
+
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
@@ -52,8 +54,12 @@ def prediction_files(folders: Iterable[str | Path], backbone: str = "*") -> list
 
 
 def write_table(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a table as CSV (`.csv`, `.csv.gz`) or parquet, by the name's ending."""
+    """Write a table as CSV (`.csv`, `.csv.gz`) or parquet, by the name's ending.
+
+    In a CSV a text that a spreadsheet would run as a formula gets an apostrophe in front; `read_table` takes it off.
+    """
     with atomic(path) as partial:
+        table = table if partial.suffix == ".parquet" else _without_formulas(table)
         if partial.suffix == ".parquet":
             table.to_parquet(partial, index=False)
         elif partial.suffix == ".gz":
@@ -71,7 +77,7 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
         table = (
             pd.read_parquet(path)
             if path.suffix == ".parquet"
-            else pd.read_csv(path, keep_default_na=False, na_values=[""])
+            else _with_formulas(pd.read_csv(path, keep_default_na=False, na_values=[""]))
         )
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not a readable table ({error}); remove it and run the notebook again") from error
@@ -79,6 +85,31 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     if missing:
         raise ValueError(f"{path}: no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
     return table
+
+
+def _without_formulas(table: pd.DataFrame) -> pd.DataFrame:
+    changed = {}
+    for name in table.select_dtypes(["object", "string", "category"]):
+        words = table[name].astype(str)
+        first = words.str.startswith(FORMULA)
+        if first.any():
+            runs = first & pd.to_numeric(words.where(first), errors="coerce").isna()
+            changed[name] = table[name].astype(object).where(~runs, "'" + words)
+    return table.assign(**changed).rename(columns=_name_without_formula)
+
+
+def _name_without_formula(name):
+    return f"'{name}" if isinstance(name, str) and name.startswith(FORMULA) else name
+
+
+def _with_formulas(table: pd.DataFrame) -> pd.DataFrame:
+    quoted = tuple(f"'{sign}" for sign in FORMULA)
+    changed = {}
+    for name in table.select_dtypes("object"):
+        marked = table[name].str.startswith(quoted, na=False).astype(bool)
+        if marked.any():
+            changed[name] = table[name].where(~marked, table[name].str[1:])
+    return table.assign(**changed).rename(columns=lambda name: name[1:] if name.startswith(quoted) else name)
 
 
 def read_tables(paths: Iterable[str | Path], columns: Iterable[str] = ()) -> pd.DataFrame:

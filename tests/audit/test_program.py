@@ -14,7 +14,16 @@ from typer.testing import CliRunner
 from helpers import schema
 from helpers.audit import predictions
 from helpers.audit.flags import FLAGS
-from helpers.audit.program import add_cellularity, add_image, add_nuclei, as_the_book, doubts, main, read_section
+from helpers.audit.program import (
+    add_cellularity,
+    add_image,
+    add_nuclei,
+    as_the_book,
+    doubts,
+    main,
+    named_by,
+    read_section,
+)
 from helpers.cohort import simulate
 
 SIDE, GENES = 14, [f"G{i}" for i in range(60)]
@@ -105,8 +114,16 @@ def test_the_report_card_stands_alone(files):
         (lambda folder: ["--predictions", f"{folder}/pred"], "say where the section's name stands"),
         (lambda folder: ["--predictions", f"{folder}/nothing/{{section}}.csv"], "no such file"),
         (lambda folder: ["--counts", ""], "give the counts one way"),
+        (lambda folder: ["--nuclei", f"{folder}/{{section:>10}}.csv"], "{section} alone stands in braces"),
+        (lambda folder: ["--counts", f"{folder}/{{section.__class__}}.h5ad"], "{section} alone stands in braces"),
+        (lambda folder: ["--nuclei", f"{folder}/S0_nuclei.csv"], "one file for 3 sections"),
+        (lambda folder: ["--image", f"{folder}/{{section}}.png"], "S0.png: no such file"),
+        (lambda folder: (folder / "pred/<b>.csv").touch() or [], "section '<b>' holds '<b'"),
     ],
-    ids=["fewer sections", "transposed", "few spots", "space", "nuclei", "no pattern", "no predictions", "no counts"],
+    ids=[
+        *("fewer sections", "transposed", "few spots", "space", "nuclei", "no pattern", "no predictions", "no counts"),
+        *("width", "field", "one file", "no image", "HTML"),
+    ],
 )
 def test_what_cannot_be_audited_is_named_and_leaves_nothing(files, spoil, words):
     result = run(files, *spoil(files))
@@ -114,6 +131,28 @@ def test_what_cannot_be_audited_is_named_and_leaves_nothing(files, spoil, words)
         assert result.exit_code == 0 and len(json.loads((files / "out/audit.json").read_text())["scores"]) == 2 * 3 * 2
     else:
         assert result.exit_code == 2 and words in result.stderr and not (files / "out").exists()
+
+
+@pytest.mark.parametrize("option", [["--draws", "0"], ["--mpp", "-1"], ["--mpp", "inf"], ["--spot-um", "0"]])
+def test_options_out_of_range_are_refused(tmp_path, option):
+    """Of predictions that are not there: nothing was looked for."""
+    result = run(tmp_path, *option)
+    assert result.exit_code == 2 and f"Invalid value for '{option[0]}'" in result.stderr
+
+
+@pytest.mark.parametrize("out", ["pred/S0.csv", "pred/S0.csv/out", "taken", "broken"])
+def test_a_folder_that_cannot_be_written_is_named_before_anything_is_read(files, monkeypatch, out):
+    (files / "taken/audit.html").mkdir(parents=True)
+    (files / "broken").symlink_to(files / "nowhere")
+    monkeypatch.setattr(predictions, "read", None)
+    result = run(files, "--out", f"{files}/{out}")
+    assert result.exit_code == 2 and f"--out {files}/{out}: " in result.stderr and "name another" in result.stderr
+
+
+def test_what_is_not_a_pattern_is_taken_as_it_is_written(tmp_path):
+    for name in ("a[1]S0.csv", "a1S0.csv", "a[1].csv"):
+        (tmp_path / name).touch()
+    assert named_by(f"{tmp_path}/a[1]{{section}}.csv") == {"S0": tmp_path / "a[1]S0.csv"}
 
 
 def test_spots_of_few_counts_are_left_out_and_remarked_on(files, cohort):

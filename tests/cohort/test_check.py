@@ -209,3 +209,12 @@ def test_what_is_no_cohort_ends_with_2(config, capsys, tmp_path):
 def test_a_simulated_cohort_that_is_not_made_yet_is_no_problem(config, capsys, tmp_path):
     assert program.check_cohort(config(root=str(tmp_path / "nowhere"))) == 0
     assert "its raw files are not there yet" in capsys.readouterr().out
+
+
+def test_links_out_of_a_root_are_named(root, tmp_path):
+    (tmp_path / "private.txt").touch()
+    (root / "data/inside").symlink_to(root / "data/ST-cnts")
+    (root / "data/out.txt").symlink_to(tmp_path / "private.txt")
+    assert check.links_out(root) == [root / "data/out.txt"]
+    (tmp_path / "linked").symlink_to(root)
+    assert check.links_out(tmp_path / "linked") == [tmp_path / "linked/data/out.txt"]

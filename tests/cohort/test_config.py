@@ -29,12 +29,39 @@ def config(name="toy", **changes):
         ({"example": "Z9"}, "example 'Z9' is not among the sections"),
         ({"stem_targets": ["log1p_cp10k"], "targets": ["log2", "pearson_residual"]}, "stem_targets log1p_cp10k"),
         ({"ids": {"A1": "A2"}}, "ids give A1 and A2 the same files"),
+        ({"ids": {"A1": "x/../../etc"}}, "ids.A1: stays below root"),
+        ({"ids": {"A1": "/etc/passwd"}}, "ids.A1: stays below root"),
+        ({"images": "/etc/{section}.png"}, "images: a path from root"),
+        ({"labels": "../{section}.csv"}, "labels: stays below root"),
+        ({"labels": "{section.__class__}"}, "labels: a path with {section} in it, and no other braces"),
+        ({"proportions": "{section}/{section:>10}.csv"}, "proportions: a path with {section}"),
+        ({"nuclei": {"back_end": "table", "table": "{section}{x}"}}, "nuclei.table: a path with {section}"),
+        ({"title": "<script>"}, "'<script>' holds '<s', which pages would not show"),
+        ({"patients": {"A1": "a\nb"}}, "holds .*, which pages would not show"),
+        ({"__use_yte__": True}, "__use_yte__"),
     ],
 )
 def test_a_config_that_cannot_be_meant_is_refused(changes, says):
     with pytest.raises(ValueError, match=f"^mine.yaml: .*{says}.*\nconfig/schema.yaml says") as error:
         cohort_config.complete(config(**changes), SCHEMA, "mine.yaml", KNOWN)
     assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: !!python/object/apply:os.system ['touch ran']", "not YAML .*python/object"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]", r"line 2: write \*a out"),
+        ("[" * 5000, "not YAML"),
+        ("- A1", "holds no keys"),
+    ],
+)
+def test_a_config_that_would_run_or_grow_is_refused(tmp_path, monkeypatch, text, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ValueError, match=f"mine.yaml: {says}"):
+        cohort_config.content(tmp_path / "mine.yaml")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_names_are_those_of_the_registries(monkeypatch):

@@ -42,6 +42,13 @@ def manifest(*contents):
     return pd.DataFrame(rows, columns=["path", "git_blob_sha1"])
 
 
+@pytest.mark.parametrize("path", ["../outside.txt", "/tmp/outside.txt", "a/../../outside.txt"])
+def test_a_manifest_writes_below_its_root_alone(tmp_path, path):
+    wanted = pd.DataFrame({"path": [path], "git_blob_sha1": "0"})
+    with pytest.raises(ValueError, match="outside.txt: leaves .*; a manifest names files below it"):
+        downloads.fetch_her2st(tmp_path / "root", wanted, "http://127.0.0.1:9/{path}")
+
+
 def test_files_are_downloaded_once(server, tmp_path):
     folder, url = server
     (folder / "a.txt").write_bytes(b"alpha")

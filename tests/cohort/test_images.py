@@ -31,6 +31,27 @@ def ramp(tmp_path_factory):
     return path
 
 
+def test_an_image_that_would_fill_the_memory_is_refused_by_its_header(tmp_path):
+    """A PNG and a strip of a TIFF of 900 megapixels, in a few bytes."""
+    side = 30_000
+    head = b"IHDR" + side.to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
+    bomb = b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4, "big") + head + zlib.crc32(head).to_bytes(4, "big")
+    (tmp_path / "a.png").write_bytes(bomb + (0).to_bytes(4, "big") + b"IDAT" + zlib.crc32(b"IDAT").to_bytes(4, "big"))
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(
+            iter([b"x"]),
+            shape=(side, side, 3),
+            dtype=np.uint8,
+            photometric="rgb",
+            compression="deflate",
+            rowsperstrip=side,
+        )
+    for path in (tmp_path / "a.png", tmp_path / "a.tif"):
+        for look in (images.size, lambda path: images.thumbnail(path, 100), lambda path: images.open(path, MPP)):
+            with pytest.raises(ValueError, match=f"{path.name}: 30000 x 30000 px would be decoded whole"):
+                look(path)
+
+
 def write_tiff(path, pixels=RAMP, um=0.25, unit="CENTIMETER", subifds=0, **how):
     """A pyramid of two levels, its reduced one a page of its own or, as in OME-TIFF, below the first."""
     how = {"tile": (64, 64), "compression": "deflate", "photometric": "rgb"} | how

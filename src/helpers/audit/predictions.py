@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import store
+from helpers import schema, store, unpacked
 from helpers.cohort import tables
 from helpers.gene_names import clean
 
@@ -32,10 +32,12 @@ def read(path: str | Path, layer: str = "") -> pd.DataFrame:
         )
     if layer and kind != ".h5ad":
         raise ValueError(f"{path}: only h5ad files have layers; leave --layer out")
+    unpacked.check(path)
     table = _read_h5ad(path, layer) if kind == ".h5ad" else READERS[kind](path)
     if not table.size:
         raise ValueError(f"{path}: {len(table)} spots x {table.shape[1]} genes; write spots x genes with names")
     for names, what in ((table.index, "spot"), (table.columns, "gene")):
+        schema.check_words(names, what, path)
         if names.has_duplicates:
             raise ValueError(f"{path}: {what} {names[names.duplicated()][0]!r} occurs twice; keep one")
     try:

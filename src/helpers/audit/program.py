@@ -3,9 +3,10 @@
 import json
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from glob import escape
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Annotated, Literal
 
 import numpy as np
@@ -107,6 +108,25 @@ def add_cellularity(
     return add_image(section, Path(files["image"]), mpp, spot_um, back_end != "haematoxylin") if files["image"] else ""
 
 
+def check_options(space: str, patterns: Iterable[str], out: Path) -> None:
+    """Refuse before anything is read what would end the audit later: a space, patterns of files, the folder written to.
+
+    ValueError says which and why.
+    """
+    normalization.named(normalization.TARGETS, "space", space)
+    for pattern in patterns:
+        if {"{", "}"} & set(pattern.replace("{section}", "")):
+            raise ValueError(f"{pattern}: {{section}} alone stands in braces, for the section's name")
+    try:
+        nearest = next(path for path in (out, *out.absolute().parents) if path.exists() or path.is_symlink())
+        with TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise ValueError(f"--out {out}: no folder to write to ({error}); name another") from error
+    if taken := [path for path in (out / "audit.html", out / "audit.json") if path.is_dir()]:
+        raise ValueError(f"--out {out}: {taken[0].name} is a folder there; name another")
+
+
 def named_by(pattern: str) -> dict[str, Path]:
     """The files that a pattern with {section} names, by section."""
     if pattern.count("{section}") != 1:
@@ -114,10 +134,24 @@ def named_by(pattern: str) -> dict[str, Path]:
     before, after = pattern.split("{section}")
     folder = Path(before) if before.endswith("/") else Path(before).parent
     start = "" if before.endswith("/") else Path(before).name
-    names = {path: str(path.relative_to(folder)) for path in sorted(folder.glob(f"{start}*{after}"))}
-    if not names:
+    found = {path: str(path.relative_to(folder)) for path in sorted(folder.glob(f"{escape(start)}*{escape(after)}"))}
+    named = {name[len(start) : len(name) - len(after)]: path for path, name in found.items()}
+    named.pop("", None)
+    if not named:
         raise FileNotFoundError(f"{pattern}: no such file; {{section}} stands for the name of a section")
-    return {name[len(start) : len(name) - len(after)]: path for path, name in names.items()}
+    schema.check_words(named, "section", pattern)
+    return named
+
+
+def files_of(pattern: str, names: Collection[str]) -> dict[str, str]:
+    """The file of each section by a pattern, "" without one; all have to be there, before the first is computed on."""
+    files = {name: pattern.format(section=name) for name in names}
+    if pattern and len(set(files.values())) < len(names):
+        raise ValueError(f"{pattern}: one file for {len(names)} sections; say by {{section}} where their names stand")
+    for file in filter(None, files.values()):
+        if not Path(file).is_file():
+            raise FileNotFoundError(f"{file}: no such file; check the pattern and the section's name")
+    return files
 
 
 def read_cohort(
@@ -193,8 +227,17 @@ def main(
     image: Annotated[
         str, typer.Option(help="H&E, images/{section}.jpg: nuclei are counted in it; of a --cohort: its own")
     ] = "",
-    mpp: Annotated[float | None, typer.Option(help="um per pixel, where neither cohort nor image says it")] = None,
-    spot_um: Annotated[float | None, typer.Option(help="diameter of a spot in um, where the counts do not say")] = None,
+    mpp: Annotated[
+        float | None,
+        typer.Option(
+            min=schema.MPP_RANGE[0],
+            max=schema.MPP_RANGE[1],
+            help="um per pixel, where neither cohort nor image says it",
+        ),
+    ] = None,
+    spot_um: Annotated[
+        float | None, typer.Option(min=1, max=1000, help="diameter of a spot in um, where the counts do not say")
+    ] = None,
     target: Annotated[str, typer.Option(help="what the model was scored against, targets/{section}.csv")] = "",
     panel_chosen_on: Annotated[Literal["training", "all", "unknown"], typer.Option()] = "unknown",
     layer: Annotated[str, typer.Option(help="layer of h5ad predictions that holds them, or X")] = "",
@@ -207,7 +250,7 @@ def main(
     ] = None,
     out: Annotated[Path, typer.Option(help="folder of audit.html and audit.json")] = Path("audit"),
     draws: Annotated[
-        int, typer.Option(help="spatially randomized predictions behind each chance level")
+        int, typer.Option(min=19, max=10**6, help="spatially randomized predictions behind each chance level")
     ] = judge.N_DRAWS,
 ) -> None:
     """Audit predictions of gene expression from H&E: a report card (HTML) and its numbers (JSON)."""
@@ -217,33 +260,35 @@ def main(
             warnings.simplefilter("always", UserWarning)
             if cohort and mpp and not image:
                 raise ValueError("--mpp: the config of a cohort says the pixel size of its own images; set mpp there")
-            known = {name: predictions.read(path, layer) for name, path in named_by(predicted).items()}
+            check_options(space, (predicted, counts, nuclei, image, target), out)
+            named = named_by(predicted)
+            of_nuclei, of_image, of_target = (files_of(pattern, named) for pattern in (nuclei, image, target))
+            known = {name: predictions.read(path, layer) for name, path in named.items()}
+            targets = {name: predictions.read(file, target_layer) for name, file in of_target.items() if file}
             config, remarks = read_config(cohort), []
             read = read_cohort(known, counts, config, counts_layer, gene_names)
             own = as_prepared(read, folder) if config and not image else dict.fromkeys(read, "")
-            shown = {name: image.format(section=name) or own[name] for name in read}
+            shown = {name: of_image[name] or own[name] for name in read}
             least = min_spot_counts or config.get("qc", {}).get("min_spot_counts", sections.MIN_SPOT_COUNTS)
             for name, section in read.items():
                 read[name], lost = as_the_book(section, name, shown[name], least)
                 remarks += lost
             remarks += doubts(read, shown)
             for name, section in read.items():
-                files = {"nuclei": nuclei.format(section=name), "image": shown[name]}
+                files = {"nuclei": of_nuclei[name], "image": shown[name]}
                 said = add_cellularity(section, files, config, mpp, spot_um)
                 remarks += [f"section {name}: {said}"] if said else []
-            files = {name: target.format(section=name) for name in known if target}
-            targets = {name: predictions.read(file, target_layer) for name, file in files.items()} or None
-            report = assess(read, known, space, targets, panel_chosen_on, draws)
+            report = assess(read, known, space, targets or None, panel_chosen_on, draws)
         said = dict.fromkeys(str(warning.message) for warning in caught if warning.category is UserWarning)
         report["remarks"] = [*said, *remarks, *report["remarks"]]
+        print(in_words(report))
+        write(report, out, title)
     except Exception as error:  # of a library too: what is wrong with a file is one line
         if debug:
             raise
         kind = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
         print(f"{kind}{error}", file=sys.stderr)
         raise typer.Exit(2) from None
-    write(report, out, title)
-    print(in_words(report))
     print(f"The report card: {(out / 'audit.html').resolve()}")
 
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -81,6 +82,13 @@ def signature(section: AnnData) -> frozenset:
     counts = section.layers[COUNTS]
     sums = (counts.sum(1), counts.getnnz(1), counts.multiply(counts).sum(1))
     return frozenset(zip(*(np.asarray(one).ravel().tolist() for one in sums), strict=True))
+
+
+def links_out(root: str | Path) -> list[Path]:
+    """Links below a root that lead out of it: what they point at is read and shown as if it were of the cohort."""
+    root = Path(root)
+    links = (path for path in sorted(root.rglob("*")) if path.is_symlink())
+    return [path for path in links if not path.resolve().is_relative_to(root.resolve())]
 
 
 def same_data(signatures: Mapping[str, frozenset]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from helpers.cohort.stated import Stated
+from helpers.schema import markup
 
 SCHEMA = Path(__file__).parents[3] / "config" / "schema.yaml"
 PROJECT_FILES = ("gene_symbols",)  # keys that name a file of the project, not of the root
@@ -22,21 +23,29 @@ def load(path: str | Path, known: Mapping[str, Sequence[str]] | None = None) -> 
 
 
 def content(path: str | Path) -> dict:
-    """What the config at `path` says; ValueError, FileNotFoundError for none, and for a key that is given twice.
+    """What the config at `path` says, of which nothing is run; ValueError, FileNotFoundError for none.
 
-    YAML's own reader takes the last of two and says nothing.
+    ValueError too for a key that is given twice, of which YAML's own reader takes the last, and for an alias (`*name`),
+    of which nine lines can make a billion.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such config")
     try:
-        tree = yaml.compose(path.read_text(encoding="utf-8-sig"), yaml.SafeLoader)
+        text = path.read_text(encoding="utf-8-sig")
+        for event in yaml.parse(text, yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                raise ValueError(f"{path}: line {event.start_mark.line + 1}: write *{event.anchor} out")
+        tree = yaml.compose(text, yaml.SafeLoader)
         if twice := next(_twice(tree), None):
             key, line = twice
             raise ValueError(f"{path}: line {line}: {key} is given twice; keep one")
-        return yaml.SafeLoader("").construct_document(tree) if tree else {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        found = yaml.SafeLoader("").construct_document(tree) if tree else {}
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: not YAML ({error})") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: holds no keys with values; start from config/template.yaml")
+    return found
 
 
 def complete(
@@ -94,7 +103,7 @@ def _twice(node) -> Iterator[tuple[str, int]]:
 
 
 def _faults(config: Mapping, schema: Mapping, known: Mapping[str, Sequence[str]]) -> dict[str, None]:
-    """What the schema says against the config, each once, by key."""
+    """What the schema says against the config, each once, by key, and words that pages would not show."""
     # A grammar of web addresses, which jsonschema would take for formats that no key here has, costs 4 s to set up.
     sys.modules.setdefault("rfc3987_syntax", None)
     import jsonschema  # takes time even so, as the readers do
@@ -105,7 +114,22 @@ def _faults(config: Mapping, schema: Mapping, known: Mapping[str, Sequence[str]]
     for name, names in {"layout": LAYOUTS, **known}.items():
         schema["$defs"][name]["enum"] = list(names)
     errors = jsonschema.Draft202012Validator(schema).iter_errors(config)
-    return dict.fromkeys(map(_sentence, sorted(errors, key=lambda error: list(map(str, error.absolute_path)))))
+    found = map(_sentence, sorted(errors, key=lambda error: list(map(str, error.absolute_path))))
+    marked = (words for words in _words(config) if markup(words))
+    return dict.fromkeys(
+        [*found, *(f"{words!r} holds {markup(words)!r}, which pages would not show" for words in marked)]
+    )
+
+
+def _words(content) -> Iterator[str]:
+    """Every text in a config, the names of its keys too."""
+    if isinstance(content, Mapping):
+        content = [*content, *content.values()]
+    if isinstance(content, list):
+        for one in content:
+            yield from _words(one)
+    elif isinstance(content, str):
+        yield content
 
 
 def _sentence(error) -> str:

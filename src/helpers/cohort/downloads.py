@@ -35,6 +35,8 @@ def fetch_her2st(root: str | Path, manifest: pd.DataFrame, url: str = HER2ST_URL
     blobs = {}
     for row in tqdm(list(manifest.itertuples()), desc="almaan/her2st", unit="file"):
         path = Path(root) / row.path
+        if not path.resolve().is_relative_to(Path(root).resolve()):
+            raise ValueError(f"{row.path}: leaves {root}; a manifest names files below it")
         if path.exists():
             if git_blob_id(path.read_bytes()) != row.git_blob_sha1:
                 raise ValueError(f"{path}: not the file of the public repository; remove it and it is fetched again")

@@ -22,7 +22,8 @@ def size(path: str | Path) -> tuple[int, int]:
     """(width, height) of the full-resolution image in its stored pixels, from its header alone.
 
     Raises FileNotFoundError for a missing file, ValueError for one that is no image or that `open` refuses by its
-    header: a format that is not known, grey, CMYK or 16-bit pixels, a rotation by EXIF. They name file and fix.
+    header: a format that is not known, grey, CMYK or 16-bit pixels, a rotation by EXIF, a JPEG, PNG, tile or strip too
+    large to be decoded. They name file and fix.
     """
     path = _existing(path)
     if path.suffix.lower() in PLAIN:
@@ -55,9 +56,7 @@ def thumbnail(path: str | Path, max_side: int) -> np.ndarray:
 def whole(path: str | Path) -> np.ndarray:
     """The whole image, uint8 RGB (h, w, 3); errors as of `open`."""
     path = _existing(path)
-    width, height = size(path)
-    if width * height > WHOLE_MP * 1e6:
-        raise ValueError(f"{path}: {width} x {height} px would be decoded whole; {CONVERT}")
+    _check_whole(path, *size(path))
     with _damage_named(path):
         return _decoded(path)
 
@@ -187,6 +186,7 @@ def _header(path: Path) -> Iterator[Image.Image]:
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # sections exceed Pillow's guard against bombs
     try:
         with Image.open(path, formats=("JPEG", "PNG")) as image:
+            _check_whole(path, *image.size)
             _check_pixels(path, image.mode in ("RGB", "RGBA"), f"of mode {image.mode}")
             if image.format == "JPEG":  # to look for it in a PNG, Pillow decodes the image
                 _check_upright(path, image.getexif().get(0x0112, 1))
@@ -217,6 +217,8 @@ def _tiff(path: Path) -> Iterator:
         _check_pixels(path, colour and page.bitspersample == 8 and page.planarconfig == 1, what)
         _check_upright(path, page.tags.valueof("Orientation", default=1))
         _check_one(path, series, page)
+        for level in series.levels:
+            _check_whole(path, *level.keyframe.chunks[1::-1])  # a tile or a strip
         ends = [start + n for start, n in zip(page.dataoffsets, page.databytecounts, strict=True)]
         if max(ends) > file.filehandle.size:
             raise ValueError(f"{path}: the image is cut short; fetch it again")
@@ -235,6 +237,11 @@ def _check_one(path: Path, series, page) -> None:
         )
     if page.compression not in TIFF.DECOMPRESSORS:
         raise ValueError(f"{path}: its compression {page.compression!r} cannot be decoded here; {CONVERT}")
+
+
+def _check_whole(path: Path, width: int, height: int) -> None:
+    if width * height > WHOLE_MP * 1e6:
+        raise ValueError(f"{path}: {width} x {height} px would be decoded whole; {CONVERT}")
 
 
 def _check_pixels(path: Path, good: bool, what: str) -> None:

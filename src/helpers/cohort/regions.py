@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers import schema, unpacked
 from helpers.cohort import tables
 
 UNDETERMINED = "undetermined"  # the pathologist's own word for a spot that is no one region's
@@ -29,6 +30,7 @@ def read_labels(path: str | Path) -> tuple[pd.Series, int] | None:
     placed = table.dropna(subset=["x", "y", "label"])
     xy = placed[["x", "y"]].round().astype(int).astype(str)
     labels = pd.Series(placed["label"].to_numpy(str), index=xy["x"] + "x" + xy["y"], name="label")
+    schema.check_words(labels.unique(), "region", path)
     return tables.each_once(labels, path), len(table) - len(placed)
 
 
@@ -41,6 +43,7 @@ def read_proportions(path: str | Path) -> pd.DataFrame | None:
     if table is None:
         return None
     table = table.set_index(table.columns[0])
+    schema.check_words(table.columns, "cell type", path)
     numbers = table.apply(pd.to_numeric, errors="coerce")
     if not np.isfinite(numbers.to_numpy()).all():
         raise ValueError(f"{path}: a proportion is missing or not a number; fetch the file again")
@@ -72,6 +75,7 @@ def _read(path: str | Path) -> pd.DataFrame | None:
         return tables.read(path) if Path(path).is_file() else None
     if not Path(f"{archive}.zip").is_file():
         return None
+    unpacked.check(f"{archive}.zip")
     try:
         with zipfile.ZipFile(f"{archive}.zip") as files:
             content = files.read(member) if member in files.namelist() else None

@@ -242,6 +242,7 @@ def _patient(name: str, patient: str, patients: Mapping[str, str] | None) -> str
         known = schema.patient_name(patients[name])
         same = (" ".join(str(one).split()) for one in patients.values() if schema.patient_name(one) == known)
         patient = next(same) if known else ""
+    schema.check_words([patient], "patient", f"section {name}")
     if not patient:
         warnings.warn(
             f"section {name}: no patient is known, it counts as one of its own; give patients, one name to sections "

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers import unpacked
+
 SEPARATORS = "\t,;"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 FETCH = "fetch the file again"
@@ -22,9 +24,11 @@ _DECIMAL_COMMA = re.compile(r";\"?-?\d+,\d+\"?(;|$)", re.M)
 def read(path: str | Path, fix: str = FETCH, columns: Sequence[str] = ()) -> pd.DataFrame:
     """A table under the names of its header, indexed by the lines of the file; its first column is text.
 
-    See `parse`. A file whose name ends in .gz is unpacked. ValueError, ending in `fix`, for one that is no table.
+    See `parse`. A file whose name ends in .gz is unpacked. ValueError, ending in `fix`, for one that is no table, and
+    for one that `unpacked` refuses.
     """
     path = Path(path)
+    unpacked.check(path)
     try:
         content = path.read_bytes()
         return parse(gzip.decompress(content) if path.suffix == ".gz" else content, path, fix, columns)

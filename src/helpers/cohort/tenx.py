@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from helpers import gene_names
+from helpers import gene_names, schema, unpacked
 from helpers.cohort import tables
 
 VISIUM_SPOT_UM, VISIUM_PITCH_UM = 55.0, 100.0
@@ -42,12 +42,14 @@ def read_matrix(path: Path) -> AnnData:
 
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such matrix; check the root and the section's name")
+    unpacked.check(path)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Variable names are not unique", UserWarning)
         try:
             found = scanpy.read_10x_h5(path)
         except Exception as error:  # h5py and scanpy have errors of their own for each kind of damage
             raise ValueError(f"{path}: not a readable 10x matrix ({error}); fetch the file again") from error
+    schema.check_words(found.obs_names, "spot", path)
     found.var_names = gene_names.symbols(found.var_names, str(path), found.var)
     return found
 
@@ -62,6 +64,7 @@ def read_positions(folder: Path) -> tuple[Path, pd.DataFrame]:
     if path is None:
         raise FileNotFoundError(f"{folder / FILES[1]}: no such file, nor {', '.join(FILES[2:])}, {FILES[0]}; fetch it")
     if path.suffix == ".parquet":
+        unpacked.check(path)
         try:
             table = pd.read_parquet(path).reset_index()
         except Exception as error:  # pyarrow has errors of its own for each kind of damage

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
+from helpers import schema, unpacked
 from helpers.weights import is_state_dict, misfits, read_tensors
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -288,11 +289,7 @@ def table(path: str | Path, spots: Sequence[str], places: np.ndarray) -> tuple[n
     finite, and for rows that fit no names.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such table of features; embed the section's spots there first")
-    if path.suffix not in TABLES:
-        raise ValueError(f"{path}: not a kind of table known here; give {', '.join(TABLES)}")
-    values, names, columns = TABLES[path.suffix](path)
+    values, names, columns = _read_table(path)
     if isinstance(names, np.ndarray):
         names = _by_place(path, names, spots, places)
     values = values[0] if values.ndim == 3 and len(values) == 1 else values  # CLAM puts a dimension before
@@ -316,6 +313,17 @@ def table(path: str | Path, spots: Sequence[str], places: np.ndarray) -> tuple[n
     if len(broken := spots[~np.isfinite(rows).all(axis=1)]):
         refuse("have features that are missing (NaN) or infinite", broken, "embed them again")
     return rows, columns or [f"table_{column}" for column in range(values.shape[1])]
+
+
+def _read_table(path: Path):
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such table of features; embed the section's spots there first")
+    if path.suffix not in TABLES:
+        raise ValueError(f"{path}: not a kind of table known here; give {', '.join(TABLES)}")
+    unpacked.check(path)
+    values, names, columns = TABLES[path.suffix](path)
+    schema.check_words(columns or (), "column", path)
+    return values, names, columns
 
 
 def _h5(path: Path):

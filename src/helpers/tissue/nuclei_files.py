@@ -15,7 +15,7 @@ import shapely
 from anndata import AnnData
 from scipy.spatial import cKDTree
 
-from helpers import store
+from helpers import schema, store, unpacked
 from helpers.schema import NUCLEI_COLUMNS
 
 MEASURED = ["x", "y", "area_um2", "probability"]  # as our GeoJSON names them among a nucleus's measurements
@@ -63,7 +63,9 @@ def read(path: str | Path, mpp: float, placement: np.ndarray | None = None) -> p
         found = read(path, mpp * np.sqrt(abs(np.linalg.det(placement[:, :2])))).drop(columns="outline", errors="ignore")
         found[["x", "y"]] = found[["x", "y"]].to_numpy(float) @ placement[:, :2].T + placement[:, 2]
         return found
+    unpacked.check(path)
     nuclei = READERS[path.suffix](path, mpp)
+    schema.check_words(nuclei.get("type", pd.Series(dtype=str)).dropna().unique(), "type", path)
     if not len(nuclei):
         raise ValueError(f"{path}: holds no nuclei; export them again, or choose another back end")
     placed = np.isfinite(nuclei[["x", "y"]].to_numpy(float)).all(axis=1)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from helpers import schema
+from helpers import schema, unpacked
 from helpers.cohort import images, tenx
 from helpers.cohort.layouts import arrays, raw
 from helpers.cohort.layouts.raw import RawSection
@@ -31,6 +31,7 @@ def read(root: Path, name: str, counts_layer: str | None = None, gene_names: str
             f"{path}: no obsm['spatial'], it has {raw.listed(found.obsm)}; put each spot's centre there, x and y in "
             f"pixels of the full-resolution image (pxl_col_in_fullres, pxl_row_in_fullres)"
         )
+    schema.check_words(found.obs_names, "spot", path)
     patient, scales = _one_patient(found.obs, path), _scales_within(found)
     found = _counted(found, counts_layer, path)
     if "in_tissue" in found.obs:
@@ -46,6 +47,7 @@ def _read_h5ad(path: Path) -> AnnData:
 
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; check the root and the section's name, or give ids")
+    unpacked.check(path)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "(Variable|Observation) names are not unique", UserWarning)
@@ -82,6 +84,7 @@ def _are_counts(values) -> bool:
 def _one_patient(obs: pd.DataFrame, path: Path) -> str:
     """The patient of all spots; unknown where none is named, and, with a warning, where several are."""
     patients = {schema.patient_name(value) for value in obs.get("patient", pd.Series(dtype=str)).unique()} - {""}
+    schema.check_words(patients, "patient", path)
     if len(patients) > 1:
         warnings.warn(f"{path}: spots of {len(patients)} patients, {raw.listed(sorted(patients), 3)}", stacklevel=2)
     return patients.pop() if len(patients) == 1 else ""

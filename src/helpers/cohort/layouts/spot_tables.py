@@ -36,6 +36,7 @@ def read_counts(path: Path, gene_symbols: str | None = None) -> tuple[np.ndarray
         raise FileNotFoundError(f"{path}: no such count file; check the root and the section's name")
     table = tables.read(path)
     names, genes = clean(table.iloc[:, 0]), clean(table.columns[1:])
+    schema.check_words(names, "spot", path)
     for twice, what in ((genes, "gene"), (names, "spot")):
         if twice.has_duplicates:
             raise ValueError(f"{path}: {what} {twice[twice.duplicated()][0]!r} occurs twice; keep one")
