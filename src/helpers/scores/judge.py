@@ -9,6 +9,7 @@ predictions are kept.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -62,7 +63,13 @@ def ceilings(section: AnnData, target: str, genes: Sequence[str], n_splits: int 
 
 def basis(section: AnnData, place: bool = False) -> np.ndarray:
     """The `moran_basis` of a section's spots, for every null on it; with `place` that of what place leaves."""
-    xy = np.asarray(section.obsm[SPATIAL], float)
+    return _basis(np.asarray(section.obsm[SPATIAL], float).tobytes(), place)
+
+
+@lru_cache(maxsize=4)
+def _basis(xy: bytes, place: bool) -> np.ndarray | spatial.Tiled:
+    """`basis` of these coordinates: sections are asked for theirs again and again, and it costs more than a score."""
+    xy = np.frombuffer(xy).reshape(-1, 2)
     return spatial.moran_basis(xy, fixed=spatial.place(xy) if place else None)
 
 

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 from scipy.linalg import orth
+from scipy.sparse.linalg import LinearOperator
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 from scipy.stats import qmc
@@ -14,6 +15,8 @@ from helpers.scores.paired import finite
 N_DRAWS = 8192  # of a null: two seeds give the same mean and 95 % point to half a hundredth
 N_DRAWS_OF_MEAN = 1024  # where nothing but the mean of a null is wanted
 BALANCED = 1000  # components whose signs are balanced
+EXACT = 2000  # spots, up to which a section has one basis of eigenvectors: their time grows with the cube of them
+TILE, MOST_TILES, MAPS = 500, 10, 40  # spots of a tile of a larger one, tiles, smooth maps over it for each tile
 KEPT_BYTES = 2**28  # of signs
 _DRAWN: dict[tuple[int, int, int], np.ndarray] = {}
 
@@ -73,15 +76,92 @@ def moran_basis(
     """
     if weights not in ("distance", "neighbours"):
         raise ValueError(f"weights {weights!r} are neither distance nor neighbours")
-    matrix = -cdist(xy, xy) if weights == "distance" else neighbours(xy, radius)
-    n = len(matrix)
+    n = len(xy)
     # Covariates that are constant, or follow from each other, take out no more than what is left of them.
     out = orth(np.column_stack([np.ones(n) / np.sqrt(n), *([] if fixed is None else np.nan_to_num(unit(fixed)).T)]))
+    if weights == "distance" and n > EXACT:
+        return _tiled(xy, out)
+    matrix = -cdist(xy, xy) if weights == "distance" else neighbours(xy, radius)
     centred = matrix - out @ (out.T @ matrix)
     centred -= (centred @ out) @ out.T
     # What is taken out has eigenvalue 0, as other maps may: lifted above all, it can be told apart and dropped.
     lift = 2 * np.abs(matrix).sum(axis=1).max() + 1
     return np.linalg.eigh(centred + lift * out @ out.T)[1][:, : n - out.shape[1]]
+
+
+class Tiled(LinearOperator):
+    """Maps of a large section, in place of its `moran_basis`: spots x components, a matrix that is never formed.
+
+    The last components are `smooth` maps over the whole of it (float32, orthonormal, the smoothest last). What these
+    leave lies in tiles, each with maps of its own. Taken together they hold all of a variable but what is taken `out`
+    (orthonormal, spots x covariates): products of the coefficients of two add up as those in a basis do. They are a few
+    more than spots.
+    """
+
+    def __init__(self, xy: np.ndarray, out: np.ndarray, smooth: np.ndarray, n_tiles: int):
+        self.out, self.smooth = out, smooth
+        self.tiles = [(spots, _maps_of_tile(xy[spots])) for spots in _tiles(xy, n_tiles)]
+        super().__init__(np.float32, (len(xy), sum(maps.shape[1] for _, maps in self.tiles) + smooth.shape[1]))
+
+    def _rmatmat(self, x: np.ndarray) -> np.ndarray:
+        rest = (x - self.out @ (self.out.T @ x)).astype(np.float32)
+        smooth = self.smooth.T @ rest
+        rest -= self.smooth @ smooth
+        return np.concatenate([*(maps.T @ rest[spots] for spots, maps in self.tiles), smooth])
+
+    def _matmat(self, coefficients: np.ndarray) -> np.ndarray:
+        ends = np.cumsum([maps.shape[1] for _, maps in self.tiles])
+        *parts, smooth = np.split(coefficients.astype(np.float32), ends)
+        x = np.empty((len(self.out), coefficients.shape[1]), np.float32)
+        for (spots, maps), part in zip(self.tiles, parts, strict=True):
+            x[spots] = maps @ part
+        x += self.smooth @ (smooth - self.smooth.T @ x)
+        return x - self.out @ (self.out.T @ x)
+
+
+def _tiles(xy: np.ndarray, n_tiles: int) -> list[np.ndarray]:
+    """Spots of compact tiles, about alike in number: halved across the longer side."""
+
+    def cut(spots: np.ndarray, n: int) -> list[np.ndarray]:
+        if n == 1:
+            return [spots]
+        order = spots[np.argsort(xy[spots, np.ptp(xy[spots], axis=0).argmax()], kind="stable")]
+        middle = len(spots) * (n // 2) // n
+        return cut(order[:middle], n // 2) + cut(order[middle:], n - n // 2)
+
+    return cut(np.arange(len(xy)), n_tiles)
+
+
+def _tiled(xy: np.ndarray, out: np.ndarray) -> Tiled:
+    """The maps of a large section of what `out` leaves."""
+    n_tiles = min(MOST_TILES, int(np.ceil(len(xy) / TILE)))
+    return Tiled(xy, out, _smooth_maps(xy, out, MAPS * n_tiles), n_tiles)
+
+
+def _maps_of_tile(xy: np.ndarray) -> np.ndarray | Tiled:
+    """Maps that hold everything on a tile, its level too; of a large one in tiles again."""
+    level = np.full((len(xy), 1), len(xy) ** -0.5)
+    if len(xy) <= 2 * TILE:
+        return np.hstack([moran_basis(xy), level]).astype(np.float32)
+    tiled = _tiled(xy, level)
+    tiled.out, tiled.smooth = level[:, :0], np.hstack([tiled.smooth, level.astype(np.float32)])
+    return tiled
+
+
+def _smooth_maps(xy: np.ndarray, out: np.ndarray, n_maps: int) -> np.ndarray:
+    """The first maps of a large section, spots x maps, orthonormal and orthogonal to `out`, the smoothest last; float32.
+
+    Eigenvectors of the centred distances between landmarks alone, extended to all spots and there turned to be
+    eigenvectors again (Nystrom: Fowlkes et al. 2004, doi 10.1109/TPAMI.2004.1262185).
+    """
+    marks = np.array([xy[spots].mean(axis=0) for spots in _tiles(xy, 5 * n_maps // 2)])
+    among = -cdist(marks, marks)
+    sizes, maps = np.linalg.eigh(among - among.mean(axis=0) - among.mean(axis=1, keepdims=True) + among.mean())
+    extended = -cdist(xy, marks) @ (maps[:, -n_maps:] / np.sqrt(sizes[-n_maps:]))
+    extended -= out @ (out.T @ extended)
+    sizes, turned = np.linalg.eigh(extended.T @ extended)
+    left = sizes > 1e-9 * sizes[-1]  # of which covariates leave something
+    return (extended @ (turned[:, left] / np.sqrt(sizes[left]))).astype(np.float32)
 
 
 def moran_randomize(x: np.ndarray, basis: np.ndarray, n_draws: int = N_DRAWS, seed: int = 0) -> np.ndarray:
@@ -127,9 +207,10 @@ def null_correlations(
     if basis is not None:
         # The r of a randomized map is a signed sum over components: no map needs to be drawn. Six digits do.
         products = _component_products(X, Y, basis)
-        whole = basis.shape[1] == len(basis) - 1  # then r is as ever; equal ones stay equal to the last digit
+        # Where the mean alone is taken out r is as ever: equal ones stay equal to the last digit.
+        whole = (basis.out.shape[1] if isinstance(basis, Tiled) else len(X) - basis.shape[1]) == 1
         observed = (X * Y if whole else products).sum(axis=0)
-        return observed, products.astype(np.float32).T @ _signs(basis.shape[1], n_draws, seed)
+        return observed, _signed_sums(products.astype(np.float32), n_draws, seed)
     observed = (X * Y).sum(axis=0)
     rng = np.random.default_rng(seed)
     if Y.shape[1] == 1:
@@ -202,6 +283,21 @@ def _component_products(X: np.ndarray, Y: np.ndarray, basis: np.ndarray) -> np.n
     return _unit_length(basis.T @ X) * _unit_length(basis.T @ Y)
 
 
+def _signed_sums(products: np.ndarray, n_draws: int, seed: int) -> np.ndarray:
+    """Sums over components with random signs; columns x draws.
+
+    Of a large section those of the last EXACT, the smooth ones among them; the many others, none of which counts, are
+    normal together, with the covariance between columns that their signs would give.
+    """
+    last, others = products[-EXACT:], products[:-EXACT]
+    drawn = last.T @ _signs(len(last), n_draws, seed)
+    if len(others):
+        root = np.linalg.qr(np.nan_to_num(others), mode="r")  # NaN are so in the last, too
+        normal = np.random.default_rng(seed).standard_normal((len(root), n_draws), np.float32)
+        drawn += root.T @ normal
+    return drawn
+
+
 def _unit_length(values: np.ndarray) -> np.ndarray:
     """Columns of length one; NaN for one of which nothing is left."""
     length = np.sqrt(np.einsum("ij,ij->j", values, values))
@@ -239,5 +335,5 @@ def _drawn_signs(n: int, n_draws: int, seed: int) -> np.ndarray:
 
 
 def _check_basis(values: np.ndarray, basis: np.ndarray) -> None:
-    if len(values) != len(basis):
-        raise ValueError(f"{len(values)} values on a basis of {len(basis)} spots")
+    if len(values) != basis.shape[0]:
+        raise ValueError(f"{len(values)} values on a basis of {basis.shape[0]} spots")
