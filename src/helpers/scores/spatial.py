@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 from scipy.linalg import orth
+from scipy.sparse import csr_array
 from scipy.sparse.linalg import LinearOperator
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
@@ -16,15 +17,16 @@ N_DRAWS = 8192  # of a null: two seeds give the same mean and 95 % point to half
 N_DRAWS_OF_MEAN = 1024  # where nothing but the mean of a null is wanted
 BALANCED = 1000  # components whose signs are balanced
 EXACT = 2000  # spots, up to which a section has one basis of eigenvectors: their time grows with the cube of them
-TILE, MOST_TILES, MAPS = 500, 10, 40  # spots of a tile of a larger one, tiles, smooth maps over it for each tile
+TILE, MOST_TILES, MAPS = 500, 10, 40  # of a larger one: spots of a tile, tiles, smooth maps over all for each tile
 KEPT_BYTES = 2**28  # of signs
+Basis = np.ndarray | LinearOperator  # of a section: spots x components
 _DRAWN: dict[tuple[int, int, int], np.ndarray] = {}
 
 # Spatial null ---------------------------------------------------------------------------------------------------
 
 
-def neighbours(xy: np.ndarray, radius: float = 1.7) -> np.ndarray:
-    """Adjacency (n x n, 0 or 1) of spots at most `radius` apart; on a square lattice of unit step the 8 around.
+def neighbours(xy: np.ndarray, radius: float = 1.7) -> csr_array:
+    """Adjacency (n x n, 0 or 1, sparse) of spots at most `radius` apart; on a square lattice of unit step the 8 around.
 
     `xy` is in lattice steps; measured ones jitter, so the radius lies midway between a diagonal and a double step.
     Raises ValueError where no two spots touch, as happens with pixels.
@@ -38,9 +40,8 @@ def neighbours(xy: np.ndarray, radius: float = 1.7) -> np.ndarray:
             f"no two of {len(xy)} spots lie within {radius} lattice steps: "
             "give array coordinates, not pixels, of a section with more than scattered spots"
         )
-    adjacency = np.zeros((len(xy), len(xy)))
-    adjacency[pairs[:, 0], pairs[:, 1]] = adjacency[pairs[:, 1], pairs[:, 0]] = 1.0
-    return adjacency
+    here, there = np.vstack([pairs, pairs[:, ::-1]]).T
+    return csr_array((np.ones(len(here)), (here, there)), shape=(len(xy), len(xy)))
 
 
 def place(xy: np.ndarray) -> np.ndarray:
@@ -60,7 +61,7 @@ def place(xy: np.ndarray) -> np.ndarray:
 
 def moran_basis(
     xy: np.ndarray, radius: float = 1.7, weights: str = "distance", fixed: np.ndarray | None = None
-) -> np.ndarray:
+) -> Basis:
     """Moran's eigenvector maps of a section: n x (n - 1), orthonormal, each of mean zero; for every variable on it.
 
     Eigenvectors of doubly centred spatial weights, which fall linearly with `distance` over the whole section (in any
@@ -69,6 +70,9 @@ def moran_basis(
     with signs that belong together; those of distance do not (`moran_randomize` has the rates).
     With k independent covariates `fixed` the maps are those of what they leave, n x (n - 1 - k), and every
     correlation on them is a partial one: what is stationary but for a trend is tested as such.
+    Of more spots than EXACT, by distance, the maps are `Tiled`, which are used alike: eigenvectors of a square matrix
+    take a time that grows with the cube of spots. The null's standard deviations agree within 2 % (noise and fields
+    that reach over 1 to 16 spots, 3,236 spots).
     Dray, Legendre & Peres-Neto 2006, doi 10.1016/j.ecolmodel.2006.02.015 (distance: their weights f1, all connected).
 
     >>> moran_basis(np.argwhere(np.ones((3, 3)))).shape
@@ -80,8 +84,8 @@ def moran_basis(
     # Covariates that are constant, or follow from each other, take out no more than what is left of them.
     out = orth(np.column_stack([np.ones(n) / np.sqrt(n), *([] if fixed is None else np.nan_to_num(unit(fixed)).T)]))
     if weights == "distance" and n > EXACT:
-        return _tiled(xy, out)
-    matrix = -cdist(xy, xy) if weights == "distance" else neighbours(xy, radius)
+        return Tiled(xy, out)
+    matrix = -cdist(xy, xy) if weights == "distance" else neighbours(xy, radius).toarray()
     centred = matrix - out @ (out.T @ matrix)
     centred -= (centred @ out) @ out.T
     # What is taken out has eigenvalue 0, as other maps may: lifted above all, it can be told apart and dropped.
@@ -92,16 +96,18 @@ def moran_basis(
 class Tiled(LinearOperator):
     """Maps of a large section, in place of its `moran_basis`: spots x components, a matrix that is never formed.
 
-    The last components are `smooth` maps over the whole of it (float32, orthonormal, the smoothest last). What these
-    leave lies in tiles, each with maps of its own. Taken together they hold all of a variable but what is taken `out`
-    (orthonormal, spots x covariates): products of the coefficients of two add up as those in a basis do. They are a few
-    more than spots.
+    The last components are `smooth` maps over the whole of it (orthonormal, the smoothest last). What these leave lies
+    in tiles, each with maps of its own, or tiles again. Together they hold all of a variable but what is taken `out`
+    (orthonormal, spots x covariates): products of the coefficients of two add up as those in a basis do, though they
+    are some more than spots. float32, right to six digits.
     """
 
-    def __init__(self, xy: np.ndarray, out: np.ndarray, smooth: np.ndarray, n_tiles: int):
-        self.out, self.smooth = out, smooth
-        self.tiles = [(spots, _maps_of_tile(xy[spots])) for spots in _tiles(xy, n_tiles)]
-        super().__init__(np.float32, (len(xy), sum(maps.shape[1] for _, maps in self.tiles) + smooth.shape[1]))
+    def __init__(self, xy: np.ndarray, out: np.ndarray):
+        n_tiles = min(MOST_TILES, int(np.ceil(len(xy) / TILE)))
+        self.out, self.smooth = out, _smooth_maps(xy, out, MAPS * n_tiles)
+        seen = np.hstack([out, self.smooth])
+        self.tiles = [(spots, _maps_of_tile(xy[spots], seen[spots])) for spots in _tiles(xy, n_tiles)]
+        super().__init__(np.float32, (len(xy), sum(maps.shape[1] for _, maps in self.tiles) + self.smooth.shape[1]))
 
     def _rmatmat(self, x: np.ndarray) -> np.ndarray:
         rest = (x - self.out @ (self.out.T @ x)).astype(np.float32)
@@ -132,24 +138,19 @@ def _tiles(xy: np.ndarray, n_tiles: int) -> list[np.ndarray]:
     return cut(np.arange(len(xy)), n_tiles)
 
 
-def _tiled(xy: np.ndarray, out: np.ndarray) -> Tiled:
-    """The maps of a large section of what `out` leaves."""
-    n_tiles = min(MOST_TILES, int(np.ceil(len(xy) / TILE)))
-    return Tiled(xy, out, _smooth_maps(xy, out, MAPS * n_tiles), n_tiles)
-
-
-def _maps_of_tile(xy: np.ndarray) -> np.ndarray | Tiled:
-    """Maps that hold everything on a tile, its level too; of a large one in tiles again."""
-    level = np.full((len(xy), 1), len(xy) ** -0.5)
-    if len(xy) <= 2 * TILE:
-        return np.hstack([moran_basis(xy), level]).astype(np.float32)
-    tiled = _tiled(xy, level)
-    tiled.out, tiled.smooth = level[:, :0], np.hstack([tiled.smooth, level.astype(np.float32)])
-    return tiled
+def _maps_of_tile(xy: np.ndarray, seen: np.ndarray) -> Basis:
+    """Maps that hold everything on a tile: eigenvectors of nearness, less what maps over the section see of it."""
+    if len(xy) > 2 * TILE:
+        return Tiled(xy, np.empty((len(xy), 0)))
+    apart = cdist(xy, xy)
+    near = apart.max() - apart
+    near -= seen @ (seen.T @ near)
+    near -= (near @ seen) @ seen.T
+    return np.linalg.eigh(near)[1].astype(np.float32)
 
 
 def _smooth_maps(xy: np.ndarray, out: np.ndarray, n_maps: int) -> np.ndarray:
-    """The first maps of a large section, spots x maps, orthonormal and orthogonal to `out`, the smoothest last; float32.
+    """The first maps of a large section of what `out` leaves: spots x maps, orthonormal, the smoothest last.
 
     Eigenvectors of the centred distances between landmarks alone, extended to all spots and there turned to be
     eigenvectors again (Nystrom: Fowlkes et al. 2004, doi 10.1109/TPAMI.2004.1262185).
@@ -164,7 +165,7 @@ def _smooth_maps(xy: np.ndarray, out: np.ndarray, n_maps: int) -> np.ndarray:
     return (extended @ (turned[:, left] / np.sqrt(sizes[left]))).astype(np.float32)
 
 
-def moran_randomize(x: np.ndarray, basis: np.ndarray, n_draws: int = N_DRAWS, seed: int = 0) -> np.ndarray:
+def moran_randomize(x: np.ndarray, basis: Basis, n_draws: int = N_DRAWS, seed: int = 0) -> np.ndarray:
     """Maps that keep the mean, the variance and Moran's I of x, and nothing else of it: n x draws.
 
     Random signs on the coefficients of x in `moran_basis` (the singleton procedure of Moran spectral randomization,
@@ -186,7 +187,7 @@ def moran_randomize(x: np.ndarray, basis: np.ndarray, n_draws: int = N_DRAWS, se
 def null_correlations(
     X: np.ndarray,
     Y: np.ndarray,
-    basis: np.ndarray | None = None,
+    basis: Basis | None = None,
     rank: bool = False,
     n_draws: int = N_DRAWS,
     seed: int = 0,
@@ -237,7 +238,7 @@ def p_values(observed: np.ndarray, null: np.ndarray, alternative: str = "two-sid
     return np.where(np.isnan(observed), np.nan, (1 + hits) / (null.shape[-1] + 1))
 
 
-def effective_n(X: np.ndarray, Y: np.ndarray, basis: np.ndarray, rank: bool = False) -> np.ndarray:
+def effective_n(X: np.ndarray, Y: np.ndarray, basis: Basis, rank: bool = False) -> np.ndarray:
     """How many independent spots would let r of unrelated maps scatter as these maps do, one per column of X.
 
     1 + 1 / Var(r), with Var(r) = trace(S_x S_y) / (trace(S_x) trace(S_y)) and covariances S that are diagonal in
@@ -255,7 +256,7 @@ def effective_n(X: np.ndarray, Y: np.ndarray, basis: np.ndarray, rank: bool = Fa
 def type_one_error(
     X: np.ndarray,
     Y: np.ndarray,
-    basis: np.ndarray | None = None,
+    basis: Basis | None = None,
     rank: bool = False,
     level: float = 0.05,
     n_draws: int = 199,
@@ -277,7 +278,7 @@ def type_one_error(
     return float(np.mean(rejected))
 
 
-def _component_products(X: np.ndarray, Y: np.ndarray, basis: np.ndarray) -> np.ndarray:
+def _component_products(X: np.ndarray, Y: np.ndarray, basis: Basis) -> np.ndarray:
     """What each map of the basis adds to the r of what the basis holds of two columns; components x genes."""
     _check_basis(X, basis)
     return _unit_length(basis.T @ X) * _unit_length(basis.T @ Y)
@@ -334,6 +335,6 @@ def _drawn_signs(n: int, n_draws: int, seed: int) -> np.ndarray:
     return signs
 
 
-def _check_basis(values: np.ndarray, basis: np.ndarray) -> None:
+def _check_basis(values: np.ndarray, basis: Basis) -> None:
     if len(values) != basis.shape[0]:
         raise ValueError(f"{len(values)} values on a basis of {basis.shape[0]} spots")
