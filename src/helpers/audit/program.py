@@ -14,7 +14,7 @@ import typer
 from anndata import AnnData
 
 from helpers import schema, store
-from helpers.audit import card, predictions
+from helpers.audit import card, predictions, size
 from helpers.audit.assess import assess
 from helpers.audit.flags import FLAGS, sentence
 from helpers.cohort import check, images, pictures, placement, sections
@@ -161,8 +161,6 @@ def as_the_book(section: AnnData, name: str, picture: str | Path, least: int) ->
     except ValueError as error:
         raise ValueError(str(error).replace("qc.min_spot_counts", "--min-spot-counts")) from None
     few = int((total < least).sum())
-    if words := sections.too_many(kept.n_obs):
-        raise ValueError(f"section {name}: {words}")
     lost = {f"of fewer than {least} counts": few, "outside the image": section.n_obs - kept.n_obs - few}
     return kept, [f"section {name}: {counted(n, 'spots')} {why} are left out" for why, n in lost.items() if n]
 
@@ -233,6 +231,8 @@ def main(
                 remarks += [f"section {name}: {said}"] if said else []
             files = {name: target.format(section=name) for name in known if target}
             targets = {name: predictions.read(file, target_layer) for name, file in files.items()} or None
+            if words := size.announced(size.need(read, known)):
+                print(words, file=sys.stderr)
             report = assess(read, known, space, targets, panel_chosen_on, draws)
         said = dict.fromkeys(str(warning.message) for warning in caught if warning.category is UserWarning)
         report["remarks"] = [*said, *remarks, *report["remarks"]]
