@@ -12,8 +12,8 @@ from helpers.labels import counted
 from helpers.schema import COUNTS
 
 # Measured at 5,000 to 60,000 spots, 300 predicted of 2,000 genes, on one core of 2.4 GHz (scripts/bench.py --spots).
-SECONDS, BYTES, LEAST_BYTES = 20e-6, 130, 150e6  # of each number predicted; and the signs of the null
-BYTES_OF_COUNT = 40  # of each count above 0: halves and twins are copies
+SECONDS, BYTES, LEAST_BYTES = 25e-6, 110, 150e6  # of each number predicted; and the signs of the null
+BYTES_OF_COUNT = 20  # of each count above 0: halves and twins are copies
 LONG = 60  # seconds that need no word
 
 
@@ -38,8 +38,8 @@ def need(cohort: Mapping[str, AnnData], predicted: Mapping[str, pd.DataFrame]) -
 def announced(wanted: Need, free: float | None = None) -> str:
     """What to expect in words, "" where it is short; ValueError where the memory, `free` of it in bytes, is not there.
 
-    >>> announced(Need("20,000 spots x 300 genes in 1 section", 120, 1.3e9), 8e9)
-    '20,000 spots x 300 genes in 1 section: about 2 minutes on one core and 1.3 GB of memory'
+    >>> announced(Need("20,000 spots x 300 genes in 1 section", 150, 1e9), 8e9)
+    '20,000 spots x 300 genes in 1 section: about 2 minutes on one core and 1.0 GB of memory'
     """
     free = psutil.virtual_memory().available if free is None else free
     if wanted.bytes > free:
