@@ -1,9 +1,12 @@
 """Speed and memory side by side with plain implementations of the same thing: `make bench`.
 
+    python scripts/bench.py --spots 700 5000 20000 60000    the audit alone, of one section of each size
+
 Each side runs in a fresh process, three times, in turns with the other; the table gives the median time, the ratio, and
 the peak of memory above the process after its imports and input.
 """
 
+import argparse
 import functools
 import multiprocessing
 import resource
@@ -211,6 +214,45 @@ def audit_of_three_sections():
     return assess.assess(*predicted_section(), "log2")
 
 
+@functools.cache
+def sized_section(n_spots, n_genes=2000, n_predicted=300):
+    """A section of that size with smooth depth and composition, and what was predicted of its highest genes."""
+    from anndata import AnnData
+    from scipy.sparse import csr_matrix, vstack
+
+    from helpers.audit import assess  # noqa: F401  imports count on neither side
+
+    rng, side, names = np.random.default_rng(0), int(np.ceil(np.sqrt(n_spots))), [str(i) for i in range(n_spots)]
+    xy = np.argwhere(np.ones((side, side)))[:n_spots].astype(float)
+    waves = np.sin(xy / side @ rng.normal(0, 8, (2, 20)) + rng.uniform(0, 6, 20))
+    level, follows = np.sort(rng.lognormal(-2, 1.5, n_genes))[::-1], rng.normal(0, 0.15, (20, n_genes))
+    depth = np.exp(0.3 * waves[:, 0] + 0.3 * rng.normal(size=n_spots))
+    parts = np.array_split(np.arange(n_spots), 1 + n_spots // 1000)
+    drawn = (rng.poisson(depth[p, None] * level * np.exp(waves[p] @ follows)).astype(np.float32) for p in parts)
+    made = AnnData(obs=pd.DataFrame(index=names), var=pd.DataFrame(index=[str(i) for i in range(n_genes)]))
+    made.layers["counts"], made.obsm["spatial"] = vstack([csr_matrix(part) for part in drawn]).tocsr(), xy
+    made.obs["n_nuclei"] = rng.poisson(20 * depth).astype(float)
+    predicted = np.log2(1 + made.layers["counts"][:, :n_predicted].toarray()) + rng.normal(size=(n_spots, n_predicted))
+    return {"a": made}, {"a": pd.DataFrame(np.maximum(predicted, 0), names, made.var_names[:n_predicted])}
+
+
+def audit_of_size(n_spots):
+    from helpers.audit import assess
+
+    return assess.assess(*sized_section(n_spots), "log2")
+
+
+def size_table(sizes):
+    rows = []
+    for n in sizes:
+        prepare, task = (functools.partial(one, n) for one in (sized_section, audit_of_size))
+        [(seconds, memory)] = run(prepare, task, repeats=1)
+        before = rows[-1] if rows else {"spots": np.nan, "seconds": np.nan}
+        exponent = np.log(seconds / before["seconds"]) / np.log(n / before["spots"])
+        rows.append({"spots": n, "seconds": seconds, "MB": memory, "exponent": exponent})
+    return pd.DataFrame(rows)
+
+
 def depth_only_twin():
     from helpers.targets import twins
 
@@ -391,7 +433,7 @@ def measure(task, prepare, pipe):
     pipe.send(peak)
 
 
-def run(prepare, *tasks):
+def run(prepare, *tasks, repeats=REPEATS):
     """Median seconds and peak MB of each task, each in a process of its own, in turns: a busy moment hits all alike."""
     context = multiprocessing.get_context("spawn")
     sides = []
@@ -402,7 +444,7 @@ def run(prepare, *tasks):
         theirs.close()  # so that a side that fails is heard of
         sides.append((task, pipe, process))
     seconds = {task: [] for task, *_ in sides}
-    for task, pipe, _ in sides * REPEATS:
+    for task, pipe, _ in sides * repeats:
         pipe.send(True)
         seconds[task].append(pipe.recv())
     found = {}
@@ -413,7 +455,10 @@ def run(prepare, *tasks):
     return [found.get(task, (np.nan, np.nan)) for task in tasks]
 
 
-def main():
+def main(sizes):
+    if sizes:
+        print(size_table(sizes).to_string(index=False, float_format="{:.2f}".format, na_rep=""))
+        return
     rows = []
     for name, ours, plain, prepare in PAIRS:
         (seconds, memory), (plain_seconds, plain_memory) = run(prepare, ours, plain)
@@ -425,4 +470,6 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--spots", type=int, nargs="*", default=[], help="sizes of sections to audit, and nothing else")
+    main(parser.parse_args().spots)

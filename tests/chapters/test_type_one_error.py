@@ -7,6 +7,7 @@ from anndata import AnnData
 
 from helpers.chapters import type_one_error
 from helpers.schema import LATTICE, SPATIAL
+from helpers.scores import spatial
 
 GRID = np.argwhere(np.ones((8, 8))).astype(float)
 
@@ -23,7 +24,9 @@ def section(patient, xy=GRID, seed=0):
 # Random fields --------------------------------------------------------------------------------------------------
 
 
-def test_the_correlation_of_a_field_falls_to_1_over_e_at_its_length():
+@pytest.mark.parametrize("most", [spatial.EXACT, 2], ids=["by their covariance", "by Fourier"])
+def test_the_correlation_of_a_field_falls_to_1_over_e_at_its_length(monkeypatch, most):
+    monkeypatch.setattr(spatial, "EXACT", most)
     xy = np.array([[0.0, 0.0], [2.0, 0.0], [9.0, 0.0]])
     drawn = type_one_error.fields(xy, 2, 20_000, np.random.default_rng(0))
     np.testing.assert_allclose(np.corrcoef(drawn)[0], [1, np.exp(-1), np.exp(-4.5)], atol=0.02)

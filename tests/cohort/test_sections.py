@@ -140,6 +140,6 @@ def test_a_length_that_contradicts_the_files_is_used_and_warned_of(tmp_path):
         assert sections.read("her2st", tmp_path, "A1", spot_um=55).uns["spot_um"] == 55
 
 
-def test_so_many_spots_that_they_cannot_be_judged_are_said_with_the_memory_they_take():
+def test_so_many_spots_that_no_book_is_made_of_them_are_said_with_the_memory_they_take():
     assert sections.too_many(sections.MOST_SPOTS) == ""
-    assert "60,000 spots: the chance of a score needs 29 GB" in sections.too_many(60_000)
+    assert "60,000 spots: numbers for every pair of them take 29 GB" in sections.too_many(60_000)

@@ -70,11 +70,11 @@ def test_randomized_maps_keep_mean_variance_and_morans_i(rng, weights):
     x = np.linalg.cholesky(RANGES["gaussian 3 and noise"](cdist(xy, xy))) @ rng.normal(size=len(xy))
     basis = spatial.moran_basis(xy, weights=weights)
     draws = spatial.moran_randomize(x, basis, n_draws=50)
-    matrix = spatial.neighbours(xy) if weights == "neighbours" else 1 - cdist(xy, xy) / cdist(xy, xy).max()
+    matrix = spatial.neighbours(xy).toarray() if weights == "neighbours" else 1 - cdist(xy, xy) / cdist(xy, xy).max()
     np.testing.assert_allclose(draws.mean(axis=0), x.mean())
     np.testing.assert_allclose(draws.var(axis=0), x.var())
     np.testing.assert_allclose(moran_i(draws, matrix), moran_i(x, matrix))
-    adjacency = spatial.neighbours(xy)
+    adjacency = spatial.neighbours(xy).toarray()
     assert moran_i(draws, adjacency).mean() == pytest.approx(moran_i(x, adjacency), abs=0.1)
     assert moran_i(x, adjacency) > 0.4 > 0.1 > abs(moran_i(rng.permutation(x), adjacency))
     assert np.abs(pearson(draws, np.tile(x[:, None], 50))).mean() < 0.5  # and are other maps
@@ -195,3 +195,60 @@ def test_effective_n_is_the_number_of_spots_for_noise_and_far_less_for_smooth_ma
     assert np.median(spatial.effective_n(X, y, basis, rank=True)) < n / 5
     null = spatial.null_correlations(X, y, basis, rank=True)[1]
     np.testing.assert_allclose(spatial.effective_n(X, y, basis, rank=True), 1 + 1 / null.var(axis=1), rtol=0.2)
+
+
+# Large sections -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def large():
+    """A section of 1,204 spots with its exact bases, and those it would have, were it large: plain, and given place."""
+    xy = grid(36, 34)
+    given = (None, spatial.place(xy))
+    exact = [spatial.moran_basis(xy, fixed=fixed) for fixed in given]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spatial, "EXACT", 600)
+        yield xy, exact, [spatial.moran_basis(xy, fixed=fixed) for fixed in given]
+
+
+@pytest.mark.parametrize(("tile", "maps"), [(500, 40), (70, 10)], ids=["tiles", "tiles of tiles"])
+def test_tiled_maps_hold_all_of_a_variable_but_what_is_taken_out(rng, large, monkeypatch, tile, maps):
+    xy, (_, exact), _ = large
+    for name, value in {"TILE": tile, "MAPS": maps, "MOST_TILES": 4}.items():
+        monkeypatch.setattr(spatial, name, value)
+    x, y = fields = rng.normal(size=(2, len(xy))) + xy[:, 0]
+    plain, given = spatial.moran_basis(xy), spatial.moran_basis(xy, fixed=spatial.place(xy))
+    assert isinstance(plain.tiles[0][1], spatial.Tiled) == (tile == 70)
+    np.testing.assert_allclose(plain.smooth.T @ plain.smooth, np.eye(plain.smooth.shape[1]), atol=1e-5)
+    np.testing.assert_allclose(plain @ (plain.T @ x), x - x.mean(), atol=1e-4)
+    np.testing.assert_allclose(given @ (given.T @ fields.T), exact @ (exact.T @ fields.T), atol=1e-4)
+    np.testing.assert_allclose(given.T @ xy, 0, atol=1e-4)
+    assert spatial.null_correlations(x, y, plain, n_draws=1)[0] == pytest.approx(np.corrcoef(x, y)[0, 1])
+    partial = spatial.null_correlations(x, y, given, n_draws=1)[0]
+    assert partial == pytest.approx(spatial.null_correlations(x, y, exact, n_draws=1)[0], abs=1e-5)
+    draws = spatial.moran_randomize(x, plain, 20)
+    np.testing.assert_allclose(draws.mean(axis=0), x.mean(), atol=1e-4)
+    np.testing.assert_allclose(draws.var(axis=0), x.var(), rtol=0.2)
+
+
+@pytest.mark.parametrize("covariance", RANGES.values(), ids=RANGES)
+def test_the_null_of_a_large_section_is_the_exact_one(rng, large, covariance):
+    """One gene's, and that of the mean of the best 10 of 40 genes, in which they have to go together as they do."""
+    xy, exact, tiled = large
+    maps = np.linalg.cholesky(covariance(cdist(xy, xy))) @ rng.normal(size=(len(xy), 80))
+    maps += 0.5 * rng.normal(size=(len(xy), 1)) + xy[:, :1] / 50
+    X, Y = np.hsplit(maps, 2)
+    for one, other in zip(exact, tiled, strict=True):
+        of_exact, of_tiled = (spatial.null_correlations(X, Y, basis)[1] for basis in (one, other))
+        points = [np.quantile(np.abs(null), 0.95, axis=1) for null in (of_exact, of_tiled)]
+        np.testing.assert_allclose(np.median(points[1] / points[0]), 1, atol=0.03)
+        best = [np.quantile(np.sort(null, axis=0)[-10:].mean(axis=0), 0.95) for null in (of_exact, of_tiled)]
+        assert best[1] == pytest.approx(best[0], rel=0.03)
+        n_effective = [np.median(spatial.effective_n(X, Y, basis)) for basis in (one, other)]
+        assert n_effective[1] == pytest.approx(n_effective[0], rel=0.06)
+
+
+def test_a_test_at_5_percent_of_a_large_section_rejects_3_to_7(rng, large):
+    xy, _, (tiled, _) = large
+    fields = np.linalg.cholesky(RANGES["exponential 1"](cdist(xy, xy))) @ rng.normal(size=(len(xy), 80))
+    assert 0.03 < spatial.type_one_error(fields[:, 30:], fields[:, :30], tiled, rank=True, n_draws=99) < 0.07

@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from scipy.sparse import eye_array
 
 from helpers import columns, schema
 from helpers.audit import predictions
@@ -230,12 +231,12 @@ def recognize(section: AnnData, target: pd.DataFrame, name: str) -> pd.DataFrame
     """
     given, _ = predictions.match(target, section.obs_names, section.var_names, f"target of section {name}")
     part = section[given.index]
-    around = spatial.neighbours(lattice_steps(part)) + np.eye(len(part))
-    around /= around.sum(axis=1, keepdims=True)
+    around = spatial.neighbours(lattice_steps(part)) + eye_array(len(part), format="csr")
+    n_around = around.sum(axis=1)[:, None]
     rows = []
     for (method, library), values in known_targets(part, given.columns).items():
         for smoothed in (False, True):
-            r = columns.pearson(given.to_numpy(), around @ values if smoothed else values)
+            r = columns.pearson(given.to_numpy(), around @ values / n_around if smoothed else values)
             rows.append((name, method, library, smoothed, np.nanmedian(r) if np.isfinite(r).any() else np.nan))
     table = pd.DataFrame(rows, columns=["section", "method", "library", "smoothed", "correlation"])
     return table.sort_values("correlation", ascending=False, ignore_index=True)

@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 from helpers import columns, schema
 from helpers.cohort.placement import blocks
 from helpers.scores import judge, top_genes
+from helpers.scores.spatial import Basis
 from helpers.targets import normalization, spaces
 
 STEPS = (1, 2, 3)  # of a lattice, by which predictions may lie beside their spots
@@ -29,7 +30,7 @@ class Audited(NamedTuple):
     genes: list[str]  # that were predicted
     predicted: np.ndarray  # spots x genes
     space: str  # that they are said to be in
-    spots: np.ndarray  # `judge.basis` of the section
+    spots: Basis  # `judge.basis` of the section
     doubts: list[str]  # of the space
     not_umi: str  # why the counts are no molecules; "" where they may be
 

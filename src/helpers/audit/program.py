@@ -15,7 +15,7 @@ import typer
 from anndata import AnnData
 
 from helpers import schema, store
-from helpers.audit import card, predictions
+from helpers.audit import card, predictions, size
 from helpers.audit.assess import assess
 from helpers.audit.flags import FLAGS, sentence
 from helpers.cohort import check, images, pictures, placement, sections
@@ -195,8 +195,6 @@ def as_the_book(section: AnnData, name: str, picture: str | Path, least: int) ->
     except ValueError as error:
         raise ValueError(str(error).replace("qc.min_spot_counts", "--min-spot-counts")) from None
     few = int((total < least).sum())
-    if words := sections.too_many(kept.n_obs):
-        raise ValueError(f"section {name}: {words}")
     lost = {f"of fewer than {least} counts": few, "outside the image": section.n_obs - kept.n_obs - few}
     return kept, [f"section {name}: {counted(n, 'spots')} {why} are left out" for why, n in lost.items() if n]
 
@@ -278,6 +276,8 @@ def main(
                 files = {"nuclei": of_nuclei[name], "image": shown[name]}
                 said = add_cellularity(section, files, config, mpp, spot_um)
                 remarks += [f"section {name}: {said}"] if said else []
+            if words := size.announced(size.need(read, known)):
+                print(words, file=sys.stderr)
             report = assess(read, known, space, targets or None, panel_chosen_on, draws)
         said = dict.fromkeys(str(warning.message) for warning in caught if warning.category is UserWarning)
         report["remarks"] = [*said, *remarks, *report["remarks"]]

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from scipy.sparse import eye_array
 from tqdm.std import tqdm
 
 from helpers import schema
@@ -111,8 +112,8 @@ def log_of_one_added(counts: np.ndarray, library: np.ndarray, n_genes: int) -> n
 
 def neighbourhood_mean(values: np.ndarray, lattice: np.ndarray) -> np.ndarray:
     """Mean of each gene over a spot and its up to eight neighbours, spots x genes; `lattice` in steps."""
-    near = spatial.neighbours(lattice) + np.eye(len(lattice))
-    return near @ values / near.sum(axis=1, keepdims=True)
+    near = spatial.neighbours(lattice) + eye_array(len(lattice), format="csr")
+    return near @ values / near.sum(axis=1)[:, None]
 
 
 def published_targets(section: AnnData, panel: Sequence[str]) -> dict[str, np.ndarray]:

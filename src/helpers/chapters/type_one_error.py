@@ -31,10 +31,23 @@ COLUMNS += ["rho", "rho_standard_error"]
 def fields(xy: np.ndarray, length: float, n: int, rng: np.random.Generator) -> np.ndarray:
     """Gaussian random fields on spots, spots x n: mean 0, sd 1, correlation exp(-distance / length); length 0 is noise.
 
-    `xy` and `length` are in the same unit.
+    `xy` and `length` are in the same unit; a section larger than EXACT lies on whole places of a lattice.
     """
+    if len(xy) > spatial.EXACT:
+        return _fields_by_fourier(xy.astype(int) - xy.min(axis=0).astype(int), length, n, rng)
     covariance = np.exp(-cdist(xy, xy) / length) if length else np.eye(len(xy))
     return np.linalg.cholesky(covariance) @ rng.normal(size=(len(xy), n))
+
+
+def _fields_by_fourier(xy: np.ndarray, length: float, n: int, rng: np.random.Generator) -> np.ndarray:
+    """`fields` as filtered noise on a torus of twice the width: no square matrix (Dietrich & Newsam 1997)."""
+    width = 2 * (xy.max(axis=0) + 1)
+    along = [np.minimum(np.arange(w), w - np.arange(w)) for w in width]
+    away = np.hypot(*np.meshgrid(*along, indexing="ij"))
+    covariance = np.exp(-away / length) if length else np.where(away == 0, 1.0, 0.0)
+    root = np.sqrt(np.maximum(np.fft.fft2(covariance).real, 0))
+    drawn = [np.fft.ifft2(np.fft.fft2(rng.normal(size=width)) * root).real[tuple(xy.T)] for _ in range(n)]
+    return np.transpose(drawn)
 
 
 def outline(lattice: tuple[int, int] = (18, 16)) -> np.ndarray:

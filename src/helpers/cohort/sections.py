@@ -22,7 +22,7 @@ MPP_TOLERANCE = 0.05
 ON_LATTICE = 0.5
 # A spot of fewer molecules has a library known to 10 % at best, and pulls every line on log depth towards itself.
 MIN_SPOT_COUNTS = 100
-# Spatial nulls hold a number for every pair of spots, and take the cube of their number in time.
+# Pages on anatomy and on regions hold numbers for every pair of spots.
 MOST_SPOTS = 15_000
 
 
@@ -151,12 +151,12 @@ def drop_spots(
 
 
 def too_many(n_spots: int) -> str:
-    """Why so many spots cannot be judged, with the memory they would take; "" where they can."""
+    """Why so many spots are too many for a book, with the memory they would take; "" where they are not."""
     if n_spots <= MOST_SPOTS:
         return ""
     return (
-        f"{n_spots:,} spots: the chance of a score needs {8e-9 * n_spots**2:,.0f} GB and hours; at most "
-        f"{MOST_SPOTS:,} are judged: join bins into spots, or give a part of the section"
+        f"{n_spots:,} spots: numbers for every pair of them take {8e-9 * n_spots**2:,.0f} GB; at most "
+        f"{MOST_SPOTS:,} make a book: join bins into spots, give a part of the section, or audit predictions alone"
     )
 
 

@@ -322,7 +322,9 @@ def _decompose(deviations: np.ndarray) -> _Decomposed:
 def _within(values: np.ndarray, sections: np.ndarray) -> np.ndarray:
     centred = values.astype(float)
     for section in np.unique(sections):
-        centred[sections == section] -= centred[sections == section].mean(0)
+        rows = sections == section
+        rows = slice(None) if rows.all() else rows  # of one section all: no copies
+        centred[rows] -= centred[rows].mean(0)
     return centred
 
 

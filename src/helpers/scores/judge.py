@@ -9,6 +9,7 @@ predictions are kept.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -60,16 +61,22 @@ def ceilings(section: AnnData, target: str, genes: Sequence[str], n_splits: int 
 # Scores ---------------------------------------------------------------------------------------------------------
 
 
-def basis(section: AnnData, place: bool = False) -> np.ndarray:
+def basis(section: AnnData, place: bool = False) -> spatial.Basis:
     """The `moran_basis` of a section's spots, for every null on it; with `place` that of what place leaves."""
-    xy = np.asarray(section.obsm[SPATIAL], float)
+    return _basis(np.asarray(section.obsm[SPATIAL], float).tobytes(), place)
+
+
+@lru_cache(maxsize=4)
+def _basis(xy: bytes, place: bool) -> spatial.Basis:
+    """`basis` of these coordinates: sections are asked for theirs again and again, and it costs more than a score."""
+    xy = np.frombuffer(xy).reshape(-1, 2)
     return spatial.moran_basis(xy, fixed=spatial.place(xy) if place else None)
 
 
 def pcc(
     values: np.ndarray,
     predicted: np.ndarray,
-    spots: np.ndarray | None,
+    spots: spatial.Basis | None,
     k: int,
     n_draws: int = N_DRAWS,
     ceiling: np.ndarray | None = None,
@@ -185,7 +192,7 @@ def given_chance(
     values: np.ndarray,
     predicted: np.ndarray,
     covariates: Sequence[np.ndarray],
-    spots: np.ndarray,
+    spots: spatial.Basis,
     k: int,
     n_draws: int = N_DRAWS_GIVEN,
 ) -> dict[str, float]:
@@ -220,7 +227,7 @@ def skills(
     space: str,
     section: AnnData,
     genes: Sequence[str],
-    spots: np.ndarray,
+    spots: spatial.Basis,
     k: int,
     n_draws: int = N_DRAWS,
 ) -> dict[str, float]:
@@ -248,7 +255,12 @@ def skills(
 
 
 def library_skill(
-    predicted: np.ndarray, space: str, section: AnnData, genes: Sequence[str], spots: np.ndarray, n_draws: int = N_DRAWS
+    predicted: np.ndarray,
+    space: str,
+    section: AnnData,
+    genes: Sequence[str],
+    spots: spatial.Basis,
+    n_draws: int = N_DRAWS,
 ) -> dict[str, float]:
     """The first half of `skills`: library, library_chance_95 and library_ceiling."""
     total, found = normalization.library_size(section), {"library": np.nan, "library_chance_95": np.nan}

@@ -1,0 +1,53 @@
+"""What an audit will take: said before it starts where it is long, refused where the memory is not there."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import psutil
+from anndata import AnnData
+
+from helpers.labels import counted
+from helpers.schema import COUNTS
+
+# Measured at 5,000 to 60,000 spots, 300 predicted of 2,000 genes, on one core of 2.4 GHz (scripts/bench.py --spots).
+SECONDS, BYTES, LEAST_BYTES = 25e-6, 110, 150e6  # of each number predicted; and the signs of the null
+BYTES_OF_COUNT = 20  # of each count above 0: halves and twins are copies
+LONG = 60  # seconds that need no word
+
+
+class Need(NamedTuple):
+    """About what an audit takes."""
+
+    what: str
+    seconds: float
+    bytes: float
+
+
+def need(cohort: Mapping[str, AnnData], predicted: Mapping[str, pd.DataFrame]) -> Need:
+    """What the audit of these sections takes, by the numbers that are predicted and the counts above 0."""
+    n_spots, n_genes = sum(map(len, predicted.values())), max(table.shape[1] for table in predicted.values())
+    n_values = sum(table.size for table in predicted.values())
+    counts = [section.layers[COUNTS] for section in cohort.values()]
+    n_counts = sum(getattr(one, "nnz", np.size(one)) for one in counts)
+    what = f"{n_spots:,} spots x {counted(n_genes, 'genes')} in {counted(len(cohort), 'sections')}"
+    return Need(what, SECONDS * n_values, LEAST_BYTES + BYTES * n_values + BYTES_OF_COUNT * n_counts)
+
+
+def announced(wanted: Need, free: float | None = None) -> str:
+    """What to expect in words, "" where it is short; ValueError where the memory, `free` of it in bytes, is not there.
+
+    >>> announced(Need("20,000 spots x 300 genes in 1 section", 150, 1e9), 8e9)
+    '20,000 spots x 300 genes in 1 section: about 2 minutes on one core and 1.0 GB of memory'
+    """
+    free = psutil.virtual_memory().available if free is None else free
+    if wanted.bytes > free:
+        raise ValueError(
+            f"the audit of {wanted.what} takes about {wanted.bytes / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are "
+            "free: give fewer sections at a time, predictions of fewer genes, or larger bins"
+        )
+    if wanted.seconds < LONG:
+        return ""
+    minutes = counted(round(wanted.seconds / 60), "minutes")
+    return f"{wanted.what}: about {minutes} on one core and {wanted.bytes / 1e9:.1f} GB of memory"
