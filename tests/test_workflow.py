@@ -241,6 +241,12 @@ def test_a_run_by_hand_leaves_the_book_alone(house, capfd):
     assert "of an older page, without k; run make book COHORT=toy" in capfd.readouterr().err
 
 
+def test_what_a_run_by_hand_makes_goes_elsewhere_wherever_it_is_named():
+    value = {"root": "../build/a/raw", "mpp": 0.5, "files": ["../build/a/x", "/data/y"]}
+    moved = {"root": "../build/by_hand/a/raw", "mpp": 0.5, "files": ["../build/by_hand/a/x", "/data/y"]}
+    assert workflow._elsewhere(value, "../build/a/", "../build/by_hand/a/") == moved
+
+
 def test_a_lock_that_a_killed_run_left_is_named_with_the_way_out(house):
     assert workflow.locked(Path("build/her2st")) == ""
     Path(".snakemake/locks").mkdir(parents=True)
@@ -298,6 +304,7 @@ def test_the_answer_stands_below_the_question_and_what_the_page_takes_in_after_i
     ]
     page = {"cells": list(cells)}
     workflow.answer_first(page)
+    assert page["cells"][1]["metadata"]["tags"] == ["answer", "remove-input"]
     assert [cell["source"] for cell in page["cells"]] == [
         "# 5. Page\n\n**Question.** Why?",
         "Markdown(said)",

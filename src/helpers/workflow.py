@@ -347,7 +347,12 @@ def by_hand(page: str, build: Path, changes: Mapping, run_of: str = "") -> tuple
 
 
 def _elsewhere(value, old: str, new: str):
-    return [_elsewhere(one, old, new) for one in value] if isinstance(value, list) else value.replace(old, new, 1)
+    """A path, those of a list or those of a dictionary, moved from one folder to another."""
+    if isinstance(value, dict):
+        return {key: _elsewhere(one, old, new) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_elsewhere(one, old, new) for one in value]
+    return value.replace(old, new, 1) if isinstance(value, str) else value
 
 
 def times(build: Path) -> str:
@@ -454,6 +459,8 @@ def answer_first(page: dict) -> None:
     answers = [cell for cell in cells[1:] if ANSWER in cell["metadata"].get("tags", [])]
     if not answers:
         return
+    for cell in answers:  # its code, which would stand between question and answer, is in the notebook
+        cell["metadata"]["tags"] = [ANSWER, "remove-input"]
     question, *how = "".join(cells[0]["source"]).partition("**Takes in.**")
     rest = [cell for cell in cells[1:] if cell not in answers]
     made = {"cell_type": "markdown", "id": "how-it-is-made", "metadata": {}, "source": "".join(how)}
