@@ -211,10 +211,13 @@ def given_chance(
     length = np.prod([np.sqrt(np.einsum("ij,ij->j", side, side)) for side in left], axis=0)
     plain = columns.pearson(values, predicted)[:, None] + length[:, None] * (drawn - r[:, None])
     best = np.argpartition(plain[known], -min(k, known.sum()), axis=0)[-min(k, known.sum()) :]
+    of_ranks, drawn_ranks = spatial.null_correlations(*ranked, spots, n_draws=n_draws)
+    drawn_ranks = drawn_ranks[np.isfinite(of_ranks)]
     draws = {
         "partial": np.take_along_axis(drawn[known], best, axis=0).mean(axis=0),
         "median_partial": np.median(drawn[known], axis=0),
-        "median_partial_rank": np.nanmedian(spatial.null_correlations(*ranked, spots, n_draws=n_draws)[1], axis=0),
+        # Of a prediction that follows depth by a curve nothing is left of the ranks.
+        "median_partial_rank": np.median(drawn_ranks, axis=0) if len(drawn_ranks) else [np.nan],
     }
     return {f"{name}_chance_95": float(np.quantile(null, 0.95)) for name, null in draws.items()}
 
