@@ -14,15 +14,15 @@ import pytest
 
 from helpers import warm
 
-# With little to import, or each test would take seconds.
-SERVE = "import sys; from helpers import warm; warm.IMPORTED = ('json',); sys.exit(warm.serve(sys.argv[1:]))"
+WHOLE = "import sys; from helpers import warm; sys.exit(warm.serve(sys.argv[1:]))"
+SERVE = WHOLE.replace("sys.exit", "warm.IMPORTED = ('json',); sys.exit")  # with little to import: it takes seconds
 
 LANGUAGE = {"kernelspec": {"name": "python3", "display_name": "", "language": "python"}}
 
 
-def served(*command, **more):
+def served(*command, serve=SERVE, **more):
     given = {"capture_output": True, "text": True, "timeout": 120} | more
-    return subprocess.run([sys.executable, "-c", SERVE, *command], **given)
+    return subprocess.run([sys.executable, "-c", serve, *command], **given)
 
 
 def asked(code, *arguments):
@@ -76,11 +76,15 @@ def notebook(tmp_path):
     return tmp_path
 
 
-def papermill(folder, name, k, warmly):
+def papermill(folder, name, k, warmly, serve=SERVE):
     arguments = ["page.ipynb", f"{name}.ipynb", "-p", "k", str(k), "--kernel", "python3", "--no-progress-bar"]
     program = [sys.executable, "-m", *(["helpers.warm"] * warmly), "papermill", *arguments]
     more = {"cwd": folder, "env": os.environ | {"OF_THE_CALLER": "mine"}}
-    done = served(*program, **more) if warmly else subprocess.run(program, capture_output=True, text=True, **more)
+    done = (
+        served(*program, serve=serve, **more)
+        if warmly
+        else subprocess.run(program, capture_output=True, text=True, **more)
+    )
     cells = json.loads((folder / f"{name}.ipynb").read_text())["cells"]
     kept = ("output_type", "name", "text", "data", "ename", "evalue")
     return done.returncode, [
@@ -89,8 +93,8 @@ def papermill(folder, name, k, warmly):
 
 
 def test_a_page_and_its_outputs_are_those_of_a_cold_start(notebook):
-    assert papermill(notebook, "warm", 2, True) == papermill(notebook, "cold", 2, False)
-    outputs = papermill(notebook, "warm", 2, True)[1]
+    status, outputs = papermill(notebook, "warm", 2, True, WHOLE)
+    assert (status, outputs) == papermill(notebook, "cold", 2, False) and status == 0
     assert outputs[2][0]["text"] == [f"mine {notebook.name}\n"] and "image/png" in outputs[4][-1]["data"]
 
 

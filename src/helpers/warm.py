@@ -26,8 +26,9 @@ ADDRESS = "HELPERS_WARM"  # of the socket, in the environment
 SINGLE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 BACKEND = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # read when matplotlib is imported
 PAPERMILL, KERNEL = "papermill", "kernel"
+# Not the inline backend, which shows figures only where a kernel runs when it is imported.
 IMPORTED = (
-    *("papermill.cli", "nbclient", "ipykernel.kernelapp", "IPython", "matplotlib.pyplot", "matplotlib_inline.config"),
+    *("papermill.cli", "nbclient", "ipykernel.kernelapp", "IPython", "matplotlib.pyplot"),
     *("pandas", "pandas.io.formats.style", "pyarrow", "anndata", "h5py", "scanpy", "seaborn", "PIL.Image", "tqdm.auto"),
     *("scipy.stats", "scipy.spatial", "scipy.optimize", "scipy.ndimage", "sklearn.linear_model"),
     *("sklearn.decomposition", "sklearn.model_selection", "skimage.color", "skimage.feature", "skimage.filters"),
