@@ -205,6 +205,7 @@ DRAWING = "helpers.store, helpers.figures.figure1, helpers.chapters.median_coupl
         ("import helpers.workflow", {"numpy", "pandas"}),
         (workflow.PAPERMILL.removesuffix("; papermill()"), {"lark"}),
         (f"import {DRAWING}", {"anndata", "dask", "torch"}),
+        ("import helpers.__main__", {"torch", "tiatoolbox", "snakemake", "sphinx", "skimage", "sklearn"}),
         ("import helpers.scores.judge", {"torch", "sklearn", "scanpy", "matplotlib"}),
     ],
 )

@@ -1,6 +1,8 @@
 """Twin of helpers/audit/program.py."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -101,6 +103,41 @@ def test_the_report_card_stands_alone(files):
         assert flag["raised"] is not True or flag["says"] in result.output
     for skill in ("library_skill", "composition_skill"):
         assert {skill, f"{skill}_chance_95"} <= set(report["summary"])
+
+
+EXTRAS = ["torch", "tiatoolbox", "scanpy", "skimage", "sklearn", "pyarrow", "jsonschema", "tifffile", "tqdm"]
+ALONE = f"""
+import sys
+
+class NotInstalled:
+    def find_spec(name, *_):
+        if name.partition(".")[0] in {EXTRAS}:
+            raise ModuleNotFoundError(f"No module named {{name}}")
+
+sys.meta_path.insert(0, NotInstalled)
+from helpers.__main__ import program
+program()
+"""
+
+
+def run_alone(folder, *more):
+    """The program where nothing is installed but what the audit itself needs."""
+    patterns = ["--predictions", f"{folder}/pred/{{section}}.csv", "--counts", f"{folder}/counts/{{section}}.h5ad"]
+    command = [sys.executable, "-c", ALONE, "audit", *patterns, "--space", "log2", "--draws", "19"]
+    return subprocess.run([*command, "--out", f"{folder}/out", *more], capture_output=True, text=True, check=False)
+
+
+def test_the_audit_does_without_the_book(files):
+    done = run_alone(files, "--nuclei", f"{files}/{{section}}_nuclei.csv")
+    assert done.returncode == 0, done.stderr
+    assert (files / "out/audit.html").is_file() and "nuclei alone" in (files / "out/audit.html").read_text()
+
+
+def test_what_the_audit_alone_cannot_read_says_what_to_install(files):
+    for name in ("S0", "S1", "S2"):
+        Image.new("RGB", (14 * 290, 14 * 290)).save(files / f"{name}.png")
+    done = run_alone(files, "--image", f"{files}/{{section}}.png", "--mpp", "0.5", "--spot-um", "100")
+    assert done.returncode == 2 and "pip install -e '.[book]'" in done.stderr and not (files / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -370,3 +370,15 @@ def test_place_holds_every_cubic_of_x_and_y_whatever_the_unit_and_the_origin(coh
 def test_the_stain_alone_is_a_floor_too(cohort):
     stain, nuclei = (backbones.predict(cohort, "B1", "log2", floor) for floor in ("haematoxylin", "nuclei"))
     np.testing.assert_allclose(stain.layers["predicted"], nuclei.layers["predicted"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("sections", [["B", "A", "B", "C", "A", "A", "C"], ["A"] * 7, ["A"] * 3])
+def test_inner_folds_are_those_of_scikit_learn(sections):
+    from sklearn.model_selection import KFold, LeaveOneGroupOut
+
+    x = np.zeros((len(sections), 2))
+    known = LeaveOneGroupOut().split(x, groups=sections) if len(set(sections)) > 1 else KFold(min(5, len(x))).split(x)
+    for ours, theirs in zip(backbones.inner_folds(x, np.array(sections)), known, strict=True):
+        for rows, wanted in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(rows, wanted)
+    assert backbones.inner_folds(x[:1], np.array(["A"])) == []

@@ -287,7 +287,8 @@ def main(
         if debug:
             raise
         kind = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
-        print(f"{kind}{error}", file=sys.stderr)
+        fix = "; pip install -e '.[book]' brings what reads it" if isinstance(error, ImportError) else ""
+        print(f"{kind}{error}{fix}", file=sys.stderr)
         raise typer.Exit(2) from None
     print(f"The report card: {(out / 'audit.html').resolve()}")
 

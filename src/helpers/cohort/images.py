@@ -263,6 +263,8 @@ def _check_upright(path: Path, orientation: int) -> None:
 def _damage_named(path: Path) -> Iterator[None]:
     try:
         yield
+    except ImportError:
+        raise
     except Exception as error:  # each decoder has errors of its own
         if str(path) in str(error):
             raise

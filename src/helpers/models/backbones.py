@@ -181,11 +181,10 @@ def strongest(predicted: np.ndarray, measured: np.ndarray) -> np.ndarray:
 
 def inner_folds(x: np.ndarray, sections: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Rows to fit on and to check on: each training section in turn, blocks of consecutive spots where there is one."""
-    from sklearn.model_selection import KFold, LeaveOneGroupOut
-
-    if len(set(sections)) > 1:
-        return list(LeaveOneGroupOut().split(x, groups=sections))
-    return list(KFold(min(5, len(x))).split(x)) if len(x) > 1 else []
+    rows, names = np.arange(len(x)), np.unique(sections)
+    blocks = np.array_split(rows, min(5, len(x))) if len(x) > 1 else []
+    checked = [rows[np.asarray(sections) == name] for name in names] if len(names) > 1 else blocks
+    return [(np.setdiff1d(rows, check), check) for check in checked]
 
 
 def mean_pcc(measured: np.ndarray, predicted: np.ndarray, best: int | None = None) -> float:

@@ -7,9 +7,6 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter, gaussian_laplace
 from scipy.spatial import cKDTree
-from skimage.feature import peak_local_max
-from skimage.measure import find_contours, regionprops
-from skimage.segmentation import watershed
 
 from helpers.tissue.haematoxylin import EOSIN, UNSTAINED, check_mpp, nuclear_density, section_strength, strength
 
@@ -39,6 +36,9 @@ def segment(
     `strength`), grown by watershed down to `EDGE` and `FAINT`. An image paler than `UNSTAINED` has no nuclei.
     ValueError for another kind of image, mpp not above 0 or above 2.
     """
+    from skimage.feature import peak_local_max  # an audit of counted nuclei does without scikit-image
+    from skimage.segmentation import watershed
+
     check_mpp(mpp)
     nuclear = nuclear_density(image, eosin)
     stain = strength(image, eosin) if stain is None else stain
@@ -151,6 +151,8 @@ def typical_spots(n_nuclei: np.ndarray) -> np.ndarray:
 
 def outlines(labels: np.ndarray) -> list[np.ndarray]:
     """Outline of each nucleus of a label image, k x 2 points x, y in its pixels, for drawing."""
+    from skimage.measure import find_contours, regionprops
+
     found = []
     for nucleus in regionprops(labels):
         top, left = nucleus.bbox[:2]

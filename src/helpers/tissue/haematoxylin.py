@@ -5,8 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
-from skimage.color import rgb2hed
-from skimage.filters import threshold_otsu
 
 from helpers import quiet
 
@@ -27,6 +25,8 @@ def density(image: np.ndarray) -> np.ndarray:
 
 
 def _stains(image: np.ndarray) -> np.ndarray:
+    from skimage.color import rgb2hed
+
     _check_image(image)
     # scikit-image divides optical densities by that of its darkest value, 1e-6.
     return rgb2hed(image.astype(np.float32) / 255).astype(np.float32) * 6
@@ -48,6 +48,7 @@ def strength(image: np.ndarray, eosin: float = EOSIN) -> float:
     fewer than one pixel in twenty is nuclear.
     """
     with quiet.tiatoolbox():
+        from skimage.filters import threshold_otsu
         from tiatoolbox.utils.misc import get_luminosity_tissue_mask
     try:
         stained = nuclear_density(image, eosin)[get_luminosity_tissue_mask(image, threshold=0.8)]
