@@ -273,7 +273,7 @@ PAGES = {name: book.whole(name, PAGES.get(name, Page()), BUILD, VALUES) for name
 def everything(wildcards):
     """All that pages leave: a table or a prediction that was removed is made again, also where a page stands on it."""
     try:
-        book.check_kept(sections(), BUILD)
+        book.check_kept(sections(), sections(only_images=True), EXAMPLE, BUILD)
     except ValueError as error:
         raise WorkflowError(str(error)) from None
     left = [str(path) for page in PAGES.values() for paths in page.leaves.values() for path in flat(paths)]

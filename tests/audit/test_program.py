@@ -105,8 +105,12 @@ def test_the_report_card_stands_alone(files):
         (lambda folder: ["--predictions", f"{folder}/pred"], "say where the section's name stands"),
         (lambda folder: ["--predictions", f"{folder}/nothing/{{section}}.csv"], "no such file"),
         (lambda folder: ["--counts", ""], "give the counts one way"),
+        (lambda folder: (folder / "counts/S1.h5ad").unlink() or [], "S1.h5ad: no such file of counts; check --counts"),
     ],
-    ids=["fewer sections", "transposed", "few spots", "space", "nuclei", "no pattern", "no predictions", "no counts"],
+    ids=[
+        *("fewer sections", "transposed", "few spots", "space", "nuclei", "no pattern", "no predictions", "no counts"),
+        "a section without counts",
+    ],
 )
 def test_what_cannot_be_audited_is_named_and_leaves_nothing(files, spoil, words):
     result = run(files, *spoil(files))
