@@ -288,7 +288,7 @@ if workflow.is_main_process:
 def everything(wildcards):
     """All that pages leave: tables, and the predictions of every fit."""
     try:
-        book.check_kept(sections(), BUILD)
+        book.check_kept(sections(), sections(only_images=True), EXAMPLE, BUILD)
     except ValueError as error:
         raise WorkflowError(str(error)) from None
     left = [str(path) for page in PAGES.values() for paths in page.leaves.values() for path in flat(paths)]

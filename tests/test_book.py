@@ -17,9 +17,14 @@ import pandas as pd
 import pytest
 import yaml
 
+from helpers.chapters import answer
+
 ROOT = Path(__file__).parents[1]
 BOOK, NOTEBOOKS = ROOT / "book", ROOT / "notebooks"
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+TARGETS = ["log2", "log1p_cp10k", "pearson_residual"]  # in the order of the decision table
+ARMS = {"none log": TARGETS[0], "total log": TARGETS[1], "total pearson_residual": TARGETS[2]}
+TRAINED = ("all other sections", "other patients only")
 CHROMIUM = [
     "--no-sandbox",
     "--disable-gpu",
@@ -96,6 +101,50 @@ def test_nothing_that_the_configuration_names_is_missing_or_remote():
     assert [d for d in sphinx["html_extra_path"] if not (BOOK / d).is_dir()] == []
     assert "://" not in sphinx["mathjax_path"] and sphinx["nb_ipywidgets_js"] == {}
     assert (BOOK / "vendor" / sphinx["mathjax_path"].removeprefix("../")).is_file()
+
+
+def test_the_numbers_of_the_decision_table_are_those_of_the_committed_run():
+    """They are typed, on a page of words: a new reference run that moves one of them is told here."""
+    page, run = (BOOK / "howto_target.md").read_text(), ROOT / "data/results/her2st"
+
+    def cells(table, value, chance=None):
+        """The medians of the three targets as the page has them, in brackets those of the 95 % point of chance."""
+        by = table.groupby("target")
+        points = {t: f" ({by[chance].median()[t]:.2f})" if chance else "" for t in TARGETS}
+        return [f"{by[value].median()[t]:.2f}{points[t]}" for t in TARGETS]
+
+    def read(name, **where):
+        table = pd.read_csv(run / f"{name}.csv")
+        for column, value in where.items():
+            table = table[table[column] == value]
+        return table
+
+    section = {"split": "section", "backbone": "ridge"}
+    alone = [cells(read("floors", split="section", backbone=b), "pcc_50") for b in ("ridge", "nuclei", "place")]
+    kept = read("frontier", measure="composition")
+    kept["target"] = (kept["size_factor"] + " " + kept["transform"]).map(ARMS)
+    ranks = answer.quoted_ranks({"known_truth_ranks": read("known_truth_ranks")}).rename(columns={"report": "target"})
+    rows = [
+        cells(read("table1", metric="median_abs_rho_nuclei"), "value", "chance_95"),
+        [", ".join(scores) for scores in zip(*alone, strict=True)],
+        cells(read("controls", twin="depth_only", **section), "pcc_50", "chance_95"),
+        cells(read("partial", given="both", **section), "partial", "partial_chance_95"),
+        cells(read("skills", **section), "composition", "composition_chance_95"),
+        ["; ".join(map(str, pair)) for pair in zip(*map(above, TRAINED, [read("patients")] * 2), strict=True)],
+        cells(kept, "value", "chance_95"),
+        [f"{float(share):.0%}".replace("%", " %") for share in cells(ranks, "contested")],
+    ]
+    assert [row for row in rows if f"| {' | '.join(row)} |" not in page] == []
+    of_depth = read("factorial", size_factor="nuclei", transform="log", backbone="depth")["pcc_50"].median()
+    assert f"measured depth alone still scores {of_depth:.2f}" in page
+
+
+def above(training, patients):
+    """In how many sections ridge is above nuclei and place, target by target."""
+    fits = patients[patients["training"] == training].groupby(["target", "section", "backbone"])["pcc_50"].mean()
+    wide = fits.unstack()
+    won = wide["ridge"] > wide[["nuclei", "place"]].max(axis=1)
+    return won.groupby("target").sum()[TARGETS]
 
 
 # In a browser ---------------------------------------------------------------------------------------------------

@@ -58,10 +58,14 @@ def test_what_a_module_needs_is_followed_to_the_end():
     assert all(workflow.imports_of(module) <= needed for module in needed)
 
 
-def test_a_book_needs_two_sections():
-    workflow.check_kept(["A1", "B1"], "build/mine")
-    with pytest.raises(ValueError, match=r"build/mine/sections.csv: 1 section is kept, a book needs two"):
-        workflow.check_kept(["A1"], "build/mine")
+def test_a_book_needs_two_sections_with_an_image_and_an_example_among_them():
+    workflow.check_kept(["A1", "B1", "B2"], ["A1", "B1"], "A1", "build/mine")
+    with pytest.raises(ValueError, match=r"build/mine/sections.csv: 1 section kept, 1 with an image; a book needs two"):
+        workflow.check_kept(["A1"], ["A1"], "A1", "build/mine")
+    with pytest.raises(ValueError, match="2 sections kept, 0 with an image"):
+        workflow.check_kept(["A1", "B1"], [], "A1", "build/mine")
+    with pytest.raises(ValueError, match="example B2 is not kept or has no image; name another as example: A1, B1"):
+        workflow.check_kept(["A1", "B1", "B2"], ["A1", "B1"], "B2", "build/mine")
 
 
 @pytest.mark.parametrize(

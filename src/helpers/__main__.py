@@ -64,6 +64,8 @@ def check_cohort(path: Path, debug: bool = False) -> int:
                 print(f"  {row['section']}: {row[column]}")
     if len(without := good.loc[good["image"] == "", "section"]):
         print(f"\nWithout an image, skipped where pixels are needed ({len(without)}): {', '.join(without)}")
+        if len(good) - len(without) < 2:
+            print("A book needs two sections with an image.")
     return int((table["problem"] != "").any())
 
 
@@ -71,7 +73,9 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
     """The columns of a table that fit a terminal; counts as whole numbers, empty where there is no image."""
     counts = ["n_spots", "n_unpaired", "n_empty", "n_shallow", "n_outside", "n_masked", "n_off_tissue"]
     counts += ["width", "height", "median_total_counts"]
-    table = table.assign(**table[counts].round().astype("Int64"), kept=table["kept"].map({True: "yes", False: "no"}))
+    # Of objects, as a missing whole number is printed as <NA> whatever stands for it.
+    whole = table[counts].round().astype("Int64").astype(object).where(table[counts].notna())
+    table = table.assign(**whole, kept=table["kept"].map({True: "yes", False: "no"}))
     sources = (f"mpp_{source}" for source in checking.SOURCES)
     table = table[["section", "patient", *counts, "mpp", "mpp_source", *sources, "kept"]].dropna(axis=1, how="all")
     return table.rename(columns=lambda name: name.replace("median_total_counts", "median_umi"))

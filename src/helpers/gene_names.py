@@ -45,9 +45,9 @@ def _symbols(names: Sequence[str], where: str, beside: pd.DataFrame | None, colu
         return make_index_unique(names)
     if column is None:
         raise ValueError(
-            f"{where}: genes are named by id, {names[0]}; give gene_names in the config, the column of var that "
-            f"holds their symbols (var has {_listed(beside.columns)}), or, of a table of counts, gene_symbols, a table "
-            "of id and symbol; or name them by symbol in the file"
+            f"{where}: genes are named by id, {names[0]}; give gene_names in the config (audit: --gene-names), the "
+            f"column of var that holds their symbols (var has {_listed(beside.columns)}), or, of a table of counts, "
+            "gene_symbols, a table of id and symbol; or name them by symbol in the file"
         )
     found = clean(beside[column])
     missing = found.str.lower().isin(MISSING)

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import yaml
 
 from helpers import warm
-from helpers.labels import of_cells
+from helpers.labels import counted, of_cells
 
 SOURCES = Path(__file__).parent
 NOTEBOOKS = Path("notebooks")
@@ -130,13 +130,16 @@ def _stamp_of(module: str) -> str:
     return stamp(f"helpers/{module}", (SOURCES / f"{module}.py").read_text())
 
 
-def check_kept(sections: list[str], build: str) -> None:
-    """Refuse the book of a cohort of which fewer than two sections are kept: one is held out, others are trained on."""
-    if len(sections) < 2:
+def check_kept(kept: list[str], seen: list[str], example: str, build: str) -> None:
+    """Refuse the book of a cohort of whose `kept` sections fewer than two are `seen`, or whose example is not."""
+    if len(seen) < 2:
         raise ValueError(
-            f"{build}/sections.csv: {len(sections)} section is kept, a book needs two, as one is held out; add "
-            f"sections. What counts alone say is made page by page: snakemake {build}/pages/08_dependence.ipynb"
+            f"{build}/sections.csv: {counted(len(kept), 'sections')} kept, {len(seen)} with an image; a book needs two "
+            f"of these, as one is held out and the others are trained on. What counts alone say is made page by page: "
+            f"snakemake {build}/pages/08_dependence.ipynb"
         )
+    if example not in seen:
+        raise ValueError(f"example {example} is not kept or has no image; name another as example: {', '.join(seen)}")
 
 
 # What a notebook is given ---------------------------------------------------------------------------------------

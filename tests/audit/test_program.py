@@ -156,10 +156,11 @@ def test_what_the_audit_alone_cannot_read_says_what_to_install(files):
         (lambda folder: ["--nuclei", f"{folder}/S0_nuclei.csv"], "one file for 3 sections"),
         (lambda folder: ["--image", f"{folder}/{{section}}.png"], "S0.png: no such file"),
         (lambda folder: (folder / "pred/<b>.csv").touch() or [], "section '<b>' holds '<b'"),
+        (lambda folder: (folder / "counts/S1.h5ad").unlink() or [], "S1.h5ad: no such file of counts; check --counts"),
     ],
     ids=[
         *("fewer sections", "transposed", "few spots", "space", "nuclei", "no pattern", "no predictions", "no counts"),
-        *("width", "field", "one file", "no image", "HTML"),
+        *("width", "field", "one file", "no image", "HTML", "a section without counts"),
     ],
 )
 def test_what_cannot_be_audited_is_named_and_leaves_nothing(files, spoil, words):

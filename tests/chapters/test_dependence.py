@@ -103,6 +103,9 @@ def test_only_spots_with_nuclei_are_listed(made):
     spots = dependence.spots_with_nuclei(made)
     assert spots.columns.tolist() == ["spot", *dependence.SPOT_COLUMNS]
     assert set(spots["section"]) == {"A1"} and len(spots) == 40
+    counts_alone = {name: section for name, section in made.items() if name not in dependence.with_nuclei(made)}
+    none = dependence.spots_with_nuclei(counts_alone)
+    assert counts_alone and none.empty and list(none) == ["spot", *dependence.SPOT_COLUMNS]
 
 
 def test_a_picture_that_is_dark_on_one_side_loses_its_coupling_when_moved(made, tmp_path):

@@ -184,7 +184,7 @@ def test_a_good_cohort_ends_with_0_and_says_what_is_skipped(root, config, capsys
     assert program.check_cohort(config(qc=QC | {"reason": "shallow"})) == 0
     said = capsys.readouterr().out
     assert "Not kept by the rule (1):\n  B1: median of" in said
-    assert "Without an image, skipped where pixels are needed (1): A1" in said
+    assert "Without an image, skipped where pixels are needed (1): A1\nA book needs two" in said and "NA" not in said
     assert "Problems" not in said
 
 

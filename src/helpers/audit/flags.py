@@ -372,8 +372,8 @@ def over_floors(summary: Mapping) -> str:
     floors = [(floor, summary[f"excess_{floor}"]) for floor in UNSEEN]
     of = counted(summary["n_units"], summary["unit"])
     words = " and ".join(
-        f"{value:+.2f} over {floor} alone ({summary[f'excess_{floor}_least']:+.2f} to "
-        f"{summary[f'excess_{floor}_most']:+.2f})"
+        f"{signed(value)} over {floor} alone ({signed(summary[f'excess_{floor}_least'])} to "
+        f"{signed(summary[f'excess_{floor}_most'])})"
         for floor, value in floors
         if value is not None
     )
@@ -388,3 +388,12 @@ def over_floors(summary: Mapping) -> str:
     if summary["n_units"] < paired.MIN_PATIENTS:
         return f"{said}, too few for a test over patients."
     return f"{said}."
+
+
+def signed(value: float) -> str:
+    """A difference to two digits with its sign; nothing is less than nothing.
+
+    >>> signed(-0.0006), signed(-0.12)
+    ('+0.00', '-0.12')
+    """
+    return f"{round(value, 2) + 0.0:+.2f}"

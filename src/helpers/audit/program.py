@@ -33,7 +33,9 @@ def read_section(pattern: str, name: str, counts_layer: str | None, gene_names: 
     path = Path(pattern.format(section=name))
     if path.suffix != ".h5ad":
         raise ValueError(f"{path}: counts are read from .h5ad; for another layout give a config as --cohort")
-    if path.is_file() and not (counts_layer or gene_names):
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file of counts; check --counts and the section's name")
+    if not (counts_layer or gene_names):
         section = store.read_section(path)
         if schema.COUNTS in section.layers and schema.LATTICE in section.obsm:
             return schema.check_section(section)  # a section file of this project
@@ -237,7 +239,9 @@ def main(
         float | None, typer.Option(min=1, max=1000, help="diameter of a spot in um, where the counts do not say")
     ] = None,
     target: Annotated[str, typer.Option(help="what the model was scored against, targets/{section}.csv")] = "",
-    panel_chosen_on: Annotated[Literal["training", "all", "unknown"], typer.Option()] = "unknown",
+    panel_chosen_on: Annotated[
+        Literal["training", "all", "unknown"], typer.Option(help="sections on which the genes were chosen")
+    ] = "unknown",
     layer: Annotated[str, typer.Option(help="layer of h5ad predictions that holds them, or X")] = "",
     target_layer: Annotated[str, typer.Option(help="the same of h5ad targets")] = "",
     debug: Annotated[bool, typer.Option(help="on an error show where in the code it arose")] = False,

@@ -176,6 +176,7 @@ def with_nuclei(made: Sections) -> dict[str, AnnData]:
 
 
 def spots_with_nuclei(made: Sections) -> pd.DataFrame:
-    """The spots of the sections whose nuclei are known: spot and SPOT_COLUMNS."""
-    spots = spots_of(with_nuclei(made).values())
+    """The spots of the sections whose nuclei are known: spot and SPOT_COLUMNS; no row where none are."""
+    known = with_nuclei(made)
+    spots = spots_of(known.values()) if known else pd.DataFrame(columns=["spot", *SPOT_COLUMNS])
     return spots[[column for column in ["spot", *SPOT_COLUMNS] if column in spots]]

@@ -64,7 +64,7 @@ def _counted(found: AnnData, counts_layer: str | None, path: Path) -> AnnData:
     whole = [name for name, values in places.items() if _are_counts(values)]
     if place not in whole:
         what = "holds normalized values where raw counts are wanted" if place in places else "is not in the file"
-        there = f"they are in {raw.listed(whole)}: give counts_layer in the config"
+        there = f"they are in {raw.listed(whole)}: give counts_layer in the config (audit: --counts-layer)"
         raise ValueError(f"{path}: {place} {what}; {there if whole else 'no layer has raw counts: write them there'}")
     if place == "raw":
         counted = found.raw.to_adata()
