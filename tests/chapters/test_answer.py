@@ -109,9 +109,10 @@ def test_patients_and_tissues_stand_side_by_side(found):
 
 def test_a_section_counts_where_ridge_is_above_both_floors(found):
     """Ridge has .8 where nuclei have .6 and place .5; of patients unseen it is above both in A1 alone."""
-    assert "above nuclei and place in 2 / 2 / 2 of 2 sections" in answer.seen(found[0])
+    said = answer.seen(found[0])
+    assert "above nuclei and place in 2 / 2 / 2 of 2 sections" in said and "; 1 of them have others of their" in said
     said = answer.unseen(found[0])
-    assert said.startswith("**Without any, in 1 / 1 / 1 of 2 sections.**")
+    assert said.startswith("**Without those of the patient, in 1 / 1 / 1 of 2 sections.**")
     # .7 and .2; .99 had the patient in training
     assert "ridge 0.45 / 0.45 / 0.45; nuclei alone 0.45" in said and "2 patients nothing about patients" in said
     assert "1 to 2 sections of 1 patient" in said
@@ -163,5 +164,5 @@ def test_the_figure_has_a_row_a_patient_and_the_first_run_goes_before(found):
     ]
     assert (drawn["plain"] == 0.4).all() and (drawn["given"] == 0.1).all() and (drawn["chance_given"] == 0.2).all()
     scores = answer.drawn_scores(found[0])
-    assert set(scores["row"].str.partition(",\n")[2]) == {"own patient in training", "patient unseen"}
+    assert set(scores["row"].str.partition(",\n")[2]) == {"all others in training", "patient unseen"}
     assert set(scores.loc[scores["row"] == "ridge,\npatient unseen", "value"]) == {0.7, 0.2}

@@ -99,9 +99,9 @@ def short(tables: Tables, beside: pd.DataFrame) -> str:
         f"Most of what a log target has in common with nuclei it has in common with depth: the median gene's |ρ| with "
         f"nuclei is {plain[LOG]:.2f}, {plain[LOG_CP10K]:.2f} once counts are divided by depth, and {given[LOG]:.2f} "
         f"with depth held fixed (chance {chance:.2f}). Ridge is above nuclei and place in {_above(_seen(tables))} of "
-        f"{labels.counted(n, 'sections')} of {labels.counted(patients, 'patients')} ({TARGETS_IN_WORDS}) with other "
-        f"sections of the patient in training, and in {_above(by_unseen_section(tables))} without. Where models are "
-        f"known, PCC-50 in log ranks {_by_library(ranks, LOG):.0%} of contested pairs by what they know of depth, "
+        f"{labels.counted(n, 'sections')} of {labels.counted(patients, 'patients')} ({TARGETS_IN_WORDS}) with all "
+        f"others in training, and in {_above(by_unseen_section(tables))} without those of the patient. Where models "
+        f"are known, PCC-50 in log ranks {_by_library(ranks, LOG):.0%} of contested pairs by what they know of depth, "
         f"composition skill {_by_library(ranks, 'composition'):.0%}."
     )
 
@@ -146,13 +146,16 @@ def tissues(beside: pd.DataFrame) -> str:
 
 
 def seen(tables: Tables) -> str:
-    """Models and floors with sections of the patient in training, and in how many sections ridge is above both."""
+    """Models and floors with all other sections in training, and in how many sections ridge is above both floors."""
     scores, middle = _seen(tables), seen_scores(tables)
     parts = [f"{words} {_three(middle.loc[name])}" for name, words in MODELS.items() if name in middle.index]
     n = scores.index.get_level_values("section").nunique()
+    usual = tables["patients"].query("training == @ALL and n_own > 0")
+    own = usual["section"].nunique()
     return (
-        f"**With other sections of the patient in training, ridge scores above nuclei and place in {_above(scores)} of "
-        f"{labels.counted(n, 'sections')}** in {TARGETS_IN_WORDS}. PCC-50: {'; '.join(parts)} (medians; `26_floors`)."
+        f"**With all other sections in training, ridge scores above nuclei and place in {_above(scores)} of "
+        f"{labels.counted(n, 'sections')}** in {TARGETS_IN_WORDS}; {own} of them have others of their patient there. "
+        f"PCC-50: {'; '.join(parts)} (medians; `26_floors`)."
     )
 
 
@@ -169,8 +172,8 @@ def unseen(tables: Tables) -> str:
     n, patients = len(sections), _n_patients(tables, sections)
     few = f"; with {labels.counted(patients, 'patients')} nothing about patients can be tested"
     return (
-        f"**Without any, in {_above(scores)} of {labels.counted(n, 'sections')}.** PCC-50: {'; '.join(parts)}. "
-        f"Training is smaller, {trained_on(tables)}{few if patients < MIN_PATIENTS else ''} (`31_patients` compares at "
+        f"**Without those of the patient, in {_above(scores)} of {labels.counted(n, 'sections')}.** PCC-50: "
+        f"{'; '.join(parts)}. Training is smaller, {trained_on(tables)}{few if patients < MIN_PATIENTS else ''} (`31_patients` compares at "
         "equal size)."
     )
 
@@ -368,7 +371,7 @@ def quoted_ranks(tables: Tables) -> pd.DataFrame:
 def drawn_scores(tables: Tables) -> pd.DataFrame:
     """PCC-50 of ridge and floors by section: target, row (who, trained on what), section, value, chance_95."""
     away = without_patient(tables["patients"])
-    parts = {"own patient in training": tables["patients"].query("training == @ALL"), "patient unseen": away}
+    parts = {"all others in training": tables["patients"].query("training == @ALL"), "patient unseen": away}
     rows = []
     for words, fits in parts.items():
         means = fits.groupby(["target", "backbone", "section"], sort=False)[["pcc_50", "chance_95"]].mean()
