@@ -173,8 +173,8 @@ def unseen(tables: Tables) -> str:
     few = f"; with {labels.counted(patients, 'patients')} nothing about patients can be tested"
     return (
         f"**Without those of the patient, in {_above(scores)} of {labels.counted(n, 'sections')}.** PCC-50: "
-        f"{'; '.join(parts)}. Training is smaller, {trained_on(tables)}{few if patients < MIN_PATIENTS else ''} (`31_patients` compares at "
-        "equal size)."
+        f"{'; '.join(parts)}. Training is smaller, {trained_on(tables)}{few if patients < MIN_PATIENTS else ''} "
+        "(`31_patients` compares at equal size)."
     )
 
 
