@@ -31,7 +31,16 @@ book() {
 }
 tables() { (cd build/kills && find . \( -name '*.csv*' -o -name '*.parquet' \) -not -path './book*' -not -path './html/*' |
     sort | xargs sha256sum); }
-below() { for child in $(ps -o pid= --ppid "$1"); do below "$child"; echo "$child"; done; }
+# Processes below one, parents first: none is left to say or to tidy up what ends the next.
+below() {
+    local child
+    for child in $(ps -o pid= --ppid "$1"); do echo "$child"; below "$child"; done
+}
+unlocked() {
+    grep -q "make unlock COHORT=kills" "$1" || { echo "it does not go on: $house/$1"; exit 1; }
+    make_ unlock > /dev/null 2>&1
+    echo "unlocked"
+}
 
 started=$SECONDS
 book > alone.log 2>&1
@@ -40,7 +49,8 @@ tables > alone.txt
 mv build/kills alone
 echo "left alone: $whole s, $(wc -l < alone.txt) tables"
 
-for ((kill_number = 1; kill_number <= KILLS; kill_number++)); do
+kills=0
+while ((kills < KILLS)); do
     moment=$((1 + RANDOM % (whole * 2 / (KILLS + 1) + 1)))
     book > killed.log 2>&1 &
     run=$!
@@ -48,21 +58,22 @@ for ((kill_number = 1; kill_number <= KILLS; kill_number++)); do
         kill -0 "$run" 2> /dev/null || break
         sleep 1
     done
-    # Every process of the run, as a power cut would; kernels have a process group of their own.
-    # shellcheck disable=SC2046
-    kill -9 $(below "$run") "$run" 2> /dev/null || true
-    wait "$run" 2> /dev/null || true
-    echo "kill $kill_number: after $waited s, $(find build/kills -type f 2> /dev/null | wc -l) files"
-    if [ -n "$(ls .snakemake/locks 2> /dev/null)" ]; then
-        book > locked.log 2>&1 && { echo "a lock was left and not seen"; exit 1; }
-        grep -q "make unlock COHORT=kills" locked.log || { echo "$house/locked.log does not say make unlock"; exit 1; }
-        make_ unlock > /dev/null 2>&1
+    if kill -0 "$run" 2> /dev/null; then
+        # Every process of the run, as a power cut would; kernels have a process group of their own.
+        # shellcheck disable=SC2046
+        kill -9 "$run" $(below "$run") 2> /dev/null || true
+        wait "$run" 2> /dev/null || true
+        kills=$((kills + 1))
+        echo "kill $kills: after $waited s, $(find build/kills -type f 2> /dev/null | wc -l) files"
+    else
+        wait "$run" && break
+        unlocked killed.log
     fi
 done
 
-book > resumed.log 2>&1 || { echo "it did not go on: $house/resumed.log"; exit 1; }
+book > resumed.log 2>&1 || { unlocked resumed.log; book > resumed.log 2>&1; }
 tables > resumed.txt
 diff alone.txt resumed.txt || { echo "tables differ, see $house"; exit 1; }
 if find build/kills -name '.partial-*' | grep .; then echo "half-written files in $house"; exit 1; fi
-echo "after $KILLS kills: the same $(wc -l < resumed.txt) tables"
+echo "after $kills kills: the same $(wc -l < resumed.txt) tables"
 rm -rf "$house"

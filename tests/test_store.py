@@ -14,12 +14,14 @@ def test_a_table_comes_back_as_it_was(tmp_path):
 @pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
 def test_no_text_of_a_table_is_a_formula_and_all_come_back(tmp_path, name):
     words = ["=HYPERLINK(A1)", "+1+cmd", "-x", "@SUM(A1)", "\tx", "a=b", "", "-0.5"]
-    table = pd.DataFrame({"gene": words, "kind": pd.Categorical(words), "pcc": -0.5, "=h": "a"})
+    table = pd.DataFrame(
+        {"gene": words, "kind": pd.Categorical(words), "pcc": -0.5, "=h": "a", "kept": [True, None] * 4}
+    )
     store.write_table(table, tmp_path / name)
     written = pd.read_csv(tmp_path / name, keep_default_na=False)
     for column in ("gene", "kind"):
         assert written[column].tolist() == [*(f"'{one}" for one in words[:5]), *words[5:]]
-    assert list(written) == ["gene", "kind", "pcc", "'=h"] and (written["pcc"] == -0.5).all()
+    assert list(written) == ["gene", "kind", "pcc", "'=h", "kept"] and (written["pcc"] == -0.5).all()
     back = store.read_table(tmp_path / name)
     assert back["gene"].fillna("").tolist() == words and list(back) == list(table)
 

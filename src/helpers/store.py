@@ -106,9 +106,10 @@ def _with_formulas(table: pd.DataFrame) -> pd.DataFrame:
     quoted = tuple(f"'{sign}" for sign in FORMULA)
     changed = {}
     for name in table.select_dtypes("object"):
-        marked = table[name].str.startswith(quoted, na=False).astype(bool)
+        words = table[name].astype(str)  # also of True and False with a gap, which are objects
+        marked = words.str.startswith(quoted)
         if marked.any():
-            changed[name] = table[name].where(~marked, table[name].str[1:])
+            changed[name] = table[name].where(~marked, words.str[1:])
     return table.assign(**changed).rename(columns=lambda name: name[1:] if name.startswith(quoted) else name)
 
 
