@@ -16,7 +16,14 @@ def axes():
     style.use()
     coupling = pd.DataFrame(
         [
-            {"row": "patient A\n2 sections", "section": s, "target": t, "plain": 0.5, "given": 0.1, "chance_given": 0.2}
+            {
+                "row": "patient A\n2 sections, mean haematoxylin",
+                "section": s,
+                "target": t,
+                "plain": 0.5,
+                "given": 0.1,
+                "chance_given": 0.2,
+            }
             for s in ("A1", "A2")
             for t in TARGETS
         ]

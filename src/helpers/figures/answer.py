@@ -24,7 +24,7 @@ def answer(figure: Figure, coupling: pd.DataFrame, scores: pd.DataFrame, ranks: 
     for (panel, title), table in zip(titles.items(), (coupling, scores, ranks), strict=True):
         axes[panel].set_title(rf"$\bf{{{panel}}}$   {title}")
         n = counted(table["section"].nunique(), "sections")
-        axes[panel].set_xlabel(f"{axes[panel].get_xlabel()} ({n})")
+        axes[panel].set_xlabel(f"{axes[panel].get_xlabel()} ({n})", loc="right")  # as wide as the rows' names leave
     hollow = handle("given depth", GREY, "o")
     hollow.set_markerfacecolor("white")
     targets = [handle(words, colour, marker) for words, colour, marker in looks(coupling["target"]).values()]
