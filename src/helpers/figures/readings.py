@@ -23,7 +23,7 @@ def dots(ax: Axes, table: pd.DataFrame) -> Axes:
         ax.vlines(part["chance_95"].median(), y - 0.32, y + 0.32, color="black", lw=1.5)
     for y in range(1, len(rows)):
         ax.axhline(y - 0.5, color=PALE, lw=1, zorder=0)
-    ax.set_yticks(range(len(rows)), rows)
+    ax.set_yticks(range(len(rows)), [reading.replace(", ", ",\n", 1) for reading in rows])
     ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel="r")
     n = table.loc[table["section"] != "all", "section"].nunique()
     ax.set_title(f"ridge, {counted(n, 'sections')}")
