@@ -151,7 +151,7 @@
       [`PCC of ${model}`, score("pcc"), chance === null ? "" : `95 % point of chance ${three(chance)}`, "pcc"],
       ["noise ceiling of a PCC", coupling("ceiling"), "", "ceiling"],
       ...Object.entries(cohort.floors).map(([floor, words]) =>
-        [`PCC of ${words}`, score("pcc", floor), "floor", `floor-${floor}`]),
+        [`PCC of ${words}`, score("pcc", floor), floor === "depth" ? "no image holds it" : "floor", `floor-${floor}`]),
       [`partial PCC of ${model} given ${cells}`, score("partial_nuclei"), "", "partial_nuclei"],
       [`partial PCC of ${model} given depth`, score("partial_depth"), "", "partial_depth"],
       [`partial PCC of ${model} given both`, score("partial_both"), "", "partial_both"],
