@@ -80,7 +80,7 @@ def lay(house: Path):
     for line in snakemake(house, "--summary").splitlines():
         if line.startswith("build/toy/"):
             path = house / line.partition("\t")[0]
-            folder = path.name == "targets" or path.parent.name == "predictions"
+            folder = path.name in ("targets", "explorer") or path.parent.name == "predictions"
             (path if folder else path.parent).mkdir(parents=True, exist_ok=True)
             if not folder:
                 path.touch()
