@@ -1,5 +1,7 @@
 """Dependence on nuclei and depth: signs and chance of known genes, and tables that keep sections without an image."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -34,7 +36,9 @@ def made():
 
 
 def test_a_gene_follows_or_opposes_nuclei_and_depth_or_has_no_correlation(made):
-    table, chances = dependence.associate_sections(made, ["log2"], 64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a page would show it
+        table, chances = dependence.associate_sections(made, ["log2"], 64)
     table = table.set_index(["section", "gene"])
     assert table.loc["A1", "rho_nuclei"].round(9).tolist()[:2] == [1, -1]
     assert table.loc["A1", "rho_depth"].round(9).tolist()[:2] == [1, -1]

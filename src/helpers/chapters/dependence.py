@@ -62,8 +62,11 @@ def associate_sections(made: Sections, targets: Sequence[str], n_maps: int) -> t
         tables[name], null = associate(section, targets, n_maps)
         nulls |= {(name, target): draws for target, draws in null.items()}
     patients = {name: section.obs["patient"].iloc[0] for name, section in made.items()}
-    table = pd.concat(tables, names=["section"]).reset_index("section").reset_index(drop=True)
-    return table, coupling.chance_table(nulls, patients)
+    names = ["section", *dict.fromkeys(name for table in tables.values() for name in table)]
+    # In pandas to come, a column of which a section knows nothing decides what the others hold.
+    known = {name: table.dropna(axis=1, how="all") for name, table in tables.items()}
+    table = pd.concat(known, names=["section"]).reset_index("section").reset_index(drop=True)
+    return table.reindex(columns=names), coupling.chance_table(nulls, patients)
 
 
 def describe_undefined(associations: pd.DataFrame) -> str:
