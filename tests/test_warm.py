@@ -63,6 +63,35 @@ def test_the_status_of_the_command_is_passed_on_and_the_server_ends_with_it():
     assert done.returncode == 3 and not Path(done.stdout.strip()).exists()
 
 
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_may_tidy_up_when_it_is_stopped(tmp_path, sent):
+    """As Snakemake does, which else leaves a lock: it takes a second, and its status is the run's."""
+    tidy = "lambda *_: (time.sleep(1), pathlib.Path('tidy').touch(), sys.exit(7))"
+    code = f"import signal, sys, time, pathlib; stop = {tidy}; signal.signal({int(sent)}, stop); pathlib.Path('up').touch(); time.sleep(60)"
+    running = subprocess.Popen([sys.executable, "-c", SERVE, *asked(code)], cwd=tmp_path, start_new_session=True)
+    while not (tmp_path / "up").exists():
+        time.sleep(0.1)
+    (os.killpg if sent == signal.SIGINT else os.kill)(running.pid, sent)  # an interrupt goes to all of a terminal
+    assert running.wait(30) == 7 and (tmp_path / "tidy").exists()
+
+
+def test_the_server_ends_with_a_run_that_is_killed(tmp_path):
+    code = f"import os, pathlib, time; pathlib.Path('at').write_text(os.environ['{warm.ADDRESS}']); time.sleep(60)"
+    running = subprocess.Popen([sys.executable, "-c", SERVE, *asked(code)], cwd=tmp_path)
+    while not ((tmp_path / "at").exists() and (tmp_path / "at").read_text()):
+        time.sleep(0.1)
+    running.kill()
+    running.wait()
+    listening = True
+    for _ in range(100):
+        with socket.socket(socket.AF_UNIX) as asking:
+            listening = asking.connect_ex((tmp_path / "at").read_text()) == 0
+        if not listening:
+            break
+        time.sleep(0.1)
+    assert not listening
+
+
 @pytest.fixture
 def notebook(tmp_path):
     cells = [

@@ -44,22 +44,26 @@ def serve(command: Sequence[str]) -> int:
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(address)
         listening.listen()
+        held, alive = os.pipe()  # closed by the end of this process, whatever ends it
         server = os.fork()
         if server == 0:
+            os.close(alive)
             # The terminal's interrupt is for the command; what it leaves to be done here ends with it.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             try:
-                _answer(listening)
+                _answer(listening, held)
             finally:
                 os._exit(1)  # without it pages start cold
         listening.close()
-        try:
-            return subprocess.run(command, env=os.environ | {ADDRESS: address}, check=False).returncode
-        except KeyboardInterrupt:
-            return 128 + signal.SIGINT
-        finally:
-            os.kill(server, signal.SIGTERM)
-            os.waitpid(server, 0)
+        os.close(held)
+        with subprocess.Popen(command, env=os.environ | {ADDRESS: address}) as running:
+            # The command, which has work to tidy up, says when it ends.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, lambda *_: running.terminate())
+            status = running.wait()
+        os.close(alive)
+        os.waitpid(server, 0)
+        return status if status >= 0 else 128 - status
 
 
 def command(arguments: Sequence[str], cold: Sequence[str], threads: int, environment: Mapping[str, str]) -> list[str]:
@@ -93,8 +97,8 @@ def ask(what: str, arguments: Sequence[str]) -> int:
 # The server -----------------------------------------------------------------------------------------------------
 
 
-def _answer(listening: socket.socket) -> None:
-    """Start a copy for each who asks, and tell them how it ended; until killed."""
+def _answer(listening: socket.socket, held: int) -> None:
+    """Start a copy for each who asks, and tell them how it ended; until the other end of the pipe `held` is closed."""
     os.environ.update(SINGLE | BACKEND)
     with quiet.tiatoolbox():
         for name in IMPORTED:
@@ -108,12 +112,13 @@ def _answer(listening: socket.socket) -> None:
     signal.set_wakeup_fd(wakes.fileno())
     askers: dict[int, socket.socket] = {}  # by the process that was started for them
     with selectors.DefaultSelector() as waiting:
-        for one in (listening, woken):
+        for one in (listening, woken, held):
             waiting.register(one, selectors.EVENT_READ)
-        signal.signal(signal.SIGTERM, lambda *_: _stop(askers))
         while True:
             for key, _ in waiting.select():
-                if key.fileobj is listening:
+                if key.fileobj == held:
+                    _stop(askers)
+                elif key.fileobj is listening:
                     asker = listening.accept()[0]
                     if process := _start(asker, [listening, woken, wakes, *askers.values()]):
                         askers[process] = asker
