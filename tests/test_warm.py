@@ -67,7 +67,8 @@ def test_the_status_of_the_command_is_passed_on_and_the_server_ends_with_it():
 def test_the_command_may_tidy_up_when_it_is_stopped(tmp_path, sent):
     """As Snakemake does, which else leaves a lock: it takes a second, and its status is the run's."""
     tidy = "lambda *_: (time.sleep(1), pathlib.Path('tidy').touch(), sys.exit(7))"
-    code = f"import signal, sys, time, pathlib; stop = {tidy}; signal.signal({int(sent)}, stop); pathlib.Path('up').touch(); time.sleep(60)"
+    code = f"import signal, sys, time, pathlib; signal.signal({int(sent)}, {tidy}); pathlib.Path('up').touch()"
+    code += "; time.sleep(60)"
     running = subprocess.Popen([sys.executable, "-c", SERVE, *asked(code)], cwd=tmp_path, start_new_session=True)
     while not (tmp_path / "up").exists():
         time.sleep(0.1)

@@ -110,7 +110,11 @@ def test_patients_and_tissues_stand_side_by_side(found):
 def test_a_section_counts_where_ridge_is_above_both_floors(found):
     """Ridge has .8 where nuclei have .6 and place .5; of patients unseen it is above both in A1 alone."""
     said = answer.seen(found[0])
-    assert "above nuclei and place in 2 / 2 / 2 of 2 sections" in said and "; 1 of them have others of their" in said
+    assert (
+        "above nuclei and place in 2 / 2 / 2 of 2 sections" in said
+        and "STEM in 0 / 0 / 0" in said
+        and "; 1 of them have others of their" in said
+    )
     said = answer.unseen(found[0])
     assert said.startswith("**Without those of the patient, in 1 / 1 / 1 of 2 sections.**")
     # .7 and .2; .99 had the patient in training

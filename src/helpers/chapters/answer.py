@@ -152,10 +152,11 @@ def seen(tables: Tables) -> str:
     n = scores.index.get_level_values("section").nunique()
     usual = tables["patients"].query("training == @ALL and n_own > 0")
     own = usual["section"].nunique()
+    stem = f", STEM in {_above(scores, 'stem')} (those that it was fitted to)" if "stem" in middle.index else ""
     return (
         f"**With all other sections in training, ridge scores above nuclei and place in {_above(scores)} of "
-        f"{labels.counted(n, 'sections')}** in {TARGETS_IN_WORDS}; {own} of them have others of their patient there. "
-        f"PCC-50: {'; '.join(parts)} (medians; `26_floors`)."
+        f"{labels.counted(n, 'sections')}** in {TARGETS_IN_WORDS}{stem}; {own} of them have others of their patient "
+        f"there. PCC-50: {'; '.join(parts)} (medians; `26_floors`)."
     )
 
 
@@ -178,11 +179,14 @@ def unseen(tables: Tables) -> str:
     )
 
 
-def _above(scores: pd.Series) -> str:
-    """In how many sections ridge is above each of the FLOORS, target by target; by target, backbone and section."""
-    wide = scores.unstack("backbone")
-    above = wide["ridge"] > wide[list(FLOORS)].max(axis=1)
-    return " / ".join(str(int(above[target].sum())) for target in SHOWN)
+def _above(scores: pd.Series, model: str = "ridge") -> str:
+    """In how many sections a model is above each of the FLOORS, by target: those of SHOWN that it was fitted to.
+
+    `scores` is indexed by target, section and backbone.
+    """
+    wide = scores.unstack("backbone").dropna(subset=model)
+    above = (wide[model] > wide[list(FLOORS)].max(axis=1)).groupby(level="target").sum()
+    return " / ".join(str(above[target]) for target in SHOWN if target in above.index)
 
 
 def _three(values: pd.Series) -> str:
@@ -212,12 +216,12 @@ def known_truth(tables: Tables) -> str:
     """Which model scores put first where the truth is known."""
     ranks = quoted_ranks(tables)
     n, patients = ranks["section"].nunique(), ranks["patient"].nunique()
-    first, *others = (f"{words} in {_by_library(ranks, report):.0%}" for report, words in REPORTS.items())
+    first, *others = ((words, f"{_by_library(ranks, report):.0%}") for report, words in REPORTS.items())
     return (
-        f"**Of two models of known skill, one better in composition and one in the library, {first} of pairs puts "
-        f"the second first**, {', '.join(others)} (chance 50 %; medians over lattices of "
-        f"{labels.counted(n, 'sections')} of {labels.counted(patients, 'patients')}, composition simulated; "
-        "`34_known_truth`)."
+        f"**Of two models of known skill, one better in composition and one in the library, {first[0]} puts the second "
+        f"first in {first[1]} of pairs**; {', '.join(f'{words} in {share}' for words, share in others)} (chance 50 %; "
+        f"medians over lattices of {labels.counted(n, 'sections')} of {labels.counted(patients, 'patients')}, "
+        "composition simulated; `34_known_truth`)."
     )
 
 
