@@ -15,6 +15,9 @@ FLAGS = --cores $(CORES) --rerun-incomplete --quiet rules --config file=config/$
 # Pages start as copies of one process that has imported what most need; direct calls of Snakemake do without.
 WARM := $(BIN)/python -m helpers.warm serve
 
+# A worker has one core: two threads each would wait for one another, a small network then takes twenty times as long.
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+
 .PHONY: help book unlock page data check audit test test-full lab bench reference clean
 .DEFAULT_GOAL := help
 
@@ -43,7 +46,7 @@ audit: .venv/ready ## a report card for predictions of any model: ARGS="--predic
 
 test: .venv/ready ## the tests
 	$(BIN)/ruff check src tests scripts notebooks
-	$(BIN)/pytest -m "not full" -n $(CORES) --dist loadfile --no-loadscope-reorder
+	$(ONE_THREAD) $(BIN)/pytest -m "not full" -n $(CORES) --dist loadfile --no-loadscope-reorder
 
 test-full: .venv/ready ## the slow tests too
 	$(BIN)/pytest
