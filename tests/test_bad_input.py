@@ -373,8 +373,8 @@ def twice_a_spot(content):
     ("change", "says"),
     [
         (without_spatial, r"no obsm\['spatial'\], it has nothing; put each spot's centre there, x and y in pixels"),
-        (logged, "X holds normalized values where raw counts are wanted; they are in umi, raw: give counts_layer"),
-        (only_logged, "X holds normalized values where raw counts are wanted; no layer has raw counts"),
+        (logged, "X: some counts are not whole numbers; .*; they are in umi, raw: give counts_layer"),
+        (only_logged, "X: some counts are not whole numbers; .*; no layer has raw counts"),
         (named_by_id, "genes are named by id, ENSG00000000000; give gene_names in the config"),
     ],
 )

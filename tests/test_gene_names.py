@@ -49,6 +49,9 @@ def test_a_symbol_of_two_genes_is_numbered():
 def test_what_gives_no_symbol_is_refused():
     with pytest.raises(ValueError, match=r"a\.h5ad: genes are named by id, ENSG.*\.7; give gene_names"):
         gene_names.symbols([f"{name}.7" for name in IDS], "a.h5ad", pd.DataFrame({"n": IDS}))
+    for ids in ([name.lower() for name in IDS], ["NM_000014.6", "XM_011520.1"]):
+        with pytest.raises(ValueError, match="genes are named by id"):
+            gene_names.symbols(ids, "a.h5ad")
     with pytest.raises(ValueError, match="var has no column mine; it has n"):
         gene_names.symbols(IDS, "a.h5ad", pd.DataFrame({"n": IDS}), "mine")
     with pytest.raises(ValueError, match="2 genes have no name"):

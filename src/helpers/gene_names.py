@@ -12,7 +12,7 @@ SYMBOLS = ("gene_name", "gene_names", "gene_symbol", "gene_symbols", "symbol", "
 IDS = ("gene_ids", "gene_id", "id", "ensembl_id", "ensembl")
 MISSING = {"", "nan", "none", "na", "n/a", "null", "<na>"}
 _GENOME = r"[A-Za-z]+[A-Za-z.]*\d[A-Za-z0-9.]*_+"  # of a reference of two genomes: GRCh38_, mm10___
-_ID = re.compile(rf"({_GENOME})?(ENS[A-Z]*G\d{{6,}}|FBgn\d{{7}}|WBGene\d{{8}})(\.\d+)?")
+_ID = re.compile(rf"({_GENOME})?(ENS[A-Z]*G\d{{6,}}|FBgn\d{{7}}|WBGene\d{{8}}|[NX][MR]_\d{{6,}})(\.\d+)?", re.I)
 # Symbols are MT-CO1 in people, mt-Co1 in mice, mt:CoI in flies, MT.CO1 as R mends it; RPS3, Rps3, RpS3.
 _LEFT_OUT = re.compile(rf"({_GENOME})?(mt[-.:]|rp[sl])", re.I)
 

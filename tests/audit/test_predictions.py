@@ -95,6 +95,13 @@ def test_npz_without_names_is_refused(tmp_path, table):
         predictions.read(tmp_path / "q.npz")
 
 
+@pytest.mark.parametrize("name", ["p.parquet", "p.h5ad", "p.npz"])
+def test_a_damaged_file_is_named_and_to_be_written_again(tmp_path, name):
+    (tmp_path / name).write_bytes(b"PK\3\4" * 30)
+    with pytest.raises(ValueError, match=rf"{name}: not .*(write it again|as str arrays)"):
+        predictions.read(tmp_path / name)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="p.csv: no such file"):
         predictions.read(tmp_path / "p.csv")

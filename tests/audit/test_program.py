@@ -215,6 +215,13 @@ def test_spots_that_are_numbers_keep_their_names(files):
         assert made.obs["n_nuclei"].tolist() == list(range(30))
 
 
+@pytest.mark.parametrize("held", ["", "many", "-1", "inf"])
+def test_a_spot_without_a_number_of_nuclei_is_named(tmp_path, held):
+    (tmp_path / "n.csv").write_text(f"spot,n_nuclei\na,3\nb,{held}\n")
+    with pytest.raises(ValueError, match="n.csv: n_nuclei of spot b is .*; write a number from 0"):
+        add_nuclei(AnnData(obs=pd.DataFrame(index=["a", "b"])), tmp_path / "n.csv")
+
+
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
     """One simulated section as a user may have it: counts in an h5ad, an H&E image, predictions in a CSV."""

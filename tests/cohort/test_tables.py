@@ -79,7 +79,7 @@ def test_what_is_no_table_is_refused(content, says):
 def test_a_line_that_is_cut_off_is_told_from_a_column_with_gaps():
     whole = "x,y,note\n1,2,a\n3,4,b\n5,6,c\n"
     table = tables.parse(whole[:-3].encode(), "t.csv")
-    with pytest.raises(ValueError, match="t.csv: line 4 is cut off or not a number"):
+    with pytest.raises(ValueError, match="t.csv: line 4 is cut off or not a number, note holds nothing"):
         tables.whole_lines(table, ["x", "y"], "t.csv")
     gaps = tables.parse(whole.replace(",a", ",").replace(",c", ",").encode(), "t.csv")
     assert tables.whole_lines(gaps, ["x", "y"], "t.csv").to_numpy().tolist() == [[1, 2], [3, 4], [5, 6]]

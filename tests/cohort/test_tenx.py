@@ -145,7 +145,7 @@ def test_positions_are_found_by_name(tmp_path, change, how):
     [
         (lambda t: t.drop(columns="array_row"), "no column array_row; .* this has barcode, in_tissue, array_col"),
         (lambda t: t.assign(in_tissue=2), "in_tissue holds 2.0 at 2; 0 and 1 are wanted"),
-        (lambda t: t.assign(in_tissue="yes"), "line 2 is cut off or not a number"),
+        (lambda t: t.assign(in_tissue="yes"), "line 2 is cut off or not a number, in_tissue holds 'yes'"),
         (lambda t: t.assign(in_tissue=0), "in_tissue is 0 for all 144 spots"),
         (lambda t: pd.concat([t, t.iloc[[3]]]), "spot 'A0003-1' occurs twice"),
     ],
@@ -154,6 +154,14 @@ def test_positions_that_are_none_are_refused(tmp_path, change, says):
     root = write(tmp_path, hexagons(), file="spots.csv")
     change(hexagons()).to_csv(root / "A1/spatial/tissue_positions.csv", index=False)
     with pytest.raises(ValueError, match=f"tissue_positions.csv: {says}"):
+        read(root)
+
+
+def test_packed_positions_are_read_and_a_second_table_is_warned_of(tmp_path):
+    root = write(tmp_path, hexagons(), file="tissue_positions.csv.gz")
+    assert read(root).n_obs == 144
+    hexagons().to_parquet(root / "A1/spatial/tissue_positions.parquet")
+    with pytest.warns(UserWarning, match="positions.parquet is read, not tissue_positions.csv.gz beside it; keep one"):
         read(root)
 
 

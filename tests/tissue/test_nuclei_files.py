@@ -197,6 +197,7 @@ BOX = [[[0, 0], [999, 0], [999, 999], [0, 999], [0, 0]]]
         (feature("Polygon", []), "empty"),
         (feature("LineString", [[1, 1], [5, 5]]), "a LineString"),
         (feature("Point", [1, 1]) | {"geometry": None}, "missing"),
+        (None, "missing"),
         (feature("Polygon", BOX), "an outline of more than 50 nuclei"),
         (feature("MultiPolygon", [[[[5, 5], [6, 6]]]]), "a Polygon of too few points"),
     ],
@@ -206,6 +207,13 @@ def test_one_bad_shape_is_left_out_counted_and_named(tmp_path, bad, says):
         read = nuclei_files.read(geojson(tmp_path, [*good(), bad]), MPP)
     np.testing.assert_allclose(read[["x", "y"]], CENTRES)
     np.testing.assert_allclose(read["area_um2"], AREA)
+
+
+def test_one_cell_without_a_place_is_left_out(tmp_path):
+    cells = [{"centroid": list(centre)} for centre in CENTRES]
+    for content in ({"cells": [*cells, {"contour": None}]}, {"nuc": [*cells, {"centroid": None}]}):
+        with pytest.warns(UserWarning, match=f"1 of {len(cells) + 1} shapes are no nuclei .* is missing"):
+            assert len(nuclei_files.read(geojson(tmp_path, content), MPP)) == len(cells)
 
 
 def test_three_of_many_bad_shapes_are_named(tmp_path):

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import schema, store, unpacked
+from helpers import schema, unpacked
 from helpers.cohort import tables
+from helpers.cohort.layouts import h5ad
 from helpers.gene_names import clean
 
 X = "X"  # the place in an h5ad file that is no layer
@@ -63,7 +64,10 @@ def read_named(path: Path) -> pd.DataFrame:
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    table = store.read_table(path)
+    try:
+        table = pd.read_parquet(path)
+    except Exception as error:  # pyarrow has errors of its own for each kind of damage
+        raise ValueError(f"{path}: not a readable parquet file ({error}); write it again") from error
     if isinstance(table.index, pd.RangeIndex):
         table = table.set_index(table.columns[0])
     return _named(table)
@@ -71,7 +75,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 def _read_h5ad(path: Path, layer: str = "") -> pd.DataFrame:
     """The layer, or X; ValueError where several places may hold the predictions and none was named."""
-    found = store.read_section(path)
+    found = h5ad.opened(path)
     places = ([X] if found.X is not None else []) + list(found.layers)
     if layer and layer not in places:
         raise ValueError(f"{path}: no layer {layer}; it has {', '.join(places) or 'none'}")
@@ -89,7 +93,7 @@ def _read_npz(path: Path) -> pd.DataFrame:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError) as error:
+    except Exception as error:  # numpy and zipfile have errors of their own for each kind of damage
         raise ValueError(
             f"{path}: not an archive of plain arrays ({error}); save names as str arrays, not as objects"
         ) from error

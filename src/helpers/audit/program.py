@@ -36,7 +36,7 @@ def read_section(pattern: str, name: str, counts_layer: str | None, gene_names: 
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of counts; check --counts and the section's name")
     if not (counts_layer or gene_names):
-        section = store.read_section(path)
+        section = h5ad.opened(path)
         if schema.COUNTS in section.layers and schema.LATTICE in section.obsm:
             return schema.check_section(section)  # a section file of this project
     found = h5ad.read(path.parent, path.stem, counts_layer, gene_names)
@@ -52,7 +52,11 @@ def add_nuclei(section: AnnData, path: Path) -> None:
             raise ValueError(f"{path}: no column n_nuclei; it has {', '.join(table.columns)}; spots stand in the first")
         if table.index.has_duplicates:
             raise ValueError(f"{path}: spot {table.index[table.index.duplicated()][0]!r} occurs twice; keep one")
-        table = table["n_nuclei"].astype(float)
+        numbers = pd.to_numeric(table["n_nuclei"], errors="coerce")
+        if (wrong := ~(np.isfinite(numbers) & (numbers >= 0))).any():
+            spot, held = next(table.loc[wrong, "n_nuclei"].items())
+            raise ValueError(f"{path}: n_nuclei of spot {spot} is {held}; write a number from 0 for each spot")
+        table = numbers.astype(float)
         if missing := len(section.obs_names.difference(table.index)):
             raise ValueError(f"{path}: no row for {missing} of {section.n_obs} spots; give each spot's n_nuclei")
         section.obs["n_nuclei"] = table.reindex(section.obs_names).to_numpy(float)

@@ -214,6 +214,7 @@ def _tiff(path: Path) -> Iterator:
     with file:
         colour = page.photometric in (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR) and page.samplesperpixel in (3, 4)
         what = f"{page.photometric.name} of {page.samplesperpixel} x {page.bitspersample} bits"
+        what += ", each channel apart" if page.planarconfig != 1 else ""
         _check_pixels(path, colour and page.bitspersample == 8 and page.planarconfig == 1, what)
         _check_upright(path, page.tags.valueof("Orientation", default=1))
         _check_one(path, series, page)

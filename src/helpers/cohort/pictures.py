@@ -35,7 +35,7 @@ def read_placements(path: Path) -> dict[str, np.ndarray]:
     table = tables.read(path)
     if missing := [column for column in ["section", *COLUMNS] if column not in table]:
         raise ValueError(f"{path}: no column {', '.join(missing)}; a placement is section, {', '.join(COLUMNS)}")
-    numbers = tables.each_once(tables.whole_lines(table, COLUMNS, path).set_index(table["section"]), path)
+    numbers = tables.each_once(tables.whole_lines(table, COLUMNS, path).set_index(table["section"].astype(str)), path)
     return {name: numbers.loc[name].to_numpy(float).reshape(2, 3) for name in numbers.index}
 
 

@@ -133,10 +133,15 @@ def whole_lines(table: pd.DataFrame, columns: Sequence[str], where: str | Path) 
     # A number that lost its last digits is still a number: a column missing after it is what tells, unless that
     # column has gaps elsewhere too.
     without_gaps = table.columns[table.iloc[:-1].notna().all()]
-    damaged = numbers.isna().any(axis=1) | table[without_gaps].isna().any(axis=1)
-    if damaged.any():
-        line = damaged.idxmax()
-        raise ValueError(f"{where}: line {line} is cut off or not a number; {FETCH}")
+    wrong = numbers.join(table[without_gaps.difference(columns, sort=False)]).isna()
+    if wrong.any(axis=None):
+        line = wrong.any(axis=1).idxmax()
+        column = wrong.columns[wrong.loc[line]][0]
+        held = table.loc[line, column]
+        held = "nothing" if pd.isna(held) or held == "" else repr(held)
+        raise ValueError(
+            f"{where}: line {line} is cut off or not a number, {column} holds {held}; write it, or {FETCH}"
+        )
     return numbers
 
 

@@ -22,6 +22,7 @@ SEURAT = dict(zip(("tissue", "row", "col", "imagerow", "imagecol"), POSITIONS[1:
 FILES = [
     "tissue_positions.parquet",
     "tissue_positions.csv",
+    "tissue_positions.csv.gz",
     "tissue_positions_list.csv",
     "tissue_positions_list.csv.gz",
 ]
@@ -48,7 +49,10 @@ def read_matrix(path: Path) -> AnnData:
         try:
             found = scanpy.read_10x_h5(path)
         except Exception as error:  # h5py and scanpy have errors of their own for each kind of damage
-            raise ValueError(f"{path}: not a readable 10x matrix ({error}); fetch the file again") from error
+            fix = "write those of one genome" if "more than one genome" in str(error) else "fetch the file again"
+            raise ValueError(f"{path}: not a readable 10x matrix ({error}); {fix}") from error
+    if not found.n_vars:
+        raise ValueError(f"{path}: it has no gene expression, only other features; give the matrix of genes")
     schema.check_words(found.obs_names, "spot", path)
     found.var_names = gene_names.symbols(found.var_names, str(path), found.var)
     return found
@@ -60,9 +64,11 @@ def read_positions(folder: Path) -> tuple[Path, pd.DataFrame]:
     Columns are found by name, also by Seurat's; a table without a header has those of POSITIONS, as before Space
     Ranger 2. ValueError names file, line and the columns found.
     """
-    path = next((folder / name for name in FILES if (folder / name).is_file()), None)
+    path, *others = [folder / name for name in FILES if (folder / name).is_file()] or [None]
     if path is None:
         raise FileNotFoundError(f"{folder / FILES[1]}: no such file, nor {', '.join(FILES[2:])}, {FILES[0]}; fetch it")
+    if others:
+        warnings.warn(f"{path} is read, not {others[0].name} beside it; keep one", stacklevel=2)
     if path.suffix == ".parquet":
         unpacked.check(path)
         try:

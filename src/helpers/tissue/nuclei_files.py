@@ -198,9 +198,9 @@ def _instances(content: dict) -> Iterator[tuple[dict, dict]]:
     names = {
         str(key): value[0] if isinstance(value, list) else value for key, value in content.get("type_map", {}).items()
     }
-    cells = content["cells"] if "cells" in content else content["nuc"].values()
-    for cell in cells:
-        geometry = {"type": "Point", "coordinates": cell["centroid"]}
+    cells = content["cells"] if "cells" in content else content["nuc"]
+    for cell in cells.values() if isinstance(cells, dict) else cells:
+        geometry = {"type": "Point", "coordinates": cell["centroid"]} if cell.get("centroid") else None
         if cell.get("contour"):
             geometry = {"type": "Polygon", "coordinates": [cell["contour"]]}
         kind = cell.get("type")
@@ -211,7 +211,7 @@ def _instances(content: dict) -> Iterator[tuple[dict, dict]]:
 def _parts(content: dict | list) -> Iterator[tuple[dict | None, dict]]:
     """Geometry of each nucleus of GeoJSON, and what is known of it."""
     features = content.get("features", content.get("geometries", [content])) if isinstance(content, dict) else content
-    features = [one if "geometry" in one else {"geometry": one} for one in features]
+    features = [one if one and "geometry" in one else {"geometry": one} for one in features]
     kinds = [_kind(feature) for feature in features]
     whole = any(kind in OBJECTS for kind in kinds)
     for feature, kind in zip(features, kinds, strict=True):
@@ -255,7 +255,7 @@ def _described(properties: dict) -> dict:
     """Type and measurements of a QuPath object; those before version 0.4 list their measurements."""
     measured = properties.get("measurements") or {}
     if isinstance(measured, list):
-        measured = {entry["name"]: entry["value"] for entry in measured}
+        measured = {entry.get("name"): entry.get("value") for entry in measured}
     measured, class_ = _mapping(measured), _mapping(properties.get("classification"))
     numbers = {key: _number(measured.get(key)) for key in MEASURED}
     if "Detection probability" in measured:  # StarDist's

@@ -40,3 +40,55 @@ def test_spots_of_several_patients_are_warned_of(truth, tmp_path):
     made.write_h5ad(tmp_path / "A1.h5ad")
     with pytest.warns(UserWarning, match="A1.h5ad: spots of 2 patients, P1, P2"):
         assert h5ad.read(tmp_path, "A1").patient == ""
+
+
+PLACES = {"x": [3.0, 1, 2], "y": [30.0, 10, 20]}
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Writes three spots after a change, and reads them."""
+
+    def read(change):
+        made = AnnData(X=np.ones((3, 4)), obs=pd.DataFrame(index=["a", "b", "c"]))
+        made.obsm["spatial"] = pd.DataFrame(PLACES, made.obs_names).to_numpy()
+        change(made)
+        made.write_h5ad(tmp_path / "S1.h5ad")
+        return h5ad.read(tmp_path, "S1").spots
+
+    return read
+
+
+@pytest.mark.parametrize("x, y", [("x", "y"), ("pxl_col_in_fullres", "pxl_row_in_fullres")])
+def test_columns_named_x_and_y_are_taken_by_name(written, x, y):
+    def exchanged(made):
+        made.obsm["spatial"] = pd.DataFrame({y: PLACES["y"], x: PLACES["x"]}, made.obs_names)
+
+    assert written(exchanged).obsm["spatial"].tolist() == written(lambda made: None).obsm["spatial"].tolist()
+
+
+@pytest.mark.parametrize("column", ["in_tissue", "In_Tissue"])
+def test_spots_off_tissue_are_left_out_however_the_column_is_spelt(written, column):
+    assert list(written(lambda made: made.obs.insert(0, column, [1, 0, 1])).obs_names) == ["a", "c"]
+    with pytest.raises(ValueError, match=f"S1.h5ad: obs..{column}.. is 0 for all 3 spots; choose those on tissue"):
+        written(lambda made: made.obs.insert(0, column, 0))
+
+
+@pytest.mark.parametrize(
+    ("slot", "values", "says"),
+    [
+        ("spatial", [[0, 0], [np.nan, 1], [2, 2]], r"obsm..spatial.. has no x and y for b; put each"),
+        ("spatial", [[0], [1], [2]], r"obsm..spatial.. has no x and y for a; put each"),
+        ("X", np.full((3, 4), np.nan), r"X: some counts are missing \(NaN\)"),
+        ("X", np.zeros((3, 4)), "X: every count is zero"),
+    ],
+)
+def test_what_is_wrong_is_said_as_it_is(written, slot, values, says):
+    def spoil(made):
+        if slot == "X":
+            made.X = values
+        else:
+            made.obsm[slot] = np.array(values, float)
+
+    with pytest.raises(ValueError, match=f"S1.h5ad: {says}"):
+        written(spoil)

@@ -10,7 +10,7 @@ from helpers.cohort.layouts import raw
 
 def test_one_file_of_a_kind_is_found_and_two_are_refused(tmp_path):
     assert raw.only_file(tmp_path, "*") is None
-    for name in ("a.jpg", "a.txt"):
+    for name in ("a.jpg", "a.txt", "._a.jpg"):
         (tmp_path / name).touch()
     assert raw.only_file(tmp_path, "*", {".jpg"}).name == "a.jpg"
     with pytest.raises(ValueError, match="2 images, one is wanted: a.jpg, a.txt"):
@@ -31,6 +31,9 @@ def test_json_that_is_no_object_is_refused(tmp_path, text, what):
     path.write_text(text)
     with pytest.raises(ValueError, match=f"a.json: {what}"):
         raw.read_json(path)
+    for encoding in ("utf-8-sig", "utf-16"):
+        path.write_text('{"mpp": 0.5}', encoding)
+        assert raw.read_json(path) == {"mpp": 0.5}
     path.unlink()
     with pytest.raises(FileNotFoundError, match="a.json: no such file"):
         raw.read_json(path)

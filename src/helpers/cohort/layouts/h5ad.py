@@ -25,24 +25,24 @@ def read(root: Path, name: str, counts_layer: str | None = None, gene_names: str
     same name lies beside the file, or where the config's `images` says.
     """
     path = root / f"{name}.h5ad"
-    found = _read_h5ad(path)
-    if SPATIAL not in found.obsm:
-        raise ValueError(
-            f"{path}: no obsm['spatial'], it has {raw.listed(found.obsm)}; put each spot's centre there, x and y in "
-            f"pixels of the full-resolution image (pxl_col_in_fullres, pxl_row_in_fullres)"
-        )
+    found = opened(path)
+    found.obsm[SPATIAL] = _centres(found, path)
     schema.check_words(found.obs_names, "spot", path)
     patient, scales = _one_patient(found.obs, path), _scales_within(found)
     found = _counted(found, counts_layer, path)
-    if "in_tissue" in found.obs:
-        found = found[tenx.flags(found.obs["in_tissue"], f"{path}: obs['in_tissue']").to_numpy()].copy()
+    if (column := next((one for one in found.obs if one.lower() == "in_tissue"), None)) is not None:
+        chosen = tenx.flags(found.obs[column], f"{path}: obs['{column}']").to_numpy()
+        if not chosen.any():
+            raise ValueError(f"{path}: obs['{column}'] is 0 for all {len(chosen)} spots; choose those on tissue")
+        found = found[chosen].copy()
     genes = symbols(found.var_names, str(path), found.var, gene_names)
-    section = raw.section(found.X, found.obs_names, genes, np.asarray(found.obsm[SPATIAL])[:, :2])
+    section = raw.section(found.X, found.obs_names, genes, found.obsm[SPATIAL])
     image = raw.only_file(root, f"{name}.[a-zA-Z]*", images.SUFFIXES)
     return arrays.on_array(section, arrays.coordinates(found.obs, path), scales)._replace(patient=patient, image=image)
 
 
-def _read_h5ad(path: Path) -> AnnData:
+def opened(path: Path) -> AnnData:
+    """What an h5ad file of a user holds; an error names the file where it is missing, damaged or too large."""
     import anndata
 
     if not path.is_file():
@@ -56,16 +56,35 @@ def _read_h5ad(path: Path) -> AnnData:
         raise ValueError(f"{path}: not a readable h5ad file ({error}); fetch or write it again") from error
 
 
+def _centres(found: AnnData, path: Path) -> np.ndarray:
+    """x and y of each spot in pixels: columns of these names in a table, else the first two columns."""
+    wanted = (
+        "put each spot's centre there, x and y in pixels of the full-resolution image (pxl_col_in_fullres, "
+        "pxl_row_in_fullres)"
+    )
+    if SPATIAL not in found.obsm:
+        raise ValueError(f"{path}: no obsm['spatial'], it has {raw.listed(found.obsm)}; {wanted}")
+    places = found.obsm[SPATIAL]
+    for names in (["x", "y"], ["pxl_col_in_fullres", "pxl_row_in_fullres"]):
+        if set(names) <= set(getattr(places, "columns", ())):
+            places = places[names]
+    xy = np.asarray(places, float)[:, :2]
+    bad = ~np.isfinite(xy).all(axis=1) | (xy.shape[1] < 2)
+    if bad.any():
+        raise ValueError(f"{path}: obsm['spatial'] has no x and y for {found.obs_names[bad][0]}; {wanted}")
+    return xy
+
+
 def _counted(found: AnnData, counts_layer: str | None, path: Path) -> AnnData:
     """The object with raw counts in X, taken from where they are; refused where that place holds something else."""
     places = {"X": found.X, **found.layers} | ({"raw": found.raw.X} if found.raw is not None else {})
-    places = {name: values for name, values in places.items() if values is not None}
+    wrong = {name: _no_counts(values, name) for name, values in places.items() if values is not None}
     place = counts_layer or "X"
-    whole = [name for name, values in places.items() if _are_counts(values)]
+    whole = [name for name, why in wrong.items() if not why]
     if place not in whole:
-        what = "holds normalized values where raw counts are wanted" if place in places else "is not in the file"
+        what = wrong.get(place, f"{place} is not in the file")
         there = f"they are in {raw.listed(whole)}: give counts_layer in the config (audit: --counts-layer)"
-        raise ValueError(f"{path}: {place} {what}; {there if whole else 'no layer has raw counts: write them there'}")
+        raise ValueError(f"{path}: {what}; {there if whole else 'no layer has raw counts: write them there'}")
     if place == "raw":
         counted = found.raw.to_adata()
         counted.obsm = found.obsm
@@ -73,12 +92,13 @@ def _counted(found: AnnData, counts_layer: str | None, path: Path) -> AnnData:
     return AnnData(X=places[place], obs=found.obs, var=found.var, obsm={SPATIAL: found.obsm[SPATIAL]})
 
 
-def _are_counts(values) -> bool:
+def _no_counts(values, place: str) -> str:
+    """Why the values of a place are no raw counts, in words; "" where they are."""
     try:
-        schema.check_counts(values, "")
-    except ValueError:
-        return False
-    return values.sum() > 0
+        schema.check_counts(values, place)
+    except ValueError as error:
+        return str(error)
+    return "" if values.sum() > 0 else f"{place}: every count is zero"
 
 
 def _one_patient(obs: pd.DataFrame, path: Path) -> str:

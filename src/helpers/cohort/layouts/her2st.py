@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from helpers.cohort import images, tenx
+from helpers.cohort import images, tables, tenx
 from helpers.cohort.layouts import raw, spot_tables
 from helpers.cohort.layouts.raw import RawSection
 from helpers.schema import LATTICE, SPOT_DIAMETER_UM, SPOT_PITCH_UM
@@ -38,5 +37,8 @@ def _estimated_by_hest(root: Path, name: str) -> float:
     path = root / "hest_metadata.csv"
     if not path.exists():
         return np.nan
-    table = pd.read_csv(path).set_index("subseries")["pixel_size_um_estimated"]
-    return tenx.number(table.get(name))
+    table = tables.read(path)
+    if missing := {"subseries", "pixel_size_um_estimated"} - set(table.columns):
+        raise ValueError(f"{path}: no column {' or '.join(sorted(missing))}; it has {raw.listed(table.columns)}")
+    known = tables.each_once(table.set_index("subseries"), path)["pixel_size_um_estimated"]
+    return tenx.number(known.get(name))

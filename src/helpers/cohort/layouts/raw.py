@@ -54,7 +54,8 @@ def common(names: pd.Index, others: pd.Index, path: Path, other: Path) -> pd.Ind
 
 def only_file(folder: Path, pattern: str, suffixes: set[str] | None = None) -> Path | None:
     """The one file of a kind that `pattern` finds below `folder`, None where there is none; ValueError for several."""
-    found = sorted(path for path in folder.glob(pattern) if suffixes is None or path.suffix.lower() in suffixes)
+    found = [path for path in folder.glob(pattern) if not path.name.startswith(".")]  # ._x.jpg is macOS's own
+    found = sorted(path for path in found if suffixes is None or path.suffix.lower() in suffixes)
     if len(found) > 1:
         raise ValueError(f"{folder}: {len(found)} images, one is wanted: {', '.join(path.name for path in found)}")
     return found[0] if found else None
@@ -63,7 +64,7 @@ def only_file(folder: Path, pattern: str, suffixes: set[str] | None = None) -> P
 def read_json(path: Path) -> dict:
     """The object that a JSON file holds; an error names the file where it is missing, damaged or no object."""
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_bytes())  # which tells how its text is encoded
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file; fetch the section's files again") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

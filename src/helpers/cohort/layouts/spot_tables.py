@@ -61,7 +61,7 @@ def read_spots(path: Path) -> pd.DataFrame:
     """The spots of a spot file that are `selected`, by name: x, y, new_x, new_y, pixel_x, pixel_y."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such spot file; check the root and the section's name")
-    table = tables.read(path)
+    table = tables.read(path).rename(columns=str.lower)
     columns = ["x", "y", "new_x", "new_y", "pixel_x", "pixel_y"]
     missing = [column for column in columns if column not in table]
     if missing:
@@ -70,10 +70,10 @@ def read_spots(path: Path) -> pd.DataFrame:
     numbers = tables.whole_lines(table, columns, path)
     if (numbers[["x", "y"]] % 1 != 0).any(axis=None):
         raise ValueError(f"{path}: x or y is not a whole number; they name the spot, new_x and new_y place it")
-    if "selected" in table:
-        numbers = numbers[tenx.flags(table["selected"], f"{path}: selected")]
+    for chosen in {"selected", "in_tissue"} & set(table.columns):
+        numbers = numbers[tenx.flags(table.loc[numbers.index, chosen], f"{path}: {chosen}")]
         if not len(numbers):
-            raise ValueError(f"{path}: selected is 0 for all {len(table)} spots; select those on tissue first")
+            raise ValueError(f"{path}: {chosen} is 0 for all {len(table)} spots; select those on tissue first")
     numbers.index = numbers["x"].astype(int).astype(str) + "x" + numbers["y"].astype(int).astype(str)
     return tables.each_once(numbers, path)
 
