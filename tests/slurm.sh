@@ -72,7 +72,7 @@ cd "$house/book"
 sed -n "/<<'CONFIG'/,/^CONFIG$/p" tests/kills.sh | sed '1d;$d;s/kills/tiny/' > config/tiny.yaml
 export PYTHONPATH="$house/book/src:$house/plugin"
 book() {
-    .venv/bin/snakemake book --profile profiles/slurm --slurm-status-command squeue --slurm-no-account \
+    .venv/bin/snakemake book --profile profiles/slurm --slurm-status-command squeue --slurm-no-account --cores "$(nproc --all)" \
         --config "file=config/$COHORT.yaml" 'backbones=[ridge]' "$@"
 }
 
