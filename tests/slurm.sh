@@ -12,6 +12,7 @@ house=$(mktemp -d)
 mkdir -p "$house"/{book,plugin,state,spool}
 
 down() {
+    test -z "${run:-}" || kill "$run" 2> /dev/null || true
     scancel --user root 2> /dev/null || true
     for daemon in slurmctld slurmd munged sampler; do
         test ! -f "$house/$daemon.pid" || kill "$(cat "$house/$daemon.pid")" 2> /dev/null || true
@@ -43,6 +44,8 @@ SelectTypeParameters=CR_CPU_Memory
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherParams=UsePss,OverMemoryKill
 JobAcctGatherFrequency=task=2
+# The machine may be a slow one, and pages may wait for each other's core.
+OverTimeLimit=60
 JobCompType=jobcomp/filetxt
 JobCompLoc=$house/jobs.txt
 NodeName=$node NodeAddr=127.0.0.1 CPUs=$(nproc --all) RealMemory=$(free -m | awk '/Mem:/ {print $2}') State=UNKNOWN
@@ -72,7 +75,7 @@ cd "$house/book"
 sed -n "/<<'CONFIG'/,/^CONFIG$/p" tests/kills.sh | sed '1d;$d;s/kills/tiny/' > config/tiny.yaml
 export PYTHONPATH="$house/book/src:$house/plugin"
 book() {
-    .venv/bin/snakemake book --profile profiles/slurm --slurm-status-command squeue --slurm-no-account --cores "$(nproc --all)" \
+    .venv/bin/snakemake book --profile profiles/slurm --slurm-status-command squeue --slurm-no-account \
         --config "file=config/$COHORT.yaml" 'backbones=[ridge]' "$@"
 }
 
