@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
 # Sets Slurm up on this machine alone, makes a tiny cohort's book on it with profiles/slurm, kills a job, resumes, takes
 # Slurm down, and prints what the jobs asked for and used. Not among the tests: Debian, root, and half an hour.
-#   tests/slurm.sh                three simulated sections
-#   COHORT=toy tests/slurm.sh     a cohort of config/, with ridge
+#   tests/slurm.sh                   three small simulated sections
+#   COHORT=toy tests/slurm.sh        a cohort of config/, with ridge
+#   UNTIL=controls tests/slurm.sh    up to a rule of the Snakefile
 set -euo pipefail
 cd "$(dirname "$0")/.."
-COHORT=${COHORT:-tiny}
+COHORT=${COHORT:-tiny} UNTIL=${UNTIL:-}
 conf=/etc/slurm/slurm.conf
 test ! -e "$conf" || { echo "$conf: this machine has a Slurm; the script is for one without"; exit 2; }
 house=$(mktemp -d)
 mkdir -p "$house"/{book,plugin,state,spool}
 
 down() {
-    test -z "${run:-}" || kill "$run" 2> /dev/null || true
+    test -z "${run:-}" || kill -9 "$run" 2> /dev/null || true
     scancel --user root 2> /dev/null || true
     for daemon in slurmctld slurmd munged sampler; do
         test ! -f "$house/$daemon.pid" || kill "$(cat "$house/$daemon.pid")" 2> /dev/null || true
@@ -72,18 +73,29 @@ grep -o 'snakemake-executor-plugin-slurm[^"]*' pyproject.toml |
     xargs .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --target "$house/plugin" \
         snakemake-executor-plugin-slurm-jobstep==0.6.1
 cd "$house/book"
-sed -n "/<<'CONFIG'/,/^CONFIG$/p" tests/kills.sh | sed '1d;$d;s/kills/tiny/' > config/tiny.yaml
+cat > config/tiny.yaml <<'CONFIG'
+cohort: tiny
+title: Tiny cohort
+layout: her2st
+root: build/tiny/raw
+simulation: {seed: 0, coupling: 1.0, lattice: [8, 7], n_genes: 200}
+sections: [A1, A2, B1]
+panel: {size: 50}
+k: 20
+n_random_maps: 32
+n_ceiling_splits: 1
+CONFIG
 export PYTHONPATH="$house/book/src:$house/plugin"
 book() {
-    .venv/bin/snakemake book --profile profiles/slurm --slurm-status-command squeue --slurm-no-account \
-        --config "file=config/$COHORT.yaml" 'backbones=[ridge]' "$@"
+    .venv/bin/snakemake book ${UNTIL:+--until $UNTIL} --profile profiles/slurm --slurm-status-command squeue \
+        --slurm-no-account --config "file=config/$COHORT.yaml" 'backbones=[ridge]'
 }
 
 started=$SECONDS
 book > killed.log 2>&1 &
 run=$!
-# A job of the second half: what is done is kept, the run says which job failed and ends.
-until job=$(squeue -h -t R -o %i | head -1) && (($(wc -l < "$house/jobs.txt") >= 5)) && test -n "$job"; do
+# Not the first jobs: what they made has to be kept.
+until (($(wc -l < "$house/jobs.txt") >= 3)) && job=$(squeue -h -t R -o %i | head -1) && test -n "$job"; do
     kill -0 "$run" || { cat killed.log; exit 1; }
     sleep 2
 done
