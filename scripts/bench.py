@@ -259,13 +259,13 @@ def size_table(sizes):
 
 
 def book_of(n_sections):
-    """The book with ridge of so many simulated sections, two a patient, from nothing: where its benchmarks lie."""
+    """The book with ridge of so many small simulated sections, two a patient, from nothing: where its benchmarks lie."""
     names = [f"{letter}{number}" for letter in string.ascii_uppercase for number in (1, 2)][:n_sections]
     cohort, build = f"growth_{n_sections}", Path(f"build/growth_{n_sections}")
     depths = {name: 3000.0 + 500 * (k % 6) for k, name in enumerate(names)}
     config = yaml.safe_load(Path("config/toy.yaml").read_text())
     config |= {"cohort": cohort, "root": f"{build}/raw", "sections": names, "backbones": ["ridge"]}
-    config["simulation"] |= {"sections": depths}
+    config["simulation"] |= {"sections": depths, "lattice": [8, 7]}
     shutil.rmtree(build, ignore_errors=True)
     build.mkdir(parents=True)
     Path(build, "config.yaml").write_text(yaml.safe_dump(config))
