@@ -259,7 +259,7 @@ def size_table(sizes):
 
 
 def book_of(n_sections):
-    """The book with ridge of so many small simulated sections, two a patient, from nothing: where its benchmarks lie."""
+    """Make the book with ridge of so many small simulated sections, two a patient, anew: where its benchmarks lie."""
     names = [f"{letter}{number}" for letter in string.ascii_uppercase for number in (1, 2)][:n_sections]
     cohort, build = f"growth_{n_sections}", Path(f"build/growth_{n_sections}")
     depths = {name: 3000.0 + 500 * (k % 6) for k, name in enumerate(names)}
