@@ -10,7 +10,7 @@ export JUPYTER_PATH :=
 
 # Values given on the command line replace those of the config file.
 OVERRIDES := $(if $(BACKBONES),backbones=[$(BACKBONES)]) $(if $(PROFILE),profile=$(PROFILE))
-FLAGS = --cores $(CORES) --rerun-incomplete --quiet rules --config file=config/$(COHORT).yaml $(OVERRIDES)
+FLAGS = --profile profiles/local --cores $(CORES) --config file=config/$(COHORT).yaml $(OVERRIDES)
 
 # Pages start as copies of one process that has imported what most need; direct calls of Snakemake do without.
 WARM := $(BIN)/python -m helpers.warm serve

@@ -203,7 +203,7 @@ PAGES = {
             "cache": book.from_notebooks(COHORT["encoding"]["cache"]),
         },
         threads=(workflow.cores or 1) if PUBLISHED else 1,
-        runtime=240,
+        runtime=240 if PUBLISHED else None,
         gpu=int(PUBLISHED),
     ),
     "07_normalization": Page(
@@ -227,8 +227,9 @@ PAGES = {
         },
         # A core for each process of a fit, so that as many fits run side by side as there are devices for.
         threads=lambda wildcards: 1 if wildcards.fit == "linear" else COHORT["n_devices"],
-        runtime=lambda wildcards: 60 if wildcards.fit == "linear" else 1440,
+        runtime=lambda wildcards: None if wildcards.fit == "linear" else 1440,
         gpu=lambda wildcards: COHORT["n_devices"] * int(COHORT["profile"] == "paper" and wildcards.fit != "linear"),
+        group=lambda wildcards: "fits" if wildcards.fit == "linear" else None,
     ),
     "10_controls": Page({"section_files": ENCODED, "predictions": EVERY_FIT}),
     "11_training_check": Page(
@@ -341,11 +342,10 @@ for name, page in PAGES.items():
         benchmark:
             f"{BUILD}/benchmarks/{page.run_of(name)}.tsv"
         threads: page.threads
+        group: page.group
         priority: int(name in book.LONG)
         resources:
-            mem_mb=book.memory(name, page.gpu),
-            runtime=page.runtime,
-            gpu=page.gpu,
+            **book.resources(name, page, len(COHORT["sections"])),
         shell:
             RUN
 
@@ -367,8 +367,7 @@ checkpoint data:
     benchmark:
         f"{BUILD}/benchmarks/01_data.tsv"
     resources:
-        mem_mb=book.memory("01_data"),
-        runtime=60,
+        **book.resources("01_data", Page(), len(COHORT["sections"])),
     shell:
         RUN
 
@@ -390,8 +389,7 @@ rule html:
     benchmark:
         f"{BUILD}/benchmarks/html.tsv"
     resources:
-        mem_mb=book.memory("html"),
-        runtime=30,
+        **book.resources("html", Page(), len(COHORT["sections"])),
     run:
         staged, built = f"{BUILD}/book", f"{BUILD}/book_build"
         cohort = {key: COHORT[key] for key in ("cohort", "title")} | {"cellularity": CELLULARITY, "made": book.made()}
@@ -415,8 +413,7 @@ rule reference:
     benchmark:
         f"{BUILD}/benchmarks/reference.tsv"
     resources:
-        mem_mb=book.memory("reference"),
-        runtime=10,
+        **book.resources("reference", Page(), len(COHORT["sections"])),
     run:
         folder = Path(output.provenance).parent
         # What is written here is about to change, and the old provenance is gone already.

@@ -1,6 +1,7 @@
 """Speed and memory side by side with plain implementations of the same thing: `make bench`.
 
     python scripts/bench.py --spots 700 5000 20000 60000    the audit alone, of one section of each size
+    python scripts/bench.py --sections 6 12 24              the book with ridge of so many simulated sections, by rule
 
 Each side runs in a fresh process, three times, in turns with the other; the table gives the median time, the ratio, and
 the peak of memory above the process after its imports and input.
@@ -10,7 +11,10 @@ import argparse
 import functools
 import multiprocessing
 import resource
+import shutil
 import statistics
+import string
+import subprocess
 import sys
 import tempfile
 import time
@@ -18,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import yaml
 
 REPEATS = 3
 GENES, SPOTS = 15_000, 700
@@ -253,6 +258,44 @@ def size_table(sizes):
     return pd.DataFrame(rows)
 
 
+def book_of(n_sections):
+    """Make the book with ridge of so many small simulated sections, two a patient, anew: where its benchmarks lie."""
+    names = [f"{letter}{number}" for letter in string.ascii_uppercase for number in (1, 2)][:n_sections]
+    cohort, build = f"growth_{n_sections}", Path(f"build/growth_{n_sections}")
+    depths = {name: 3000.0 + 500 * (k % 6) for k, name in enumerate(names)}
+    config = yaml.safe_load(Path("config/toy.yaml").read_text())
+    config |= {"cohort": cohort, "root": f"{build}/raw", "sections": names, "backbones": ["ridge"]}
+    config["simulation"] |= {"sections": depths, "lattice": [8, 7]}
+    shutil.rmtree(build, ignore_errors=True)
+    build.mkdir(parents=True)
+    Path(build, "config.yaml").write_text(yaml.safe_dump(config))
+    # Not by make, whose warm interpreter starts pages where Snakemake does not measure them.
+    command = [Path(sys.executable).with_name("snakemake"), "book", "--profile", "profiles/local", "--cores", "2"]
+    subprocess.run([*command, "--config", f"file={build}/config.yaml"], check=True)
+    return build / "benchmarks"
+
+
+def growth_table(sizes):
+    """CPU seconds of all runs of a rule and the highest MB of one, by number of sections; the steepest rule first.
+
+    `seconds` and `MB` of a name are of the largest cohort; exponents are of the number of sections, from the two
+    largest: 1 is in step with it, and start and imports, which do not grow, bring them down.
+    """
+    taken = {}
+    for n in sizes:
+        runs = [(path, pd.read_csv(path, sep="\t").iloc[-1]) for path in book_of(n).rglob("*.tsv")]
+        rules = [path.stem if path.parent.name == "benchmarks" else path.parent.name for path, _ in runs]
+        figures = pd.DataFrame([{"seconds": run["cpu_time"], "MB": run["max_rss"]} for _, run in runs], index=rules)
+        taken[n] = figures.astype(float).groupby(level=0).agg({"seconds": "sum", "MB": "max"})
+        taken[n].loc["all"] = taken[n]["seconds"].sum(), taken[n]["MB"].max()
+    table = pd.concat(taken, axis=1).swaplevel(axis=1).sort_index(axis=1)
+    before, last = sizes[-2:]
+    for what in ("seconds", "MB"):
+        steps = np.log(table[what][last] / table[what][before]) / np.log(last / before)
+        table[what, "exponent"] = steps
+    return table.sort_values(("seconds", "exponent"), ascending=False)
+
+
 def depth_only_twin():
     from helpers.targets import twins
 
@@ -455,9 +498,12 @@ def run(prepare, *tasks, repeats=REPEATS):
     return [found.get(task, (np.nan, np.nan)) for task in tasks]
 
 
-def main(sizes):
-    if sizes:
-        print(size_table(sizes).to_string(index=False, float_format="{:.2f}".format, na_rep=""))
+def main(spots, sections):
+    if spots:
+        print(size_table(spots).to_string(index=False, float_format="{:.2f}".format, na_rep=""))
+    if sections:
+        print(growth_table(sections).to_string(float_format="{:.2f}".format, na_rep=""))
+    if spots or sections:
         return
     rows = []
     for name, ours, plain, prepare in PAIRS:
@@ -472,4 +518,6 @@ def main(sizes):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--spots", type=int, nargs="*", default=[], help="sizes of sections to audit, and nothing else")
-    main(parser.parse_args().spots)
+    parser.add_argument("--sections", type=int, nargs="*", default=[], help="two numbers of sections or more")
+    asked = parser.parse_args()
+    main(asked.spots, asked.sections)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -147,11 +148,31 @@ def test_lists_of_inputs_are_of_a_cohort_and_have_to_be_said(monkeypatch):
         workflow.parameters("04_counting_accuracy", page.takes | page.leaves, {})
 
 
-def test_memory_is_asked_for_by_name_and_more_on_a_gpu():
-    assert set(workflow.MEMORY) <= {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
-    assert workflow.memory("06_patches")({}) > workflow.memory("20_figure1")({}) == workflow.OTHER_MEMORY
-    asked = workflow.memory("09_stem_training", lambda wildcards: int(wildcards["fit"] != "linear"))
-    assert asked({"fit": "stem.log2"}) > asked({"fit": "linear"})
+def test_each_rule_asks_for_what_it_was_measured_to_take_and_at_most_twice_of_it(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    pages = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert set(workflow.needs()) == pages | {"09_stem_training.network", "html", "reference"}
+    for rule, took in workflow.needs().items():
+        asked = workflow.resources(rule, Page(), 1)
+        assert took["mb"] < asked["mem_mb"]({}) <= 2 * (took["mb"] + workflow.START_MB)
+        assert took["seconds"] / 60 < asked["runtime"]({}) <= max(workflow.AT_LEAST, 2 * took["seconds"] / 60 + 1)
+
+
+def test_a_page_of_all_sections_asks_for_more_time_the_more_there_are(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    few, many = (workflow.resources("27_partial", Page(), n)["runtime"]({}) for n in (50, 100))
+    assert 1.9 * few < many < 2.1 * few
+    assert len({workflow.resources("02_segmentation", Page(), n)["runtime"]({}) for n in (6, 36)}) == 1
+
+
+def test_a_network_asks_for_a_gpu_where_its_profile_is_for_one_and_a_fit_of_ridge_never(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    linear, network = (SimpleNamespace(fit=fit) for fit in ("linear", "stem.log2"))
+    asked = workflow.resources("09_stem_training", Page(gpu=lambda wildcards: int(wildcards is network)), 1)
+    assert asked["mem_mb"](network) == workflow.GPU_MEMORY > asked["mem_mb"](linear)
+    on_cpus = workflow.resources("09_stem_training", Page(runtime=lambda wildcards: 1440), 1)
+    assert workflow.GPU_MEMORY > on_cpus["mem_mb"](network) > on_cpus["mem_mb"](linear)
+    assert on_cpus["runtime"](network) == 1440
 
 
 def test_absolute_paths_stay():

@@ -8,6 +8,7 @@ import csv
 import functools
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -33,11 +34,8 @@ LOOKS = ("figures/", "labels")
 FEED_FITS = ("01_data", "02_segmentation", "06_patches", "07_normalization", "09_stem_training")
 READ, WRITTEN = "../build/toy/", "../build/by_hand/toy/"  # where a notebook run by hand reads and writes
 TOY = {"split": "section", "section": "A1", "fit": "stem.log2"}  # the run that the defaults of a notebook are of
-# MB that a run may need: the largest at most twice what Snakemake measured of the committed run, without a
-# warm interpreter, whose copies it does not see; on a GPU not measured.
-MEMORY = {"02_segmentation": 2500, "05_nuclei_readings": 2500, "06_patches": 2500, "30_inference": 2500}
-MEMORY |= {"37_twelve_numbers": 4000}
-OTHER_MEMORY, GPU_MEMORY = 2000, 8000
+NEEDS = Path("profiles/needs.csv")  # what the runs of each rule took
+HEADROOM, AT_LEAST, START_MB, GPU_MEMORY = 1.5, 5, 300, 8000  # minutes; MB of Snakemake in a job; on a GPU not measured
 # Pages that take a minute and more start before others, so that no book waits for one of them at its end.
 LONG = {"12_sampling", "23_specifications", "25_factorial", "27_partial", "30_inference", "31_patients", "32_frontier"}
 LONG |= {"10_controls", "34_known_truth", "37_twelve_numbers"}
@@ -153,8 +151,9 @@ class Page(NamedTuple):
     run: str = ""  # of a page that runs once per section: what tells its runs apart, with wildcards
     own: Mapping = {}  # parameters that are no path and no value of the config, perhaps functions of wildcards
     threads: int | Callable = 1
-    runtime: int | Callable = 60  # minutes: a cohort may have ten times the sections of the committed run
+    runtime: int | Callable | None = None  # minutes, of what was not measured
     gpu: int | Callable = 0
+    group: str | Callable | None = None  # runs that a cluster may make in one job
 
     def run_of(self, name: str) -> str:
         """The name of a run, for its log and its parameters."""
@@ -193,14 +192,33 @@ def _of_run(path: str | list[str], run: str, build: str) -> str | list[str]:
     return path.replace(WRITTEN, f"{build}/").replace(READ, f"{build}/").removeprefix("../")
 
 
-def memory(page: str, gpu: int | Callable = 0) -> Callable:
-    """MB of memory that a run of a page may need, for its rule."""
+@functools.cache
+def needs() -> dict[str, dict[str, float]]:
+    """By rule the MB and seconds that it took, and of how many sections; a rule that runs once a section says none."""
+    with NEEDS.open() as file:
+        return {row.pop("rule"): {key: float(said or 0) for key, said in row.items()} for row in csv.DictReader(file)}
 
-    def needed(wildcards):
-        on_gpu = gpu(wildcards) if callable(gpu) else gpu
-        return GPU_MEMORY if on_gpu else MEMORY.get(page, OTHER_MEMORY)
 
-    return needed
+def resources(rule: str, page: Page, n_sections: int) -> dict:
+    """What a run of a rule asks of a cluster: mem_mb, runtime (minutes) and gpu, for a cohort of so many sections."""
+
+    def took(wildcards):
+        network = getattr(wildcards, "fit", "linear") != "linear"
+        return needs()[f"{rule}.network" if network else rule]
+
+    def memory(wildcards):
+        on_gpu = page.gpu(wildcards) if callable(page.gpu) else page.gpu
+        return GPU_MEMORY if on_gpu else math.ceil(HEADROOM * (took(wildcards)["mb"] + START_MB) / 100) * 100
+
+    def runtime(wildcards):
+        said = page.runtime(wildcards) if callable(page.runtime) else page.runtime
+        if said is not None:
+            return said
+        seconds, sections = took(wildcards)["seconds"], took(wildcards)["sections"]
+        larger = max(1, n_sections / sections) if sections else 1
+        return max(AT_LEAST, math.ceil(HEADROOM * seconds * larger / 60))
+
+    return {"mem_mb": memory, "runtime": runtime, "gpu": page.gpu}
 
 
 @functools.cache
