@@ -51,9 +51,9 @@ test: .venv/ready ## the tests
 test-full: .venv/ready ## the slow tests too
 	$(BIN)/pytest
 
-lab: .venv/ready ## JupyterLab; makes the toy first, which the notebooks read
+lab: .venv/ready ## JupyterLab at the start notebook; makes the toy first, which the notebooks read
 	@test -f build/toy/html/index.html || $(MAKE) book COHORT=toy
-	cd notebooks && ../$(BIN)/jupyter lab
+	cd notebooks && ../$(BIN)/jupyter lab start.ipynb
 
 bench: .venv/ready ## speed and memory, side by side with plain implementations, and what each page of the book took
 	$(BIN)/python scripts/bench.py

@@ -278,7 +278,7 @@ PAGES = {
 }
 # Of the others all is known by their parameters. 01_data tells what sections there are: it has its own rule below.
 LEFT_OUT = {"01_data", *(["04_counting_accuracy"] if CELLULARITY != "n_nuclei" else [])}  # nothing is counted
-NAMES = sorted({path.stem for path in Path("notebooks").glob("*.ipynb")} - LEFT_OUT)
+NAMES = sorted({path.stem for path in Path("notebooks").glob(book.PAGES)} - LEFT_OUT)
 PAGES = {name: book.whole(name, PAGES.get(name, Page()), BUILD, VALUES) for name in NAMES}
 if workflow.is_main_process:
     # Snakemake lists a folder once: stamps that are written later would be missing to it.
@@ -308,7 +308,7 @@ def shown(name):
 
 
 SHOWN = [f"{BUILD}/pages/01_data.ipynb", *map(shown, PAGES)]
-WORDS = [*Path("book").glob("*.md"), *Path("notebooks").glob("*.ipynb")]
+WORDS = [*Path("book").glob("*.md"), *Path("notebooks").glob(book.PAGES)]
 HTML = [f"{BUILD}/html/{path.stem}.html" for path in sorted(WORDS)]
 
 
@@ -379,8 +379,9 @@ rule html:
     input:
         pages=SHOWN,
         words=[str(path) for path in sorted(Path("book").rglob("*")) if path.is_file()],
-        notebooks=[str(path) for path in sorted(Path("notebooks").glob("*.ipynb"))],
+        notebooks=[str(path) for path in sorted(Path("notebooks").glob(book.PAGES))],
         look="_config.yml",
+        meanings=["config/schema.yaml", "notebooks/parameters.yaml"],
     output:
         index=f"{BUILD}/html/index.html",
         pages=HTML,

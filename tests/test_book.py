@@ -17,7 +17,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from helpers import workflow
 from helpers.chapters import answer
+from helpers.models import backbones
 
 ROOT = Path(__file__).parents[1]
 BOOK, NOTEBOOKS = ROOT / "book", ROOT / "notebooks"
@@ -47,7 +49,7 @@ def toc() -> list[str]:
 def texts() -> dict[str, str]:
     """The words of each page: Markdown files, and the Markdown cells of notebooks."""
     words = {path.name: path.read_text() for path in BOOK.glob("*.md")}
-    for path in NOTEBOOKS.glob("*.ipynb"):
+    for path in NOTEBOOKS.glob(workflow.PAGES):
         cells = json.loads(path.read_text())["cells"]
         words[path.name] = "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
     return words
@@ -73,8 +75,18 @@ def test_every_entry_of_the_contents_is_a_page_and_appears_once():
 
 
 def test_every_page_is_in_the_contents():
-    pages = {path.stem for path in [*BOOK.glob("*.md"), *NOTEBOOKS.glob("*.ipynb")]}
+    pages = {path.stem for path in [*BOOK.glob("*.md"), *NOTEBOOKS.glob(workflow.PAGES)]}
     assert pages - set(toc()) == set()
+
+
+def test_each_of_eight_parts_is_opened_by_two_sentences_below_the_title_of_its_first_page():
+    parts = yaml.safe_load((BOOK / "_toc.yml").read_text())["parts"]
+    named = {part["caption"]: part["chapters"][0]["file"] for part in parts if "caption" in part}
+    assert len(named) == 8 and len(parts) == 9  # before them what the book asks, which leads in
+    for caption, page in named.items():
+        words = next(text for name, text in texts().items() if Path(name).stem == page)
+        opening = words.split("\n\n")[1]
+        assert opening.startswith(f"*{caption}.* ") and len(re.findall(r"[.?](?=\s|$)", opening)) == 2, page
 
 
 def test_every_citation_has_a_reference_and_every_reference_a_title_and_a_year():
@@ -377,6 +389,43 @@ def test_a_control_of_the_explorer_is_worked_by_keys(explorer):
     assert outline != "none" and chosen(page)["gene"] != before
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "explorer-target"
+
+
+def test_a_gene_is_found_by_part_of_its_name_with_keys_alone(explorer):
+    page = explorer()
+    genes = [option.get_attribute("value") for option in page.locator("#explorer-gene option").all()]
+    page.get_by_label("Search a gene").focus()
+    page.keyboard.type(genes[-1].lower())  # whole: shown without a key more
+    page.wait_for_function(f"location.hash.includes('gene={genes[-1]}&')")
+    part = genes[0][:-1].lower()
+    page.keyboard.press("Control+a")
+    page.keyboard.type(part)
+    page.keyboard.press("Enter")
+    found = next(gene for gene in genes if gene.lower().startswith(part))
+    page.wait_for_function(f"location.hash.includes('gene={found}&')")
+    assert chosen(page)["gene"] == found
+    page.get_by_label("Search a gene").fill("notagene")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelector('#explorer .summary').textContent.includes('notagene')")
+    assert chosen(page)["gene"] == found
+
+
+def test_floors_of_the_explorer_are_those_that_the_table_of_scores_has(explorer, book_html):
+    scores = pd.read_csv(book_html.parent / "results/predictability.csv.gz", keep_default_na=False, na_values=[""])
+    known = [floor for floor in backbones.FLOORS if floor in set(scores["backbone"])]
+    row = scores.dropna(subset="pcc").iloc[0]
+    page = explorer("&".join(f"{key}={row[key]}" for key in OF_GENE))
+    keys = page.locator("#explorer [data-key^='floor-']").evaluate_all("all => all.map(one => one.dataset.key)")
+    assert keys == [f"floor-{floor}" for floor in known]
+    for floor in known:
+        of = one(scores[(scores["backbone"] == floor) & (scores["split"] == "section")], {k: row[k] for k in OF_GENE})
+        assert number(page, f"floor-{floor}") == shown(of["pcc"])
+
+
+def test_the_explorer_is_there_within_a_second(explorer):
+    """From disk, in a window of its own; the least of three, as other work slows a page."""
+    took = [explorer(file="explorer/index.html").evaluate("performance.now()") for _ in range(3)]
+    assert min(took) < 1000
 
 
 def test_numbers_of_the_explorer_are_those_of_the_tables(explorer, book_html):

@@ -16,7 +16,7 @@ from repository import ROOT, copied
 
 from helpers import workflow
 
-PAGES = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+PAGES = sorted(path.stem for path in (ROOT / "notebooks").glob(workflow.PAGES))
 FEEDS_FITS = set(workflow.FEED_FITS)  # whatever runs again among these costs every fit
 # Rooms whose modules may stand behind a fit: all of what a fit reads or is; of the scores only where samples fall.
 BEHIND_FITS = ("cohort/", "tissue/", "targets/", "models/")

@@ -16,7 +16,7 @@ from helpers import workflow
 
 ROOT = Path(__file__).parents[1]
 READ, WRITTEN = "../build/toy/", "../build/by_hand/toy/"  # where a run by hand reads and writes
-NOTEBOOKS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
+NOTEBOOKS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "notebooks").glob(workflow.PAGES))}
 
 
 def cells(name, kind):
@@ -167,6 +167,28 @@ def test_pages_are_read_in_the_order_of_their_names():
     table = yaml.safe_load((ROOT / "book/_toc.yml").read_text())
     listed = [table["root"], *(page["file"] for part in table["parts"] for page in part["chapters"])]
     assert [page for page in listed if page in NOTEBOOKS] == sorted(NOTEBOOKS)
+
+
+def test_every_parameter_that_is_no_path_has_a_meaning_and_no_meaning_is_left_over():
+    """In config/schema.yaml, where it is a key of the config, else in notebooks/parameters.yaml."""
+    used = {key for name in NOTEBOOKS for key, value in parameters(name).items() if not workflow.is_path(value)}
+    assert used - workflow.meanings().keys() == set()
+    written = yaml.safe_load((ROOT / "notebooks/parameters.yaml").read_text())
+    assert written.keys() - used == set() and list(written) == sorted(written)
+
+
+def test_the_start_notebook_lists_every_page_without_outputs_and_with_what_can_be_changed(monkeypatch):
+    source = json.loads((ROOT / "notebooks/start.ipynb").read_text())
+    code = [cell for cell in source["cells"] if cell["cell_type"] == "code"]
+    assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
+    monkeypatch.chdir(ROOT / "notebooks")
+    names = {}
+    exec("\n".join(map(text, code[:-1])), names)
+    *before, shown = text(code[-1]).splitlines()
+    exec("\n".join(before), names)
+    table = eval(shown, names).data
+    assert [name for name in NOTEBOOKS if f"]({name}.ipynb) |" not in table] == []
+    assert "`max_mb`: size of the explorer's files" in table and table.count("`cellularity`") == 1
 
 
 def test_figures_names_are_unique():

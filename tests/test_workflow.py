@@ -150,7 +150,7 @@ def test_lists_of_inputs_are_of_a_cohort_and_have_to_be_said(monkeypatch):
 
 def test_each_rule_asks_for_what_it_was_measured_to_take_and_at_most_twice_of_it(monkeypatch):
     monkeypatch.chdir(ROOT)
-    pages = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    pages = {path.stem for path in (ROOT / "notebooks").glob(workflow.PAGES)}
     assert set(workflow.needs()) == pages | {"09_stem_training.network", "html", "reference"}
     for rule, took in workflow.needs().items():
         asked = workflow.resources(rule, Page(), 1)
@@ -296,10 +296,21 @@ def test_a_page_is_staged_with_present_words_and_the_outputs_that_are_there(hous
     texts = ["".join(cell["source"]) for cell in staged["cells"]]
     assert texts[0] == "# New title" and texts[-1].endswith("COHORT=mine`")
     assert any("injected-parameters" in cell["metadata"].get("tags", []) for cell in staged["cells"])
+    meaning = next(i for i, words in enumerate(texts) if words.startswith("```{dropdown} What can be changed here"))
+    assert f"\n- `k`: {workflow.meanings()['k']}\n" in texts[meaning] and texts[meaning].count("\n- ") == 1  # no path
+    assert staged["cells"][meaning + 1]["metadata"]["tags"] == ["parameters"]
     tags = [cell["metadata"].get("tags", []) for cell in staged["cells"] if cell["cell_type"] == "code"]
     assert all(("hide-input" in tag) != ("parameters" in tag) for tag in tags)
     assert Path("staged/_config.yml").read_text() == 'title: "Mine" # Built today'
     assert workflow.made().startswith("Built 20")
+
+
+def test_a_meaning_is_of_the_config_or_of_the_notebooks_and_no_markup(monkeypatch):
+    assert workflow.meanings()["n_devices"] == "GPUs that share one fit" and "max_mb" in workflow.meanings()
+    monkeypatch.setattr(workflow, "meanings", lambda: {"k": "see build/<cohort> and *"})
+    monkeypatch.chdir(ROOT)
+    assert workflow.changeable("15_median_coupling") == {}
+    assert workflow.changeable("17_predictability") == {"k": "see build/\\<cohort> and \\*"}
 
 
 def test_a_page_names_what_measures_cellularity_and_its_code_stays():
@@ -363,6 +374,6 @@ def test_the_last_words_of_a_page_are_of_its_cohort_and_run():
 
 
 def test_every_notebook_of_the_project_stands_on_helpers_that_exist():
-    for path in (ROOT / "notebooks").glob("*.ipynb"):
+    for path in (ROOT / "notebooks").glob(workflow.PAGES):
         source = "\n".join(cell for cell, _ in workflow.code_cells(path))
         assert workflow.imported(source) or path.stem == "nothing", path.stem

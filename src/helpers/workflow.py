@@ -27,6 +27,7 @@ from helpers.labels import counted, of_cells
 
 SOURCES = Path(__file__).parent
 NOTEBOOKS = Path("notebooks")
+PAGES = "[0-9]*.ipynb"  # of the notebooks, those that are pages of the book
 STAMPS = Path("build/code")  # one small file a module and notebook, written anew when its code changes
 NOT_STARTED = "Kernel died before replying to kernel_info"
 LOOKS = ("figures/", "labels")
@@ -97,10 +98,14 @@ def stamp(name: str, code: str, folder: Path = STAMPS) -> str:
     return str(path)
 
 
+def cells(notebook: Path) -> list[dict]:
+    """The cells of a notebook as they are stored."""
+    return json.loads(notebook.read_text())["cells"]
+
+
 def code_cells(notebook: Path) -> list[tuple[str, list[str]]]:
     """Source and tags of each code cell."""
-    cells = json.loads(notebook.read_text())["cells"]
-    code = (cell for cell in cells if cell["cell_type"] == "code")
+    code = (cell for cell in cells(notebook) if cell["cell_type"] == "code")
     return [("".join(cell["source"]), cell["metadata"].get("tags", [])) for cell in code]
 
 
@@ -222,13 +227,28 @@ def resources(rule: str, page: Page, n_sections: int) -> dict:
 
 
 @functools.cache
-def declared(page: str) -> dict:
+def declared(page: str, folder: Path = NOTEBOOKS) -> dict:
     """The parameters that a notebook declares, with their defaults."""
     names: dict = {}
-    for source, tags in code_cells(NOTEBOOKS / f"{page}.ipynb"):
+    for source, tags in code_cells(folder / f"{page}.ipynb"):
         if "parameters" in tags:
             exec(source, names)
     return {name: value for name, value in names.items() if name != "__builtins__"}
+
+
+@functools.cache
+def meanings() -> dict[str, str]:
+    """What parameters mean that are no path: keys of the config by its schema, others by notebooks/parameters.yaml."""
+    root = SOURCES.parents[1]  # notebooks run in a folder of their own
+    described = yaml.safe_load((root / "config/schema.yaml").read_text())["properties"]
+    others = yaml.safe_load((root / "notebooks/parameters.yaml").read_text())
+    return {name: key["description"] for name, key in described.items() if "description" in key} | others
+
+
+def changeable(page: str, folder: Path = NOTEBOOKS) -> dict[str, str]:
+    """The parameters of a notebook that are no path, with their meanings (Markdown); without one it is left out."""
+    names = [name for name, default in declared(page, folder).items() if not is_path(default) and name in meanings()]
+    return {name: re.sub(r"([*<$\[])", r"\\\1", meanings()[name]) for name in names}
 
 
 def is_path(value: object) -> bool:
@@ -376,6 +396,14 @@ def _elsewhere(value, old: str, new: str):
     return value.replace(old, new, 1) if isinstance(value, str) else value
 
 
+def measured(build: Path) -> Iterator[tuple[Path, float]]:
+    """Seconds on the clock of each run of a cohort's book, as Snakemake measured them: its name, below the page's."""
+    for path in sorted((build / "benchmarks").rglob("*.tsv")):
+        with path.open() as file:
+            seconds = float(next(csv.DictReader(file, delimiter="\t"))["s"])
+        yield path.relative_to(build / "benchmarks").with_suffix(""), seconds
+
+
 def times(build: Path) -> str:
     """Seconds on the clock of each run of a cohort's book, the longest first, and of all: by what they went to.
 
@@ -383,10 +411,7 @@ def times(build: Path) -> str:
     figure and all others took, and what is left went to starting and ending it.
     """
     rows = []
-    for path in (build / "benchmarks").rglob("*.tsv"):
-        name = path.relative_to(build / "benchmarks").with_suffix("")
-        with path.open() as file:
-            whole = float(next(csv.DictReader(file, delimiter="\t"))["s"])
+    for name, whole in measured(build):
         spent = _spent(build / ("runs" if name.parent.name else "pages") / f"{name}.ipynb")
         rows.append((whole, whole - sum(spent), *spent, str(name)))
     rows.sort(reverse=True)
@@ -429,7 +454,7 @@ def stage(pages: Iterable[Path], words: Path, look: Path, results: Path, book: P
     shutil.copytree(results, book / "results")
     config = look.read_text().replace("COHORT_TITLE", cohort["title"]).replace("MADE", cohort["made"])
     (book / "_config.yml").write_text(config)
-    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+    for path in sorted(NOTEBOOKS.glob(PAGES)):
         (book / path.name).write_text(json.dumps(left_out(json.loads(path.read_text()), cohort["title"])))
     for path in pages:
         name = next(part for part in (path.stem, path.parent.name) if (NOTEBOOKS / f"{part}.ipynb").is_file())
@@ -437,6 +462,7 @@ def stage(pages: Iterable[Path], words: Path, look: Path, results: Path, book: P
         page["cells"][-1]["source"] = of_cohort("".join(page["cells"][-1]["source"]), cohort["cohort"], path.stem)
         fold_code(page)
         answer_first(page)
+        explain(page, name)
         name_cellularity(page, cohort["cellularity"])
         (book / f"{name}.ipynb").write_text(json.dumps(page))
 
@@ -486,6 +512,14 @@ def answer_first(page: dict) -> None:
     rest = [cell for cell in cells[1:] if cell not in answers]
     made = {"cell_type": "markdown", "id": "how-it-is-made", "metadata": {}, "source": "".join(how)}
     page["cells"] = [cells[0] | {"source": question.rstrip()}, *answers, made, *rest]
+
+
+def explain(page: dict, name: str) -> None:
+    """Put what its parameters mean before those that a page was given, to be opened by who wants to change one."""
+    lines = "\n".join(f"- `{parameter}`: {meaning}" for parameter, meaning in changeable(name).items())
+    source = f"```{{dropdown}} What can be changed here\n{lines}\n```"
+    at = next(i for i, cell in enumerate(page["cells"]) if "parameters" in cell["metadata"].get("tags", []))
+    page["cells"].insert(at, {"cell_type": "markdown", "id": "what-can-be-changed", "metadata": {}, "source": source})
 
 
 def with_present_words(executed: dict, notebook: dict) -> dict:

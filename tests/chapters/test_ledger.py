@@ -100,12 +100,55 @@ def test_the_ledger_counts_patients_with_nuclei(table1, table2, sections):
 # --- what is shown ---
 
 
-def test_the_shown_difference_is_ours_less_the_papers_in_one_cohort():
-    rows = pd.DataFrame({"quantity": ["rho_nuclei_depth"] * 2, "paper": 0.5, "value": [0.4, 0.9]})
-    rows = rows.assign(cohort=["toy", "real"], n=5, note="")
-    found = ledger.against_paper(rows, "toy")
-    assert list(found) == ["quantity", "paper", "value", "difference", "n", "note"] and len(found) == 1
-    assert found["difference"].item() == pytest.approx(-0.1)
+RANGES = pd.DataFrame(
+    {"least": [0.1, 0.2], "most": [0.6, 0.6], "chance": [0.05, np.nan]},
+    index=["median_abs_rho_nuclei, log2", "median_delta, k = 10"],
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "least", "most", "verdict"),
+    [
+        (0.39, 0.35, 0.45, "within a third"),
+        (0.41, 0.2, 0.5, "another reading"),
+        (0.41, 0.35, 0.5, "off"),
+        (0.41, np.nan, np.nan, "off"),
+    ],
+)
+def test_a_number_is_the_papers_or_another_reading_is_or_none(value, least, most, verdict):
+    assert ledger.verdict(0.3, value, least, most) == verdict
+
+
+def test_the_picture_has_each_number_of_one_cohort_once_with_readings_and_without_p(table1, table2, sections):
+    rows = ledger.ledger_rows(table1, table2, sections, "simulated")
+    other = rows.assign(cohort="real", value=0.9)
+    found = ledger.drawn(pd.concat([other, rows]), "toy", RANGES)
+    assert list(found["of"]) == ["log2(x + 1)", "Pearson residual", "difference", "", "k = 10, ridge"]
+    assert found["metric"].nunique() == 3 and found["value"].max() < 0.9
+    first, last = found.iloc[0], found.iloc[-1]
+    assert (first["least"], first["most"], first["chance"]) == (0.1, 0.6, 0.05)
+    assert (last["least"], last["most"]) == (0.2, 0.6) and found["least"].notna().sum() == 2
+    assert list(found["verdict"]) == ["another reading", "off", "within a third", "within a third", "within a third"]
+
+
+def test_each_note_stands_once_below_the_picture_and_what_all_share_has_no_mark(table1, table2, sections):
+    rows = ledger.ledger_rows(table1, table2, sections, "simulated")
+    marks = ledger.footnotes(rows)
+    assert list(marks.values()) == ["simulated", "each target ranks its own genes, on the same section"]
+    shown = ledger.drawn(rows, "toy", RANGES)
+    assert list(shown["marks"]) == ["¹", "¹", "", "", "²"]
+    text = ledger.notes_shown(rows, "toy")
+    assert text.startswith("**toy**: 5 sections of 1 patient, 35 of 8 in the paper.\n\n¹ Simulated.\n\n² Each target")
+    assert text.count("35 of 8") == 1
+
+
+def test_p_values_are_told_in_a_sentence_a_test(table1, table2, sections):
+    rows = ledger.ledger_rows(table1, table2, sections, "simulated")
+    assert ledger.p_remark(rows) == (
+        "one-sided Wilcoxon p: 2.9e-07 in the paper, 0.031 here; p depends on n: over 5 sections none below 0.031 can "
+        "be reached. sign-flip p: 0.0002 in the paper, 0.062 here; p depends on n: over 5 sections none below 0.062 "
+        "can be reached."
+    )
 
 
 def test_the_reference_run_is_named_by_its_commit():
@@ -121,8 +164,7 @@ def test_ranges_are_of_estimates_and_say_whether_the_paper_is_within():
     assert ranges["within"].to_dict() == {"rho_nuclei_depth": True, "median_delta, k = 10, ridge": False}
     remark = ledger.ranges_remark(ranges)
     assert remark.endswith("within our range for 1 of 2 numbers; it is of 35 sections of 8 patients.")
-    shown = ledger.ranges_shown(ranges).loc["ρ(nuclei, depth)"]
-    assert shown.tolist() == pytest.approx([0.505, 0.5, 0.4, 0.6, 2, 0.15])
+    assert ranges["chance"].tolist()[0] == pytest.approx(0.15)
 
 
 # --- why the coupling is what it is ---

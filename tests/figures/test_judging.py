@@ -104,3 +104,19 @@ def test_each_gene_is_a_point_in_the_colour_of_its_verdict(ax):
     np.testing.assert_allclose(drawn[0], [(0.4, 0.5), (0.2, 0.6)])
     assert len(drawn[1]) == 0 and drawn[2].tolist() == [[0.0, 0.1]]
     assert legend(ax) == ["a", "b", "c"] and ax.get_title(loc="left") == "3 genes"
+
+
+def test_a_line_of_the_ledger_holds_both_numbers_their_verdict_and_the_readings_where_known(ax):
+    rows = [("rho", "log", 0.3, 0.4, 0.2, 0.5, 0.1, "close", "¹"), ("delta", "", 0.2, 0.9, *[np.nan] * 3, "off", "")]
+    table = pd.DataFrame(
+        rows, columns=["metric", "of", "paper", "value", "least", "most", "chance", "verdict", "marks"]
+    )
+    judging.paper_and_ours(ax, table, ["close", "between", "off"], "Toy")
+    words = [text.get_text() for text in ax.texts]
+    assert [word for word in words if word in ("rho", "delta")] == ["rho", "delta"]
+    assert "0.30  0.40  close¹" in words and "0.20  0.90  off" in words and ax.get_title(loc="left") == "Toy"
+    discs = {tuple(line.get_xydata()[0]): line.get_color() for line in ax.lines if line.get_marker() == "o"}
+    assert list(discs) == [(0.4, 1), (0.9, 3)] and len(set(discs.values())) == 2
+    assert [tuple(line.get_xdata()) for line in ax.lines if line.get_lw() == 7][0] == (0.2, 0.5)
+    diamonds = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "D"]
+    assert diamonds == [0.3, 0.2]

@@ -10,13 +10,14 @@
   const LEVELS = 255;
   const VIRIDIS = ["#440154", "#482878", "#3e4a89", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b",
     "#fde725"];
-  const files = {};
+  const OWN = "own"; // the cohort of the book, where no other is asked for
+  const files = {}, loading = {};
   const state = {};
   let index, cohort, maps, drawing = 0;
 
   window.explorer = (name, content) => { files[name] = content; };
 
-  const load = name => files[name] ? Promise.resolve(files[name]) : new Promise((resolve, reject) => {
+  const load = name => loading[name] ??= new Promise((resolve, reject) => {
     const script = document.createElement("script");
     script.src = `${base}${name}.js`;
     script.onload = () => resolve(files[name]);
@@ -34,6 +35,8 @@
   /* The frame, made once ------------------------------------------------------------------------------------------ */
 
   const selects = {}, panels = {};
+  const search = make("input", { type: "search", id: "explorer-search", list: "explorer-genes", autocomplete: "off" });
+  const genes = make("datalist", { id: "explorer-genes" });
   const summary = make("p", { class: "summary", "aria-live": "polite" });
   const noMaps = make("p");
   const spotLine = make("p", { class: "spot" });
@@ -45,6 +48,9 @@
     for (const [key, words] of Object.entries(KEYS)) {
       selects[key] = make("select", { id: `explorer-${key}` });
       selects[key].addEventListener("change", () => choose({ [key]: selects[key].value }));
+      if (key === "gene") {
+        controls.append(make("div", {}, make("label", { for: search.id }, "Search a gene"), search, genes));
+      }
       controls.append(make("div", {}, make("label", { for: `explorer-${key}` }, words), selects[key]));
     }
     const groups = { maps: ["measured", "predicted", "cells", "depth"], scatters: ["against cells", "against depth"] };
@@ -59,6 +65,10 @@
         panel.canvas.addEventListener("pointerdown", event => point(panel, event));
       }
     }
+    // A name that is complete, or taken from the list, is shown at once; Enter takes the first that has what is written.
+    search.addEventListener("input", () => find([whole]));
+    search.addEventListener("change", () => find([whole, (name, part) => name.startsWith(part),
+      (name, part) => name.includes(part)]));
     box.replaceChildren(controls, summary, noMaps, figures, spotLine, numbers, others);
     new ResizeObserver(paint).observe(figures);
     new MutationObserver(paint).observe(document.documentElement, { attributeFilter: ["data-theme"] });
@@ -77,6 +87,17 @@
   const write = () => {
     const wanted = Object.keys(KEYS).filter(key => state[key] && !(key === "cohort" && state[key] === index[0][0]));
     history.replaceState(null, "", `#${new URLSearchParams(wanted.map(key => [key, state[key]]))}`);
+  };
+
+  const whole = (name, written) => name === written;
+
+  const find = kinds => {
+    const written = search.value.trim().toUpperCase();
+    if (!written || !cohort) return;
+    const hits = kinds.map(fits => cohort.genes.find(name => fits(name.toUpperCase(), written)));
+    const gene = hits.find(Boolean);
+    if (gene) choose({ gene });
+    else if (kinds.length > 1) summary.textContent = `No gene here has ${search.value.trim()} in its name.`;
   };
 
   /* Options of a control and which is chosen: the wanted one, else the first; a wish that is not there is said. */
@@ -99,6 +120,7 @@
     const turn = ++drawing, missing = [];
     Object.assign(state, changes);
     try {
+      if (!state.cohort) load(OWN).catch(() => {}); // beside the index; a fault is told when it is waited for
       index ??= await load("index");
       offer("cohort", index, missing);
       const loaded = await load(state.cohort);
@@ -108,6 +130,7 @@
       offer("section", [...mapped, ...sections.filter(name => !mapped.includes(name))].map(name =>
         [name, cohort.sections[name] ? `${name} (patient ${cohort.sections[name]})` : name]), missing);
       offer("gene", same(cohort.genes), missing);
+      genes.replaceChildren(...cohort.genes.map(value => make("option", { value })));
       offer("target", Object.entries(cohort.targets), missing);
       offer("model", same(cohort.models), missing);
       const found = cohort.maps.includes(state.section) ? await load(`${state.cohort}.${state.section}`) : null;

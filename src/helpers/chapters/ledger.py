@@ -10,13 +10,16 @@ import pandas as pd
 
 from helpers.chapters import specifications
 from helpers.chapters.tables import MODELS, as_published
-from helpers.labels import counted, label, quantity_label
+from helpers.labels import counted, label, quantity_label, span
 from helpers.scores import paired
 from helpers.targets.normalization import LOG, RESIDUAL
 
 PAPER_SECTIONS, PAPER_PATIENTS = 35, 8
 FAR = 1 / 3  # of the paper's number: a difference beyond needs the cohort's own reason
 TESTS = ((35, 1), (35, 2), (36, 1), (36, 2))  # sections and sides of the signed-rank test that the paper may have run
+VERDICTS = ("within a third", "another reading", "off")  # of our number: as the paper's, reaches it, neither
+OF_MODEL = rf", ({'|'.join(MODELS)})$"
+P = "_p(?:_|,)"  # in the name of a quantity that is a p value
 COLUMNS = ["quantity", "paper", "value", "cohort", "n", "note"]
 
 # Rows -----------------------------------------------------------------------------------------------------------
@@ -33,9 +36,8 @@ def panel_difference(rows: pd.DataFrame) -> pd.DataFrame:
     """The difference over the whole panel, that of two medians among `table1_rows`; the paper does not print it."""
     log, residual = (rows.set_index("quantity").loc[f"median_abs_rho_nuclei, {target}"] for target in (LOG, RESIDUAL))
     change = {side: log[side] - residual[side] for side in ("paper", "value")}
-    return pd.DataFrame(
-        [{"quantity": "difference of these two medians", **change, "cohort": log["cohort"], "n": log["n"]}]
-    )
+    of = {"quantity": "median_abs_rho_nuclei, difference", "cohort": log["cohort"], "n": log["n"]}
+    return pd.DataFrame([of | change])
 
 
 def table2_rows(table2: pd.DataFrame, cohort: str) -> pd.DataFrame:
@@ -90,11 +92,54 @@ def ledger_rows(table1: pd.DataFrame, table2: pd.DataFrame, sections: pd.DataFra
 # What is shown --------------------------------------------------------------------------------------------------
 
 
-def against_paper(rows: pd.DataFrame, cohort: str) -> pd.DataFrame:
-    """The ledger of one cohort to be shown: with ours less the paper's, and each quantity by its label."""
-    part = rows[rows["cohort"] == cohort].drop(columns="cohort")
-    part.insert(3, "difference", part["value"] - part["paper"])
-    return part.assign(quantity=part["quantity"].map(quantity_label))
+def drawn(rows: pd.DataFrame, cohort: str, ranges: pd.DataFrame) -> pd.DataFrame:
+    """The numbers of one cohort's ledger as the picture shows them, without p; takes `ledger_rows` and `paper_ranges`.
+
+    Columns: metric and what it is `of`, by their labels, paper, value, least and most of all readings and their chance,
+    verdict (one of VERDICTS), and the marks of its notes. Readings are of all models together.
+    """
+    own = rows[rows["cohort"] == cohort]
+    part, marks = own[~own["quantity"].str.contains(P)].reset_index(drop=True), footnotes(own)
+    readings = ranges[["least", "most", "chance"]].reindex(part["quantity"].str.replace(OF_MODEL, "", regex=True))
+    part = part.join(readings.reset_index(drop=True))
+    part["verdict"] = [verdict(*row) for row in part[["paper", "value", "least", "most"]].itertuples(index=False)]
+    part["marks"] = ["".join(mark for mark, note in marks.items() if note in of.split("; ")) for of in part["note"]]
+    part[["metric", "of"]] = part["quantity"].str.partition(", ")[[0, 2]].map(quantity_label)
+    part = part.sort_values("metric", key=lambda metrics: pd.factorize(metrics)[0], kind="stable", ignore_index=True)
+    return part[["metric", "of", "paper", "value", "least", "most", "chance", "verdict", "marks"]]
+
+
+def verdict(paper: float, value: float, least: float, most: float) -> str:
+    """Whether our number is the paper's, to a third of it; if not, whether it is under another reading."""
+    if abs(value - paper) <= FAR * abs(paper):
+        return VERDICTS[0]
+    return VERDICTS[1] if least <= paper <= most else VERDICTS[2]
+
+
+def footnotes(rows: pd.DataFrame) -> dict[str, str]:
+    """Mark -> note, each note once, of the numbers of one cohort's ledger but p; what all of them share has no mark."""
+    notes = rows.loc[~rows["quantity"].str.contains(P), "note"].str.split("; ")
+    found = notes.explode().value_counts(sort=False)
+    return dict(zip("¹²³⁴⁵⁶⁷⁸⁹", found.index[found < len(notes)], strict=False))
+
+
+def notes_shown(rows: pd.DataFrame, cohort: str) -> str:
+    """What stands under the picture of one cohort (Markdown): what every number shares, footnotes, and p values."""
+    own = rows[rows["cohort"] == cohort]
+    marked = footnotes(own)
+    shared = [note for note in own["note"].iloc[0].split("; ") if note not in marked.values()]
+    lines = [f"{mark} {note[0].upper()}{note[1:]}." for mark, note in marked.items()]
+    return "\n\n".join([f"**{cohort}**: {'; '.join(shared)}.", *lines, p_remark(own)])
+
+
+def p_remark(rows: pd.DataFrame) -> str:
+    """The p values of one cohort's ledger beside the paper's, in a sentence a test."""
+    tests = rows[rows["quantity"].str.contains(P)]
+    said = []
+    for metric, part in tests.groupby(tests["quantity"].str.partition(", ")[0], sort=False):
+        paper, ours = (span(part[of].min(), part[of].max(), ".2g") for of in ("paper", "value"))
+        said.append(f"{label(metric)}: {paper} in the paper, {ours} here; {part['note'].iloc[0]}.")
+    return " ".join(said)
 
 
 def reference_remark(provenance: dict) -> str:
@@ -112,7 +157,7 @@ def paper_ranges(curve: pd.DataFrame) -> pd.DataFrame:
     `curve` has quantity, value, chance, paper and ours; of the chance of all readings the median is taken.
     """
     ranges = specifications.describe(curve)
-    ranges = ranges[~ranges.index.str.contains("_p, ")]
+    ranges = ranges[~ranges.index.str.contains(P)]
     chance = curve.groupby("quantity")["chance"].median()
     return ranges.assign(chance=chance, within=ranges["paper"].between(ranges["least"], ranges["most"]))
 
@@ -124,13 +169,6 @@ def ranges_remark(ranges: pd.DataFrame) -> str:
         f"range for {ranges['within'].sum()} of {counted(len(ranges), 'numbers')}; it is of {PAPER_SECTIONS} sections "
         f"of {PAPER_PATIENTS} patients."
     )
-
-
-def ranges_shown(ranges: pd.DataFrame) -> pd.DataFrame:
-    """The paper's number of each quantity beside ours, the range of our readings and its chance, as shown."""
-    names = {"paper": "paper", "ours": "this book", "least": "least", "most": "most", "n": "readings"}
-    shown = ranges[[*names, "chance"]].rename(index=quantity_label, columns=names | {"chance": "chance, mean"})
-    return shown.rename_axis(None)
 
 
 # Why the coupling of the log target is what it is ---------------------------------------------------------------

@@ -214,6 +214,38 @@ def choices_behind(ax: Axes, part: pd.DataFrame, rows: Sequence[tuple[str, str]]
     return ax
 
 
+def paper_and_ours(ax: Axes, table: pd.DataFrame, verdicts: Sequence[str], title: str) -> Axes:
+    """Numbers of the paper beside ours, a line each below the name of its metric, with a verdict on the right.
+
+    `table` has metric, of, paper, value, least, most, chance, verdict (one of `verdicts`) and marks; a bar is drawn
+    from least to most, where these are known. Words stand within the axis, left and right of the numbers.
+    """
+    numbers = table[["paper", "value", "least", "most", "chance"]]
+    low, high = min(0, numbers.min(axis=None)), numbers.max(axis=None)
+    left, right = low - 0.85 * (high - low), high + 0.08 * (high - low)
+    words, y = {"va": "center", "fontsize": 9}, 0
+    for metric, part in table.groupby("metric", sort=False):
+        ax.text(left, y, metric, fontweight="bold", **words)
+        for row in part.itertuples():
+            y += 1
+            colour = SECTIONS[(1, 2, 3)[verdicts.index(row.verdict)]]
+            ax.plot([row.least, row.most], [y, y], color="0.85", lw=7, solid_capstyle="butt", zorder=0)
+            ax.plot([row.paper, row.value], [y, y], color=colour, lw=1.5)
+            ax.plot(row.chance, y, "|", color=GREY, ms=9)
+            ax.plot(row.value, y, "o", color=colour, markeredgecolor="black", ms=7)
+            ax.plot(row.paper, y, "D", color="black", ms=5)
+            ax.text(left, y, f"  {row.of}", **words)
+            ax.text(right, y, f"{row.paper:.2f}  {row.value:.2f}  {row.verdict}{row.marks}", **words)
+        y += 1
+    ax.text(right, -1, "paper, ours", **words)
+    ax.set(xlim=(left, high + 1.4 * (high - low)), ylim=(y - 0.4, -1.5), yticks=[], xticks=[0, 0.5])
+    ax.spines[["left", "bottom"]].set_visible(False)
+    ax.set_title(title)
+    handles = [handle("the paper", "black", "D"), handle("ours", GREY, "o"), handle("readings", "0.85", "s")]
+    legend(ax, [*handles, handle("chance", GREY, "|")], columns=4)
+    return ax
+
+
 def option_shares(
     part: pd.DataFrame, rows: Sequence[tuple[str, str]], most: int = MOST_FIELDS
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 import html
 import json
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -60,11 +61,12 @@ SCRIPT = """
 """
 
 
-def table(rows: pd.DataFrame, name: str, caption: str, of: str) -> str:
+def table(rows: pd.DataFrame, name: str, caption: str, of: str, address: str = "") -> str:
     """The rows as HTML with a search box and headers that sort; `name` is its id, one a page.
 
     `rows` holds words (numbers already formatted, "" where there is none) and is indexed by what a row is `of`, such as
-    "gene". Columns may have two levels, the upper one a group. Missing values raise ValueError.
+    "gene"; each leads to `address` with its index at the end, where that is given. Columns may have two levels, the
+    upper one a group. Missing values raise ValueError.
     """
     if rows.isna().any(axis=None):
         first = rows.columns[rows.isna().any()][0]
@@ -79,7 +81,7 @@ def table(rows: pd.DataFrame, name: str, caption: str, of: str) -> str:
     )
     groups = "<tr><td></td>" + "".join(map(_group, *_runs(rows.columns))) + "</tr>" if grouped else ""
     body = "".join(
-        f"<tr><th scope='row'>{html.escape(str(row[0]))}</th>"
+        f"<tr><th scope='row'>{_leading(str(row[0]), address)}</th>"
         + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row[1:])
         + "</tr>"
         for row in rows.itertuples(name=None)
@@ -92,6 +94,11 @@ def table(rows: pd.DataFrame, name: str, caption: str, of: str) -> str:
         f"<thead>{groups}<tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
         f"<script>{SCRIPT.replace('NAME', json.dumps(name))}</script></div>"
     )
+
+
+def _leading(words: str, address: str) -> str:
+    shown = html.escape(words)
+    return f"<a href='{html.escape(address + quote(words), quote=True)}'>{shown}</a>" if address else shown
 
 
 def _runs(columns: pd.MultiIndex) -> tuple[list[str], list[int]]:
