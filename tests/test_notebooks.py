@@ -202,7 +202,7 @@ def test_defaults_are_those_of_the_toy_book_but_for_where_they_write(folder):
         assert as_in_the_book in runs, notebook
 
 
-PAGES = ["15_median_coupling", "21_tables", "26_floors"]
+PAGES = ["14_coupling", "20_figure1", "26_floors"]
 
 
 @pytest.mark.parametrize("page", PAGES)
