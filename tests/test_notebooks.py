@@ -36,6 +36,12 @@ def test_committed_without_outputs(name):
     assert not any(cell["outputs"] or cell["execution_count"] for cell in cells(name, "code"))
 
 
+def test_cells_have_ids_of_their_own(name):
+    """By them an executed page gets its present words."""
+    ids = [cell["id"] for cell in NOTEBOOKS[name]["cells"]]
+    assert len(set(ids)) == len(ids)
+
+
 def test_opens_with_a_promise(name):
     promise = text(NOTEBOOKS[name]["cells"][0])
     assert promise.startswith("# ")
