@@ -188,7 +188,6 @@ PAGES = {
     "03_segmentation_check": Page(
         {"segmented": SEGMENTED, "overviews": images(f"{BUILD}/overview/{{section}}.jpg")},
     ),
-    "04_counting_accuracy": Page({"segmented": SEGMENTED}),
     "05_nuclei_readings": Page(
         run="{section}",
         own={"nuclei": lambda wildcards: COHORT["nuclei"] | seen(nuclei_files(wildcards))},
@@ -242,18 +241,17 @@ PAGES = {
     ),
     "12_sampling": Page(
         {
-            "predictions": [PREDICTIONS.format(split=SPLIT, section=EXAMPLE, fit=f) for f in COSTLY if f[:5] == "stem."],
-            "tracked": [f"{REFERENCE}/ladder.csv"],
+            "fits": [PREDICTIONS.format(split=SPLIT, section=EXAMPLE, fit=f) for f in COSTLY if f[:5] == "stem."],
+            "predictions": EVERY_FIT,
+            "tracked": [f"{REFERENCE}/{name}" for name in ("ladder.csv", "calibration.csv.gz", "pit.csv")],
         },
-    ),
-    "13_calibration": Page(
-        {"predictions": EVERY_FIT, "tracked": [f"{REFERENCE}/calibration.csv.gz", f"{REFERENCE}/pit.csv"]},
     ),
     "22_counting_and_conclusions": Page({"readings": READINGS}),
     "23_specifications": Page(
         {
             "section_files": lambda wildcards: expand(f"{BUILD}/sections/{{section}}.h5ad", section=sections()),
             "readings": READINGS,
+            "encoded": ENCODED,
             "predictions": EVERY_FIT,
         },
     ),
@@ -274,11 +272,9 @@ PAGES = {
         },
         {"explorer_folder": directory(f"{BUILD}/explorer")},
     ),
-    "37_twelve_numbers": Page({"section_files": ENCODED}),
 }
 # Of the others all is known by their parameters. 01_data tells what sections there are: it has its own rule below.
-LEFT_OUT = {"01_data", *(["04_counting_accuracy"] if CELLULARITY != "n_nuclei" else [])}  # nothing is counted
-NAMES = sorted({path.stem for path in Path("notebooks").glob(book.PAGES)} - LEFT_OUT)
+NAMES = sorted({path.stem for path in Path("notebooks").glob(book.PAGES)} - {"01_data"})
 PAGES = {name: book.whole(name, PAGES.get(name, Page()), BUILD, VALUES) for name in NAMES}
 if workflow.is_main_process:
     # Snakemake lists a folder once: stamps that are written later would be missing to it.

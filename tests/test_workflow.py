@@ -143,9 +143,9 @@ def test_files_of_a_page_that_runs_once_per_section_have_its_wildcards(monkeypat
 
 def test_lists_of_inputs_are_of_a_cohort_and_have_to_be_said(monkeypatch):
     monkeypatch.chdir(ROOT)
-    page = workflow.whole("04_counting_accuracy", Page(), "build/x", {})
+    page = workflow.whole("03_segmentation_check", Page(), "build/x", {})
     with pytest.raises(ValueError, match="does not set segmented"):
-        workflow.parameters("04_counting_accuracy", page.takes | page.leaves, {})
+        workflow.parameters("03_segmentation_check", page.takes | page.leaves, {})
 
 
 def test_each_rule_asks_for_what_it_was_measured_to_take_and_at_most_twice_of_it(monkeypatch):
@@ -351,15 +351,6 @@ def test_the_answer_stands_below_the_question_and_what_the_page_takes_in_after_i
     unanswered = {"cells": cells[:3]}
     workflow.answer_first(unanswered)
     assert unanswered["cells"] == cells[:3]
-
-
-def test_a_page_without_anything_to_show_says_why():
-    notebook = {"cells": [{"source": ["# 4. Counts\n", "Question"]}, {"source": "more"}], "nbformat": 4}
-    [cell] = workflow.left_out(notebook, "Mine")["cells"]
-    assert (
-        cell["source"].startswith("# 4. Counts\n\n")
-        and "none are counted in the cohort of this book, Mine" in cell["source"]
-    )
 
 
 def test_the_last_words_of_a_page_are_of_its_cohort_and_run():

@@ -39,7 +39,7 @@ NEEDS = Path("profiles/needs.csv")  # what the runs of each rule took
 HEADROOM, AT_LEAST, START_MB, GPU_MEMORY = 1.5, 5, 300, 8000  # minutes; MB of Snakemake in a job; on a GPU not measured
 # Pages that take a minute and more start before others, so that no book waits for one of them at its end.
 LONG = {"12_sampling", "23_specifications", "25_factorial", "27_partial", "30_inference", "31_patients", "32_frontier"}
-LONG |= {"10_controls", "34_known_truth", "37_twelve_numbers"}
+LONG |= {"10_controls", "34_known_truth"}
 PACKAGES = ("anndata", "numpy", "pandas", "scanpy", "scikit-image", "scikit-learn", "scipy", "tiatoolbox", "torch")
 KERNEL = b"IPKernelApp"  # begins remarks of a kernel on itself
 # `-m papermill` without a grammar of web addresses that no notebook needs: it takes 2 s to set up at each start.
@@ -447,15 +447,13 @@ def stage(pages: Iterable[Path], words: Path, look: Path, results: Path, book: P
     """Lay out a book to be built: executed pages with the present words, `words` (book/), tables and configuration.
 
     `cohort` has its name (cohort), title and cellularity, the measure that stands where pages say nuclei, and when and
-    from what the book is made (made). A notebook that was not run is a page that says so.
+    from what the book is made (made).
     """
     shutil.rmtree(book, ignore_errors=True)
     shutil.copytree(words, book)
     shutil.copytree(results, book / "results")
     config = look.read_text().replace("COHORT_TITLE", cohort["title"]).replace("MADE", cohort["made"])
     (book / "_config.yml").write_text(config)
-    for path in sorted(NOTEBOOKS.glob(PAGES)):
-        (book / path.name).write_text(json.dumps(left_out(json.loads(path.read_text()), cohort["title"])))
     for path in pages:
         name = next(part for part in (path.stem, path.parent.name) if (NOTEBOOKS / f"{part}.ipynb").is_file())
         page = with_present_words(json.loads(path.read_text()), json.loads((NOTEBOOKS / f"{name}.ipynb").read_text()))
@@ -465,13 +463,6 @@ def stage(pages: Iterable[Path], words: Path, look: Path, results: Path, book: P
         explain(page, name)
         name_cellularity(page, cohort["cellularity"])
         (book / f"{name}.ipynb").write_text(json.dumps(page))
-
-
-def left_out(notebook: dict, title: str) -> dict:
-    """A notebook as the page of a cohort for which it has nothing to show: its heading and why."""
-    heading = "".join(notebook["cells"][0]["source"]).splitlines()[0]
-    why = f"This page is about counting nuclei; none are counted in the cohort of this book, {title}."
-    return notebook | {"cells": [notebook["cells"][0] | {"source": f"{heading}\n\n{why}"}]}
 
 
 def name_cellularity(page: dict, measure: str) -> None:

@@ -213,7 +213,7 @@ def product_remark(factors: pd.DataFrame, patients: Mapping[str, str], published
         f"depth the product is {over.median():.3f} in the median of {counted(len(over), 'patients')}, {over.min():.3f} "
         f"({over.idxmin()}) to {over.max():.3f} ({over.idxmax()}): patients differ too much for one product to speak "
         "for them. The direct test, the coupling to nuclei once depth is held fixed, stands in "
-        "[Table 1](21_tables.ipynb)."
+        "[Table 1](20_figure1.ipynb)."
     )
 
 
