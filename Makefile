@@ -32,7 +32,7 @@ book: .venv/ready config/$(COHORT).yaml ## run the study and build the book of a
 unlock: .venv/ready config/$(COHORT).yaml ## go on after a run was killed, where no other run is at work
 	@$(BIN)/snakemake --unlock $(FLAGS)
 
-page: .venv/ready ## one page with changed parameters, beside the book: PAGE=26_floors P="k=100" (RUN=A1)
+page: .venv/ready ## one page with changed parameters, beside the book: PAGE=19_floors P="k=100" (RUN=A1)
 	@$(BIN)/python -m helpers.workflow page $(PAGE) build/$(COHORT) $(if $(RUN),RUN=$(RUN)) $(P)
 
 data: .venv/ready config/$(COHORT).yaml ## download what a public cohort lacks

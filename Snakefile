@@ -188,11 +188,11 @@ PAGES = {
     "03_segmentation_check": Page(
         {"segmented": SEGMENTED, "overviews": images(f"{BUILD}/overview/{{section}}.jpg")},
     ),
-    "05_nuclei_readings": Page(
+    "04_nuclei_readings": Page(
         run="{section}",
         own={"nuclei": lambda wildcards: COHORT["nuclei"] | seen(nuclei_files(wildcards))},
     ),
-    "06_patches": Page(
+    "05_patches": Page(
         {"tracked": lambda wildcards: [*COHORT["encoding"]["weights"].values(), *encoding_table(wildcards)]},
         run="{section}",
         own={
@@ -205,12 +205,12 @@ PAGES = {
         runtime=240 if PUBLISHED else None,
         gpu=int(PUBLISHED),
     ),
-    "07_normalization": Page(
+    "06_normalization": Page(
         {"section_files": sections_as("encoded")},
         {"targets_folder": directory(f"{BUILD}/targets")},
     ),
-    "08_dependence": Page({"section_files": sections_as("segmented")}),
-    "09_stem_training": Page(
+    "07_dependence": Page({"section_files": sections_as("segmented")}),
+    "08_stem_training": Page(
         leaves={"predictions": directory(PREDICTIONS)},
         run="{split}.{section}.{fit}",
         own={
@@ -230,8 +230,8 @@ PAGES = {
         gpu=lambda wildcards: COHORT["n_devices"] * int(COHORT["profile"] == "paper" and wildcards.fit != "linear"),
         group=lambda wildcards: "fits" if wildcards.fit == "linear" else None,
     ),
-    "10_controls": Page({"section_files": ENCODED, "predictions": EVERY_FIT}),
-    "11_training_check": Page(
+    "09_controls": Page({"section_files": ENCODED, "predictions": EVERY_FIT}),
+    "10_training_check": Page(
         {
             "predictions": EVERY_FIT,
             "section_files": COUNTS,
@@ -239,15 +239,15 @@ PAGES = {
             "arm_predictions": expand(PREDICTIONS, section=STUDIED, split=COHORT["splits"], fit=ARMS),
         },
     ),
-    "12_sampling": Page(
+    "11_sampling": Page(
         {
             "fits": [PREDICTIONS.format(split=SPLIT, section=EXAMPLE, fit=f) for f in COSTLY if f[:5] == "stem."],
             "predictions": EVERY_FIT,
             "tracked": [f"{REFERENCE}/{name}" for name in ("ladder.csv", "calibration.csv.gz", "pit.csv")],
         },
     ),
-    "22_counting_and_conclusions": Page({"readings": READINGS}),
-    "23_specifications": Page(
+    "15_counting_and_conclusions": Page({"readings": READINGS}),
+    "16_specifications": Page(
         {
             "section_files": lambda wildcards: expand(f"{BUILD}/sections/{{section}}.h5ad", section=sections()),
             "readings": READINGS,
@@ -255,17 +255,17 @@ PAGES = {
             "predictions": EVERY_FIT,
         },
     ),
-    "24_ledger": Page({"tracked": [str(path) for path in sorted(Path(REFERENCE).glob("*.csv*"))]}),
-    "25_factorial": Page({"section_files": sections_as("encoded")}),
-    "27_partial": Page({"section_files": SEGMENTED, "predictions": EVERY_FIT}),
-    "28_cross_space": Page({"section_files": ENCODED, "predictions": EVERY_FIT}),
-    "29_anatomy": Page({"section_files": SEGMENTED, "predictions": EVERY_FIT}),
-    "30_inference": Page({"predictions": images(PREDICTIONS, split=SPLIT, fit=FITS)}),
-    "32_frontier": Page({"section_files": sections_as("encoded")}),
-    "33_genes": Page({"section_files": COUNTS, "predictions": EVERY_FIT}),
-    "34_known_truth": Page({"section_files": sections_as("segmented")}),
-    "35_audit": Page({"sections": ENCODED, "predictions": images(PREDICTIONS, split=SPLIT, fit=EXAMPLE_FIT)}),
-    "36_explorer": Page(
+    "17_ledger": Page({"tracked": [str(path) for path in sorted(Path(REFERENCE).glob("*.csv*"))]}),
+    "18_factorial": Page({"section_files": sections_as("encoded")}),
+    "20_partial": Page({"section_files": SEGMENTED, "predictions": EVERY_FIT}),
+    "21_cross_space": Page({"section_files": ENCODED, "predictions": EVERY_FIT}),
+    "22_anatomy": Page({"section_files": SEGMENTED, "predictions": EVERY_FIT}),
+    "23_inference": Page({"predictions": images(PREDICTIONS, split=SPLIT, fit=FITS)}),
+    "25_frontier": Page({"section_files": sections_as("encoded")}),
+    "26_genes": Page({"section_files": COUNTS, "predictions": EVERY_FIT}),
+    "27_known_truth": Page({"section_files": sections_as("segmented")}),
+    "28_audit": Page({"sections": ENCODED, "predictions": images(PREDICTIONS, split=SPLIT, fit=EXAMPLE_FIT)}),
+    "29_explorer": Page(
         {
             "predictions": images(PREDICTIONS, split=SPLIT, fit=FITS),
             "program": [str(path) for path in sorted(Path("book/vendor/explorer").iterdir())],

@@ -2,7 +2,7 @@
 
     python scripts/type_one_error.py 700 3000 5000 20000
 
-Maps that have nothing to do with each other, of the kinds of page 30. For each kind and null: the `rate` of p <= 0.05,
+Maps that have nothing to do with each other, of the kinds of page 23. For each kind and null: the `rate` of p <= 0.05,
 and over pairs the median of the null's standard deviation (`sd`) and of its 95 % point of |rho| (`level`). Where a
 section has tiles and up to 5,000 spots, their exact basis stands beside them.
 """

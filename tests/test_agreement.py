@@ -19,12 +19,12 @@ DIGITS = {"rtol": 2e-5, "atol": 1e-6}  # tables hold six digits
 
 @pytest.fixture(scope="module", params=["toy", "her2st"])
 def run(request):
-    """The report of page 35, what it was given, and a reader of the chapters' tables."""
+    """The report of page 28, what it was given, and a reader of the chapters' tables."""
     build = ROOT / "build" / request.param
     if not (build / "audit.json").is_file():
         pytest.skip(f"build/{request.param} is not there: run make book COHORT={request.param} first")
     report = json.loads((build / "audit.json").read_text())
-    given = yaml.safe_load((build / "parameters/35_audit.yaml").read_text())
+    given = yaml.safe_load((build / "parameters/28_audit.yaml").read_text())
     tables = {key: pd.DataFrame(report[key]) for key in ("scores", "twin", "partial", "floors")}
     return tables, given, lambda name: pd.read_csv(build / "results" / name)
 

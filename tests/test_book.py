@@ -318,7 +318,7 @@ def test_the_page_turns_light_and_dark(browser, address, theme):
 
 # The explorer ---------------------------------------------------------------------------------------------------
 
-EXPLORER = "36_explorer.html"
+EXPLORER = "29_explorer.html"
 OF_GENE = ["section", "target", "gene"]
 
 

@@ -43,10 +43,10 @@ def test_one_of_an_irregular_noun():
 
 
 def test_words_follow_the_measure_and_names_of_files_do_not():
-    said = "Nuclei per spot, `nuclei` and nuclei alone: [a page](14_coupling.ipynb), results/nuclei.csv"
+    said = "Nuclei per spot, `nuclei` and nuclei alone: [a page](12_coupling.ipynb), results/nuclei.csv"
     assert labels.of_cells(said, "n_nuclei") == said
     assert labels.of_cells(said, "haematoxylin") == (
-        "mean haematoxylin of a spot, `nuclei` and haematoxylin alone: [a page](14_coupling.ipynb), results/nuclei.csv"
+        "mean haematoxylin of a spot, `nuclei` and haematoxylin alone: [a page](12_coupling.ipynb), results/nuclei.csv"
     )
 
 

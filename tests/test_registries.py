@@ -16,7 +16,7 @@ ENTRIES = {
     ),
     "models/backbones.py": (
         "BACKBONES = {",
-        '"mean_feature": Backbone(lambda s: s.obsm[PATCH].mean(axis=1, keepdims=True), curve, page="06_patches"),\n'
+        '"mean_feature": Backbone(lambda s: s.obsm[PATCH].mean(axis=1, keepdims=True), curve, page="05_patches"),\n'
         '    "area": Backbone(lambda s: s.obs[["nuclei_area_um2"]].to_numpy(), curve, floor=True),',
     ),
 }

@@ -136,9 +136,9 @@ def test_files_of_a_page_that_runs_once_per_section_have_its_wildcards(monkeypat
         page.leaves["overview"] == "build/x/overview/{section}.jpg"
         and page.executed("02_x") == "runs/02_x/{section}.ipynb"
     )
-    fit = workflow.whole("09_stem_training", Page(run="{split}.{section}.{fit}"), "build/x", {})
+    fit = workflow.whole("08_stem_training", Page(run="{split}.{section}.{fit}"), "build/x", {})
     assert fit.leaves["predictions"] == "build/x/predictions/{split}.{section}.{fit}"
-    assert workflow.whole("20_figure1", Page(), "build/x", {}).leaves["figure"][1] == "build/x/results/figure1.svg"
+    assert workflow.whole("14_figure1", Page(), "build/x", {}).leaves["figure"][1] == "build/x/results/figure1.svg"
 
 
 def test_lists_of_inputs_are_of_a_cohort_and_have_to_be_said(monkeypatch):
@@ -151,7 +151,7 @@ def test_lists_of_inputs_are_of_a_cohort_and_have_to_be_said(monkeypatch):
 def test_each_rule_asks_for_what_it_was_measured_to_take_and_at_most_twice_of_it(monkeypatch):
     monkeypatch.chdir(ROOT)
     pages = {path.stem for path in (ROOT / "notebooks").glob(workflow.PAGES)}
-    assert set(workflow.needs()) == pages | {"09_stem_training.network", "html", "reference"}
+    assert set(workflow.needs()) == pages | {"08_stem_training.network", "html", "reference"}
     for rule, took in workflow.needs().items():
         asked = workflow.resources(rule, Page(), 1)
         assert took["mb"] < asked["mem_mb"]({}) <= 2 * (took["mb"] + workflow.START_MB)
@@ -160,7 +160,7 @@ def test_each_rule_asks_for_what_it_was_measured_to_take_and_at_most_twice_of_it
 
 def test_a_page_of_all_sections_asks_for_more_time_the_more_there_are(monkeypatch):
     monkeypatch.chdir(ROOT)
-    few, many = (workflow.resources("27_partial", Page(), n)["runtime"]({}) for n in (50, 100))
+    few, many = (workflow.resources("20_partial", Page(), n)["runtime"]({}) for n in (50, 100))
     assert 1.9 * few < many < 2.1 * few
     assert len({workflow.resources("02_segmentation", Page(), n)["runtime"]({}) for n in (6, 36)}) == 1
 
@@ -168,9 +168,9 @@ def test_a_page_of_all_sections_asks_for_more_time_the_more_there_are(monkeypatc
 def test_a_network_asks_for_a_gpu_where_its_profile_is_for_one_and_a_fit_of_ridge_never(monkeypatch):
     monkeypatch.chdir(ROOT)
     linear, network = (SimpleNamespace(fit=fit) for fit in ("linear", "stem.log2"))
-    asked = workflow.resources("09_stem_training", Page(gpu=lambda wildcards: int(wildcards is network)), 1)
+    asked = workflow.resources("08_stem_training", Page(gpu=lambda wildcards: int(wildcards is network)), 1)
     assert asked["mem_mb"](network) == workflow.GPU_MEMORY > asked["mem_mb"](linear)
-    on_cpus = workflow.resources("09_stem_training", Page(runtime=lambda wildcards: 1440), 1)
+    on_cpus = workflow.resources("08_stem_training", Page(runtime=lambda wildcards: 1440), 1)
     assert workflow.GPU_MEMORY > on_cpus["mem_mb"](network) > on_cpus["mem_mb"](linear)
     assert on_cpus["runtime"](network) == 1440
 
@@ -309,8 +309,8 @@ def test_a_meaning_is_of_the_config_or_of_the_notebooks_and_no_markup(monkeypatc
     assert workflow.meanings()["n_devices"] == "GPUs that share one fit" and "max_mb" in workflow.meanings()
     monkeypatch.setattr(workflow, "meanings", lambda: {"k": "see build/<cohort> and *"})
     monkeypatch.chdir(ROOT)
-    assert workflow.changeable("15_median_coupling") == {}
-    assert workflow.changeable("17_predictability") == {"k": "see build/\\<cohort> and \\*"}
+    assert workflow.changeable("12_coupling") == {}
+    assert workflow.changeable("13_predictability") == {"k": "see build/\\<cohort> and \\*"}
 
 
 def test_a_page_names_what_measures_cellularity_and_its_code_stays():
@@ -357,10 +357,10 @@ def test_the_last_words_of_a_page_are_of_its_cohort_and_run():
     foot = '`build/toy/parameters/02_seg/A1.yaml`\n\nmake page PAGE=02_seg RUN=A1 COHORT=toy P="k=2"'
     expected = '`build/her2st/parameters/02_seg/C3.yaml`\n\nmake page PAGE=02_seg RUN=C3 COHORT=her2st P="k=2"'
     assert workflow.of_cohort(foot, "her2st", "C3") == expected
-    once = "`build/toy/parameters/26_floors.yaml`: make page PAGE=26_floors COHORT=toy"
+    once = "`build/toy/parameters/19_floors.yaml`: make page PAGE=19_floors COHORT=toy"
     assert (
-        workflow.of_cohort(once, "x", "26_floors")
-        == "`build/x/parameters/26_floors.yaml`: make page PAGE=26_floors COHORT=x"
+        workflow.of_cohort(once, "x", "19_floors")
+        == "`build/x/parameters/19_floors.yaml`: make page PAGE=19_floors COHORT=x"
     )
 
 

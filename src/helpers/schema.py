@@ -1,7 +1,7 @@
 """The slots of a section's AnnData, and the checks at every door.
 
 A section grows along the notebooks: counts and coordinates (01_data), nuclei (02_segmentation), patch features
-(06_patches), targets of the panel (07_normalization), predictions (09_stem_training). Everything joins by spot name.
+(05_patches), targets of the panel (06_normalization), predictions (08_stem_training). Everything joins by spot name.
 """
 
 from __future__ import annotations

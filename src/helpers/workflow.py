@@ -32,14 +32,14 @@ STAMPS = Path("build/code")  # one small file a module and notebook, written ane
 NOT_STARTED = "Kernel died before replying to kernel_info"
 LOOKS = ("figures/", "labels")
 # What comes before a fit: no edit of how it looks runs it again.
-FEED_FITS = ("01_data", "02_segmentation", "06_patches", "07_normalization", "09_stem_training")
+FEED_FITS = ("01_data", "02_segmentation", "05_patches", "06_normalization", "08_stem_training")
 READ, WRITTEN = "../build/toy/", "../build/by_hand/toy/"  # where a notebook run by hand reads and writes
 TOY = {"split": "section", "section": "A1", "fit": "stem.log2"}  # the run that the defaults of a notebook are of
 NEEDS = Path("profiles/needs.csv")  # what the runs of each rule took
 HEADROOM, AT_LEAST, START_MB, GPU_MEMORY = 1.5, 5, 300, 8000  # minutes; MB of Snakemake in a job; on a GPU not measured
 # Pages that take a minute and more start before others, so that no book waits for one of them at its end.
-LONG = {"12_sampling", "23_specifications", "25_factorial", "27_partial", "30_inference", "31_patients", "32_frontier"}
-LONG |= {"10_controls", "34_known_truth"}
+LONG = {"11_sampling", "16_specifications", "18_factorial", "20_partial", "23_inference", "24_patients", "25_frontier"}
+LONG |= {"09_controls", "27_known_truth"}
 PACKAGES = ("anndata", "numpy", "pandas", "scanpy", "scikit-image", "scikit-learn", "scipy", "tiatoolbox", "torch")
 KERNEL = b"IPKernelApp"  # begins remarks of a kernel on itself
 # `-m papermill` without a grammar of web addresses that no notebook needs: it takes 2 s to set up at each start.
@@ -139,7 +139,7 @@ def check_kept(kept: list[str], seen: list[str], example: str, build: str) -> No
         raise ValueError(
             f"{build}/sections.csv: {counted(len(kept), 'sections')} kept, {len(seen)} with an image; a book needs two "
             f"of these, as one is held out and the others are trained on. What counts alone say is made page by page: "
-            f"snakemake {build}/pages/08_dependence.ipynb"
+            f"snakemake {build}/pages/07_dependence.ipynb"
         )
     if example not in seen:
         raise ValueError(f"example {example} is not kept or has no image; name another as example: {', '.join(seen)}")

@@ -157,7 +157,7 @@ def test_only_what_is_between_the_marks_is_written(runs, tmp_path):
 
 
 def test_pages_that_are_named_become_links():
-    assert answer.linked("see `31_patients`, `k`") == "see [](31_patients.ipynb), `k`"
+    assert answer.linked("see `24_patients`, `k`") == "see [](24_patients.ipynb), `k`"
 
 
 def test_the_figure_has_a_row_a_patient_and_the_first_run_goes_before(found):

@@ -35,7 +35,7 @@ def test_the_answer_sets_the_models_of_each_target_beside_nuclei_alone(top):
     assert predictability.answer(top, 50, ["stem", "ridge"], "section") == (
         "PCC-50 with one section held out, medians over 3 sections. log2(x + 1): `stem` **0.00** (0% of its ceiling), "
         "`ridge` **0.50** (62% of its ceiling), nuclei alone 0.40. Pearson residual: `ridge` **0.30** (50% of its "
-        "ceiling). Chance stands on [page 30](30_inference.ipynb), more floors on [page 26](26_floors.ipynb)."
+        "ceiling). Chance stands on [page 23](23_inference.ipynb), more floors on [page 19](19_floors.ipynb)."
     )
     one = predictability.answer(top[top["backbone"] == "stem"][:1], 50, ["stem"], "patient")
     assert one.startswith("PCC-50 with one patient held out, medians over 1 section. log2(x + 1): `stem` **0.00** (")

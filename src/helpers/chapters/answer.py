@@ -68,7 +68,7 @@ def write(readme: Path, results: Path) -> None:
 
 
 def linked(text: str) -> str:
-    """Pages that are named as `26_floors`, as links of the book."""
+    """Pages that are named as `19_floors`, as links of the book."""
     return re.sub(r"`(\d\d_\w+)`", r"[](\1.ipynb)", text)
 
 
@@ -119,7 +119,7 @@ def coupled(of_run: pd.DataFrame) -> str:
         f"**The median gene's |ρ| with nuclei is {plain[0]} in log, {plain[2]} as CP10k and {plain[1]} as Pearson "
         f"residual**; with depth held fixed {given[0]}, {given[2]} and {given[1]}. Medians over "
         f"{labels.counted(n, 'sections')} of {labels.counted(patients, 'patients')}, in brackets the sections above "
-        "the 95 % point of maps as smooth (`08_dependence`)."
+        "the 95 % point of maps as smooth (`07_dependence`)."
     )
 
 
@@ -141,7 +141,7 @@ def tissues(beside: pd.DataFrame) -> str:
         parts.append(f"{cohort}, {measure}: {', '.join(of_patients)}")
     return (
         "**How much of the cells is left without depth differs between patients and tissues.** CP10k with depth held "
-        f"fixed: {'; '.join(parts)} (`33_genes`)."
+        f"fixed: {'; '.join(parts)} (`26_genes`)."
     )
 
 
@@ -156,7 +156,7 @@ def seen(tables: Tables) -> str:
     return (
         f"**With all other sections in training, ridge scores above nuclei and place in {_above(scores)} of "
         f"{labels.counted(n, 'sections')}** in {TARGETS_IN_WORDS}{stem}; {own} of them have others of their patient "
-        f"there. PCC-50: {'; '.join(parts)} (medians; `26_floors`)."
+        f"there. PCC-50: {'; '.join(parts)} (medians; `19_floors`)."
     )
 
 
@@ -175,7 +175,7 @@ def unseen(tables: Tables) -> str:
     return (
         f"**Without those of the patient, in {_above(scores)} of {labels.counted(n, 'sections')}.** PCC-50: "
         f"{'; '.join(parts)}. Training is smaller, {trained_on(tables)}{few if patients < MIN_PATIENTS else ''} "
-        "(`31_patients` compares at equal size)."
+        "(`24_patients` compares at equal size)."
     )
 
 
@@ -208,7 +208,7 @@ def skills(tables: Tables) -> str:
     return (
         "**Two numbers say what one hides**: how well a log prediction knows how many molecules a spot has (library "
         f"skill), and which genes they are (composition skill). {'; '.join(parts)} (medians over {n}; "
-        "`28_cross_space`)."
+        "`21_cross_space`)."
     )
 
 
@@ -221,7 +221,7 @@ def known_truth(tables: Tables) -> str:
         f"**Of two models of known skill, one better in composition and one in the library, {first[0]} puts the second "
         f"first in {first[1]} of pairs**; {', '.join(f'{words} in {share}' for words, share in others)} (chance 50 %; "
         f"medians over lattices of {labels.counted(n, 'sections')} of {labels.counted(patients, 'patients')}, "
-        "composition simulated; `34_known_truth`)."
+        "composition simulated; `27_known_truth`)."
     )
 
 
@@ -243,8 +243,8 @@ def limits(tables: Tables, beside: pd.DataFrame) -> list[str]:
         "That depth is a nuisance, or that one target is right: a tumour nest with many active cells is deep for a "
         "reason.",
         f"A clean p: a test at 5 % calls maps of different patients, laid over each other as they lie, related in "
-        f"{as_is} of cases, with place held fixed in {place} (`30_inference`).",
-        "STEM at its published size: it was trained at the size that two processor cores allow (`11_training_check`).",
+        f"{as_is} of cases, with place held fixed in {place} (`23_inference`).",
+        "STEM at its published size: it was trained at the size that two processor cores allow (`10_training_check`).",
     ]
 
 

@@ -162,7 +162,7 @@ def simulated_cohorts() -> dict[float, dict[str, AnnData]]:
 
 
 def choose_panel(sections: Mapping[str, AnnData], size: int = 100) -> list[str]:
-    """The abundant and variable genes of the sections, as 07_normalization chooses them."""
+    """The abundant and variable genes of the sections, as 06_normalization chooses them."""
     return gene_panels.panel({name: gene_panels.statistics(section) for name, section in sections.items()}, size)
 
 

@@ -142,7 +142,7 @@ def ceilings_of(ceilings: pd.DataFrame, section: str, genes: Sequence[str]) -> d
     own = ceilings[ceilings["section"] == section]
     table = own.pivot(index="gene", columns="target", values="ceiling").reindex(genes)[own["target"].unique()]
     if own.empty or not set(genes) <= set(own["gene"]):
-        raise ValueError(f"section {section}: no noise ceiling of some gene; run 08_dependence on it again")
+        raise ValueError(f"section {section}: no noise ceiling of some gene; run 07_dependence on it again")
     return {target: table[target].to_numpy() for target in table}
 
 

@@ -148,7 +148,7 @@ def _nested(table: pd.DataFrame, keys: Sequence[str], columns: Sequence[str], ge
 
 
 def _verdicts(table: pd.DataFrame, genes: Sequence[str], measure: str) -> dict:
-    """The verdict on every gene (33_genes), by backbone and target; "" where there is none."""
+    """The verdict on every gene (26_genes), by backbone and target; "" where there is none."""
     found: dict = {}
     for (backbone, target), part in table.groupby(["backbone", "target"], sort=False):
         words = part.set_index("gene")["verdict"].reindex(genes).fillna("")

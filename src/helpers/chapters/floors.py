@@ -128,7 +128,7 @@ def headline(scores: pd.DataFrame, k: int) -> tuple[str, str]:
 def score_medians(scores: pd.DataFrame, controls: pd.DataFrame, split: str, ks: Iterable[int]) -> pd.DataFrame:
     """Medians over the sections of a split, and in how many sections a score shows skill on the depth-only twin.
 
-    `controls` is the table of 10_controls. Columns that no score has are left out.
+    `controls` is the table of 09_controls. Columns that no score has are left out.
     """
     columns = list(columns_of(ks))
     groups = scores[scores["split"] == split].groupby(["backbone", "target"], sort=False)

@@ -165,7 +165,7 @@ def paper_ranges(curve: pd.DataFrame) -> pd.DataFrame:
 def ranges_remark(ranges: pd.DataFrame) -> str:
     """How many of the paper's numbers lie within our range; takes `paper_ranges`."""
     return (
-        "Over every reading of this cohort ([page 23](23_specifications.ipynb)) the paper's number lies within our "
+        "Over every reading of this cohort ([page 16](16_specifications.ipynb)) the paper's number lies within our "
         f"range for {ranges['within'].sum()} of {counted(len(ranges), 'numbers')}; it is of {PAPER_SECTIONS} sections "
         f"of {PAPER_PATIENTS} patients."
     )
@@ -213,7 +213,7 @@ def product_remark(factors: pd.DataFrame, patients: Mapping[str, str], published
         f"depth the product is {over.median():.3f} in the median of {counted(len(over), 'patients')}, {over.min():.3f} "
         f"({over.idxmin()}) to {over.max():.3f} ({over.idxmax()}): patients differ too much for one product to speak "
         "for them. The direct test, the coupling to nuclei once depth is held fixed, stands in "
-        "[Table 1](20_figure1.ipynb)."
+        "[Table 1](14_figure1.ipynb)."
     )
 
 

@@ -99,7 +99,7 @@ def answer(compared: pd.DataFrame, section: str, n_spots: int) -> str:
     return (
         f"In section {section} ({counted(n_spots, 'spots')}) {counted(len(rho), 'other readings')} can stand for the "
         f"{label(DEFAULT)}; Spearman's rho with it is {ends}. "
-        "What each does to the conclusions over all sections is on [page 22](22_counting_and_conclusions.ipynb)."
+        "What each does to the conclusions over all sections is on [page 15](15_counting_and_conclusions.ipynb)."
     )
 
 

@@ -221,7 +221,7 @@ def printed_sentences(published: pd.DataFrame) -> str:
         + "\n".join(lines)
         + f"\n\nand of no other: {'; '.join(partly)}. The sections counted are those whose $\\Delta_k$ points the "
         "other way: the rank sum W is theirs, so a printed p also says how many there can be, and that there are some. "
-        "The [ledger](24_ledger.ipynb) has the values nearest by in each test.\n\n"
+        "The [ledger](17_ledger.ipynb) has the values nearest by in each test.\n\n"
         f"If {DRAWN:,} flips were drawn, the largest permutation p, {largest:.1e} at k = {k:.0f}, says that {hits} of "
         "them reached what was seen. Were that as rare as the Wilcoxon p says, any hit would come in at most "
         f"{odds:.1%} of such runs: the statistic flipped was perhaps another than a mean or a rank sum, as a "

@@ -46,6 +46,6 @@ def answer(top: pd.DataFrame, k: int, models: Sequence[str], split: str) -> str:
         listed.append(f"{label(target)}: {', '.join(scores)}")
     return (
         f"PCC-{k} with one {split} held out, medians over {counted(top['section'].nunique(), 'sections')}. "
-        f"{'. '.join(listed)}. Chance stands on [page 30](30_inference.ipynb), more floors on "
-        "[page 26](26_floors.ipynb)."
+        f"{'. '.join(listed)}. Chance stands on [page 23](23_inference.ipynb), more floors on "
+        "[page 19](19_floors.ipynb)."
     )

@@ -617,7 +617,7 @@ def tests_sentence(n_sections: int, over_patients: bool) -> str:
     return (
         f"Over {labels.counted(n_sections, 'sections')} the exact tests reach no p below {least:.2g} one-sided and "
         f"{2 * least:.2g} two-sided, and {patients if over_patients else without}. "
-        "The paper names 35 sections; the [ledger](24_ledger.ipynb) says which test prints them. "
+        "The paper names 35 sections; the [ledger](17_ledger.ipynb) says which test prints them. "
         "Sections of one patient are not independent, so a test over sections is replicated here, not trusted. "
         "{download}`All readings of all numbers <results/specifications.csv.gz>`."
     )

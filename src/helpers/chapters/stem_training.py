@@ -120,8 +120,8 @@ def answer(predictions: Sequence[AnnData], n_spots: int, training: Sequence[str]
         f"`{first.uns['backbone']}`, trained on {counted(n_spots, 'spots')} of "
         f"{counted(len(training), 'other sections')}, predicts {counted(first.n_vars, 'genes')} at "
         f"{counted(first.n_obs, 'spots')} of {first.uns['section']}. Median over genes of Pearson's r with the "
-        f"measured values: {listed}. One section is one fold: all stand on [page 11](11_training_check.ipynb), ceiling "
-        "and floors on [page 17](17_predictability.ipynb), chance on [page 30](30_inference.ipynb)."
+        f"measured values: {listed}. One section is one fold: all stand on [page 10](10_training_check.ipynb), ceiling "
+        "and floors on [page 13](13_predictability.ipynb), chance on [page 23](23_inference.ipynb)."
     )
 
 

@@ -89,6 +89,6 @@ def training_warning(fractions: pd.DataFrame) -> str | None:
         return None
     return (
         f":::{{warning}}\nSTEM reached fractions of ridge's score that differ by {gap:.2f} between targets: a "
-        "difference between targets may be one of training. See [how training went](11_training_check.ipynb), or read "
+        "difference between targets may be one of training. See [how training went](10_training_check.ipynb), or read "
         "ridge.\n:::"
     )

@@ -253,10 +253,10 @@ BACKBONES = {
         stem,
         settings=("seed", "profile", "progress", "weights", "keep_samples", "checkpoint", "n_devices", *PAPER),
         views=PATCH_AUGMENTED,
-        page="06_patches",
+        page="05_patches",
         costly=True,
     ),
-    "ridge": Backbone(patch, ridge, settings=("alpha",), page="06_patches"),
+    "ridge": Backbone(patch, ridge, settings=("alpha",), page="05_patches"),
     "nuclei": Backbone(cells, curve, floor=True, beside=True),
     "haematoxylin": Backbone(haematoxylin, curve, floor=True),
     "place": Backbone(place, ridge, page=RAW, floor=True),
@@ -366,7 +366,7 @@ def _targets(
     targets = {}
     for name, section in sections.items():
         if target not in section.layers:
-            raise ValueError(f"section {name}: no layers[{target!r}]; run 07_normalization on it first")
+            raise ValueError(f"section {name}: no layers[{target!r}]; run 06_normalization on it first")
         columns = section.var_names.get_indexer(genes)
         if (columns < 0).any():
             absent = [gene for gene, column in zip(genes, columns, strict=True) if column < 0]

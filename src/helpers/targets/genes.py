@@ -65,11 +65,11 @@ def panel(statistics: Mapping[str, pd.DataFrame], size: int, exclude: Sequence[s
 def panel_of(section: str, panels: pd.DataFrame) -> list[str]:
     """The genes of a section's panel: its own, chosen without it, or the one of all sections.
 
-    `panels` has panel (a section's name, or `all`) and gene, as 07_normalization writes it.
+    `panels` has panel (a section's name, or `all`) and gene, as 06_normalization writes it.
     """
     own = panels.loc[panels["panel"].isin(["all", section]), "gene"]
     if own.empty:
-        raise ValueError(f"section {section}: no panel of its own and none of all sections; run 07_normalization again")
+        raise ValueError(f"section {section}: no panel of its own and none of all sections; run 06_normalization again")
     return list(own)
 
 
