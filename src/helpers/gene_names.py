@@ -60,8 +60,9 @@ def clean(names: Sequence[str]) -> pd.Index:
     >>> list(clean(['"ERBB2"', " RPS3", None]))
     ['ERBB2', 'RPS3', '']
     """
-    names = pd.Series(list(names), dtype=object)
-    return pd.Index(names.where(names.notna(), "").astype(str).str.strip(" \t\"'"), dtype=object)
+    names = pd.Index(list(names), dtype=object)
+    found = ["" if absent else str(name).strip(" \t\"'") for name, absent in zip(names, names.isna(), strict=True)]
+    return pd.Index(found, dtype=object)
 
 
 def left_out_of_panels(names: Sequence[str]) -> pd.Series:
@@ -86,8 +87,8 @@ def _named(names: pd.Index, beside: pd.DataFrame, where: str) -> pd.Index:
 
 def _are_ids(names: pd.Index) -> bool:
     """Whether most names are ids or numbers; a symbol is missing rather than an id."""
-    known = pd.Series(names[~names.str.lower().isin(MISSING)], dtype=str)
-    return not len(known) or (known.str.fullmatch(_ID) | known.str.fullmatch(r"\d+")).mean() > 0.5
+    known = [name for name in names if name.lower() not in MISSING]
+    return sum(bool(_ID.fullmatch(name) or re.fullmatch(r"\d+", name)) for name in known) * 2 > len(known) or not known
 
 
 def _listed(columns: Sequence[str]) -> str:

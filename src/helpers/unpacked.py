@@ -30,10 +30,26 @@ def check(path: str | Path) -> None:
     except Exception:  # of a damaged file, which its reader names
         return
     if n_bytes > most:
-        raise ValueError(
-            f"{path}: takes {n_bytes / 1e9:.1f} GB of memory or more, {most / 1e9:g} GB are allowed; give less of it, "
-            f"or set the environment variable {SETTING} to what your machine has"
-        )
+        raise _too_large(path, n_bytes)
+
+
+def gunzipped(path: Path) -> bytes:
+    """The bytes of a gzip file, refused as `check` does once they are too many; errors of gzip pass."""
+    pieces, n_bytes, most = [], 0, limit()
+    with gzip.open(path) as file:
+        while piece := file.read(PIECE):
+            pieces.append(piece)
+            n_bytes += TEXT * len(piece)
+            if n_bytes > most:
+                raise _too_large(path, n_bytes)
+    return b"".join(pieces)
+
+
+def _too_large(path: Path, n_bytes: float) -> ValueError:
+    return ValueError(
+        f"{path}: takes {n_bytes / 1e9:.1f} GB of memory or more, {limit() / 1e9:g} GB are allowed; give less of it, "
+        f"or set the environment variable {SETTING} to what your machine has"
+    )
 
 
 def limit() -> float:
