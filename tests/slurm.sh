@@ -13,12 +13,14 @@ house=$(mktemp -d)
 mkdir -p "$house"/{book,plugin,state,spool}
 
 down() {
-    test -z "${run:-}" || kill -9 "$run" 2> /dev/null || true
+    # shellcheck disable=SC2046
+    test -z "${run:-}" || kill -9 "$run" $(ps -o pid= --ppid "$run") 2> /dev/null || true
     scancel --user root 2> /dev/null || true
     for daemon in slurmctld slurmd munged sampler; do
         test ! -f "$house/$daemon.pid" || kill "$(cat "$house/$daemon.pid")" 2> /dev/null || true
     done
     rm -f "$conf"
+    test -z "${finished:-}" || rm -rf "$house"
 }
 trap down EXIT
 
@@ -101,7 +103,8 @@ until (($(wc -l < "$house/jobs.txt") >= 3)) && job=$(squeue -h -t R -o %i | head
 done
 scancel "$job"
 wait "$run" && { echo "job $job was killed, and the run does not say so"; exit 1; }
-echo "job $job killed; the run ended after $((SECONDS - started)) s: $(grep -c 'Error in' killed.log) errors"
+run=
+echo "job $job killed; after $((SECONDS - started)) s the run ended: $(grep -m1 '^ *Error in' killed.log)"
 
 before=$(find "build/$COHORT/pages" -name '*.ipynb' | sort | xargs ls --time-style=full-iso -l)
 started=$SECONDS
@@ -113,11 +116,17 @@ diff <(echo "$before") <(echo "$after") | grep '^<' && { echo "pages that were t
 echo
 awk '{for (i = 1; i <= NF; i++) if ($i ~ /^JobState=/) n[$i]++} END {for (state in n) print n[state], "jobs", state}' \
     "$house/jobs.txt"
-echo "MB asked, MB used (of both Snakemakes of a job and its pages), used / asked, job"
+echo "MB asked, MB used (the larger of its runs, with Snakemake around it), used / asked, job"
 awk -F'[|]' '
-    {sub(/_wildcards.*/, "", $2); asked[$1] = $3 + 0; name[$1] = $2; mb = $5 / 1024; if (mb > used[$1, $4]) used[$1, $4] = mb}
+    {
+        sub(/_wildcards.*/, "", $2); asked[$1] = $3 + 0; name[$1] = $2
+        mb = $5 / 1024; of = $4 ~ /batch/ ? "around" : "run"  # runs of a group are one after another
+        if (mb > used[$1, of]) used[$1, of] = mb
+    }
     END {
-        for (step in used) {split(step, of, SUBSEP); sum[of[1]] += used[step]}
-        for (job in sum) printf "%6d %6d %5.2f  %s\n", asked[job], sum[job], sum[job] / asked[job], name[job]
+        for (job in asked) {
+            sum = used[job, "around"] + used[job, "run"]
+            printf "%6d %6d %5.2f  %s\n", asked[job], sum, sum / asked[job], name[job]
+        }
     }' "$house/used.txt" | sort -k3,3nr
-rm -rf "$house"
+finished=yes
