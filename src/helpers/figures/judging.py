@@ -222,7 +222,7 @@ def paper_and_ours(ax: Axes, table: pd.DataFrame, verdicts: Sequence[str], title
     """
     numbers = table[["paper", "value", "least", "most", "chance"]]
     low, high = min(0, numbers.min(axis=None)), numbers.max(axis=None)
-    left, right = low - 0.85 * (high - low), high + 0.08 * (high - low)
+    left, right = low - 1.3 * (high - low), high + 0.08 * (high - low)
     words, y = {"va": "center", "fontsize": 9}, 0
     for metric, part in table.groupby("metric", sort=False):
         ax.text(left, y, metric, fontweight="bold", **words)
@@ -234,15 +234,15 @@ def paper_and_ours(ax: Axes, table: pd.DataFrame, verdicts: Sequence[str], title
             ax.plot(row.chance, y, "|", color=GREY, ms=9)
             ax.plot(row.value, y, "o", color=colour, markeredgecolor="black", ms=7)
             ax.plot(row.paper, y, "D", color="black", ms=5)
-            ax.text(left, y, f"  {row.of}", **words)
+            ax.text(left, y, row.of, **words)
             ax.text(right, y, f"{row.paper:.2f}  {row.value:.2f}  {row.verdict}{row.marks}", **words)
         y += 1
     ax.text(right, -1, "paper, ours", **words)
-    ax.set(xlim=(left, high + 1.4 * (high - low)), ylim=(y - 0.4, -1.5), yticks=[], xticks=[0, 0.5])
+    ax.set(xlim=(left, high + 1.9 * (high - low)), ylim=(y - 0.4, -1.5), yticks=[], xticks=[0, 0.5])
     ax.spines[["left", "bottom"]].set_visible(False)
     ax.set_title(title)
     handles = [handle("the paper", "black", "D"), handle("ours", GREY, "o"), handle("readings", "0.85", "s")]
-    legend(ax, [*handles, handle("chance", GREY, "|")], columns=4)
+    legend(ax, [*handles, handle("chance", GREY, "|")], columns=2)
     return ax
 
 
