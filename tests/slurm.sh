@@ -16,6 +16,7 @@ down() {
     # shellcheck disable=SC2046
     test -z "${run:-}" || kill -9 "$run" $(ps -o pid= --ppid "$run") 2> /dev/null || true
     scancel --user root 2> /dev/null || true
+    for ((i = 0; i < 30; i++)); do squeue -h 2> /dev/null | grep -q . || break; sleep 1; done
     for daemon in slurmctld slurmd munged sampler; do
         test ! -f "$house/$daemon.pid" || kill "$(cat "$house/$daemon.pid")" 2> /dev/null || true
     done
