@@ -124,3 +124,11 @@ def test_a_wide_table_of_counts_is_what_pandas_reads(monkeypatch, separator):
 )
 def test_any_other_wide_table_is_left_to_pandas(change):
     assert tables._counts(wide(change=change), 1, "\t") is None
+
+
+def test_whole_numbers_of_up_to_nine_digits_are_read():
+    numbers = 10 ** np.random.default_rng(0).uniform(0, 9, 500) // 1
+    cells = "\t".join(f"{number:.0f}" for number in numbers)
+    np.testing.assert_array_equal(tables._whole_numbers(cells.encode(), b"\t"), numbers)
+    for other in ("\t1234567890", "\t", "\t1.5", "\t-1"):
+        assert tables._whole_numbers((cells + other).encode(), b"\t") is None
