@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from helpers import pages, provenance
 from helpers import workflow as book
 from helpers.cohort import config as configs
 from helpers.models.backbones import BACKBONES, FLOORS_BESIDE, MODELS
@@ -389,8 +390,8 @@ rule html:
         **book.resources("html", Page(), len(COHORT["sections"])),
     run:
         staged, built = f"{BUILD}/book", f"{BUILD}/book_build"
-        cohort = {key: COHORT[key] for key in ("cohort", "title")} | {"cellularity": CELLULARITY, "made": book.made()}
-        book.stage(map(Path, input.pages), Path("book"), Path(input.look), Path(RESULTS), Path(staged), cohort)
+        cohort = {key: COHORT[key] for key in ("cohort", "title")} | {"cellularity": CELLULARITY, "made": provenance.made()}
+        pages.stage(map(Path, input.pages), Path("book"), Path(input.look), Path(RESULTS), Path(staged), cohort)
         shell(
             f"rm -rf {built} {BUILD}/html && {JUPYTER_BOOK} build {staged} "
             f"--config {staged}/_config.yml --path-output {built} -W --quiet 2> >(tee {log} >&2) "
@@ -421,6 +422,8 @@ rule reference:
         # answer.csv is made of the committed tables, as they were before.
         left_out = shutil.ignore_patterns("answer.csv", *(() if str(folder) == REFERENCE else BULKY))
         shutil.copytree(RESULTS, folder, ignore=left_out)
-        provenance = book.provenance(COHORT, commit) | {"cohort": COHORT["title"], "cellularity": CELLULARITY}
-        Path(output.provenance).write_text(json.dumps(provenance, indent=1) + "\n")
+        said = provenance.provenance(COHORT, commit) | {"cohort": COHORT["title"], "cellularity": CELLULARITY}
+        Path(output.provenance).write_text(json.dumps(said, indent=1) + "\n")
+        made_by = {Path(path).name: name for name, page in PAGES.items() for path in sum(map(flat, page.leaves.values()), [])}
+        (folder / provenance.CRATE).write_text(json.dumps(provenance.crate(folder, said, made_by), indent=1) + "\n")
         shell("{PYTHON} scripts/answer.py")

@@ -179,18 +179,6 @@ def test_absolute_paths_stay():
     assert workflow.from_notebooks("/data/x") == "/data/x" and workflow.from_notebooks("data/x") == "../data/x"
 
 
-# --- where a reference run is from ---
-
-
-def test_provenance_holds_the_whole_config_by_its_digest():
-    cohort = {"title": "Mine", "differs": "off", "k": 50}
-    found = workflow.provenance(cohort, "abc")
-    assert found == json.loads(json.dumps(found)) and (found["cohort"], found["commit"]) == ("Mine", "abc")
-    assert found["config_sha256"] == workflow.provenance(dict(reversed(cohort.items())), "abc")["config_sha256"]
-    assert found["config_sha256"] != workflow.provenance(cohort | {"k": 20}, "abc")["config_sha256"]
-    assert set(found["versions"]) == set(workflow.PACKAGES)
-
-
 # --- running ---
 
 
@@ -279,89 +267,12 @@ def test_a_lock_that_a_killed_run_left_is_named_with_the_way_out(house):
     assert "if none is, make unlock COHORT=her2st" in workflow.locked(Path("build/her2st"))
 
 
-# --- the book ---
-
-
-def test_a_page_is_staged_with_present_words_and_the_outputs_that_are_there(house):
-    assert run(house) == 0
-    path = house / "notebooks/05_page.ipynb"
-    path.write_text(path.read_text().replace("# Page", "# New title"))
-    for folder in ("book", "results"):
-        (house / folder).mkdir()
-    (house / "look.yml").write_text('title: "COHORT_TITLE" # MADE')
-    pages = [Path("build/toy/pages/05_page.ipynb")]
-    cohort = {"title": "Mine", "cohort": "mine", "cellularity": "n_nuclei", "made": "Built today"}
-    workflow.stage(pages, Path("book"), Path("look.yml"), Path("results"), Path("staged"), cohort)
-    staged = json.loads(Path("staged/05_page.ipynb").read_text())
-    texts = ["".join(cell["source"]) for cell in staged["cells"]]
-    assert texts[0] == "# New title" and texts[-1].endswith("COHORT=mine`")
-    assert any("injected-parameters" in cell["metadata"].get("tags", []) for cell in staged["cells"])
-    meaning = next(i for i, words in enumerate(texts) if words.startswith("```{dropdown} What can be changed here"))
-    assert f"\n- `k`: {workflow.meanings()['k']}\n" in texts[meaning] and texts[meaning].count("\n- ") == 1  # no path
-    assert staged["cells"][meaning + 1]["metadata"]["tags"] == ["parameters"]
-    tags = [cell["metadata"].get("tags", []) for cell in staged["cells"] if cell["cell_type"] == "code"]
-    assert all(("hide-input" in tag) != ("parameters" in tag) for tag in tags)
-    assert Path("staged/_config.yml").read_text() == 'title: "Mine" # Built today'
-    assert workflow.made().startswith("Built 20")
-
-
 def test_a_meaning_is_of_the_config_or_of_the_notebooks_and_no_markup(monkeypatch):
     assert workflow.meanings()["n_devices"] == "GPUs that share one fit" and "max_mb" in workflow.meanings()
     monkeypatch.setattr(workflow, "meanings", lambda: {"k": "see build/<cohort> and *"})
     monkeypatch.chdir(ROOT)
     assert workflow.changeable("12_coupling") == {}
     assert workflow.changeable("13_predictability") == {"k": "see build/\\<cohort> and \\*"}
-
-
-def test_a_page_names_what_measures_cellularity_and_its_code_stays():
-    shown = [{"data": {"text/html": "<td>nuclei alone</td>", "image/png": "nuclei"}}]
-    figure = {"mystnb": {"figure": {"caption": "Nuclei and depth"}}}
-    cells = [
-        {"cell_type": "markdown", "metadata": {}, "source": ["# Do nuclei matter?\n", "\n", "They do."]},
-        {"cell_type": "code", "metadata": figure, "source": "nuclei = 1", "outputs": shown},
-    ]
-    workflow.name_cellularity({"cells": cells}, "haematoxylin")
-    assert cells[0]["source"].splitlines()[0] == "# Do nuclei matter?" and cells[0]["source"].endswith("They do.")
-    assert f"```{{note}}\n{workflow.NOTE}\n```" in cells[0]["source"] and cells[1]["source"] == "nuclei = 1"
-    assert shown[0]["data"] == {"text/html": "<td>haematoxylin alone</td>", "image/png": "nuclei"}
-    assert figure["mystnb"]["figure"]["caption"] == "Haematoxylin and depth"
-
-
-def test_the_answer_stands_below_the_question_and_what_the_page_takes_in_after_it():
-    cells = [
-        {
-            "cell_type": "markdown",
-            "metadata": {},
-            "source": ["# 5. Page\n\n**Question.** Why?\n\n**Takes in.** A table."],
-        },
-        {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "k = 1"},
-        {"cell_type": "markdown", "metadata": {}, "source": "How."},
-        {"cell_type": "code", "metadata": {"tags": ["answer", "hide-input"]}, "source": "Markdown(said)"},
-    ]
-    page = {"cells": list(cells)}
-    workflow.answer_first(page)
-    assert page["cells"][1]["metadata"]["tags"] == ["answer", "remove-input"]
-    assert [cell["source"] for cell in page["cells"]] == [
-        "# 5. Page\n\n**Question.** Why?",
-        "Markdown(said)",
-        "**Takes in.** A table.",
-        "k = 1",
-        "How.",
-    ]
-    unanswered = {"cells": cells[:3]}
-    workflow.answer_first(unanswered)
-    assert unanswered["cells"] == cells[:3]
-
-
-def test_the_last_words_of_a_page_are_of_its_cohort_and_run():
-    foot = '`build/toy/parameters/02_seg/A1.yaml`\n\nmake page PAGE=02_seg RUN=A1 COHORT=toy P="k=2"'
-    expected = '`build/her2st/parameters/02_seg/C3.yaml`\n\nmake page PAGE=02_seg RUN=C3 COHORT=her2st P="k=2"'
-    assert workflow.of_cohort(foot, "her2st", "C3") == expected
-    once = "`build/toy/parameters/19_floors.yaml`: make page PAGE=19_floors COHORT=toy"
-    assert (
-        workflow.of_cohort(once, "x", "19_floors")
-        == "`build/x/parameters/19_floors.yaml`: make page PAGE=19_floors COHORT=x"
-    )
 
 
 def test_every_notebook_of_the_project_stands_on_helpers_that_exist():

@@ -1,0 +1,106 @@
+"""How executed notebooks become the pages of a book: the answer first, code folded, words as they are now."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from helpers.labels import of_cells
+from helpers.workflow import NOTEBOOKS, changeable
+
+ANSWER = "answer"  # tag of a cell
+NOTE = "No nucleus is counted in this cohort: where the text says nuclei, read the mean haematoxylin of a spot's disc."
+
+
+def stage(pages: Iterable[Path], words: Path, look: Path, results: Path, book: Path, cohort: Mapping) -> None:
+    """Lay out a book to be built: executed pages with the present words, `words` (book/), tables and configuration.
+
+    `cohort` has its name (cohort), title and cellularity, the measure that stands where pages say nuclei, and when and
+    from what the book is made (made).
+    """
+    shutil.rmtree(book, ignore_errors=True)
+    shutil.copytree(words, book)
+    shutil.copytree(results, book / "results")
+    config = look.read_text().replace("COHORT_TITLE", cohort["title"]).replace("MADE", cohort["made"])
+    (book / "_config.yml").write_text(config)
+    for path in pages:
+        name = next(part for part in (path.stem, path.parent.name) if (NOTEBOOKS / f"{part}.ipynb").is_file())
+        page = with_present_words(json.loads(path.read_text()), json.loads((NOTEBOOKS / f"{name}.ipynb").read_text()))
+        page["cells"][-1]["source"] = of_cohort("".join(page["cells"][-1]["source"]), cohort["cohort"], path.stem)
+        fold_code(page)
+        answer_first(page)
+        explain(page, name)
+        name_cellularity(page, cohort["cellularity"])
+        (book / f"{name}.ipynb").write_text(json.dumps(page))
+
+
+def name_cellularity(page: dict, measure: str) -> None:
+    """Name the measure of cellularity in captions and what a page computed; its prose gets a note, its code stays."""
+    if measure == "n_nuclei":
+        return
+    heading, *rest = "".join(page["cells"][0]["source"]).split("\n", 1)
+    page["cells"][0]["source"] = "\n".join([heading, "", f"```{{note}}\n{NOTE}\n```", *rest])
+    for cell in page["cells"]:
+        for output in cell.get("outputs", []):
+            for kind in {"text/markdown", "text/html"} & set(output.get("data", {})):
+                output["data"][kind] = of_cells("".join(output["data"][kind]), measure)
+        if figure := cell["metadata"].get("mystnb", {}).get("figure"):
+            figure["caption"] = of_cells(figure["caption"], measure)
+
+
+def fold_code(page: dict) -> None:
+    """Set the code of a page to be opened by who wants to read it: what it shows and says comes first."""
+    for cell in page["cells"]:
+        tags = cell["metadata"].get("tags", [])
+        if cell["cell_type"] == "code" and not {"parameters", "hide-input"} & set(tags):
+            cell["metadata"]["tags"] = [*tags, "hide-input"]
+
+
+def answer_first(page: dict) -> None:
+    """Put what answers a page's question, cells tagged `answer`, below the question; how it was made follows.
+
+    A notebook computes its answer where it can; a reader of the book wants it first. What the page takes in and leaves
+    behind comes after it.
+    """
+    cells = page["cells"]
+    answers = [cell for cell in cells[1:] if ANSWER in cell["metadata"].get("tags", [])]
+    if not answers:
+        return
+    for cell in answers:  # its code, which would stand between question and answer, is in the notebook
+        cell["metadata"]["tags"] = [ANSWER, "remove-input"]
+    question, *how = "".join(cells[0]["source"]).partition("**Takes in.**")
+    rest = [cell for cell in cells[1:] if cell not in answers]
+    made = {"cell_type": "markdown", "id": "how-it-is-made", "metadata": {}, "source": "".join(how)}
+    page["cells"] = [cells[0] | {"source": question.rstrip()}, *answers, made, *rest]
+
+
+def explain(page: dict, name: str) -> None:
+    """Put what its parameters mean before those that a page was given, to be opened by who wants to change one."""
+    lines = "\n".join(f"- `{parameter}`: {meaning}" for parameter, meaning in changeable(name).items())
+    source = f"```{{dropdown}} What can be changed here\n{lines}\n```"
+    at = next(i for i, cell in enumerate(page["cells"]) if "parameters" in cell["metadata"].get("tags", []))
+    page["cells"].insert(at, {"cell_type": "markdown", "id": "what-can-be-changed", "metadata": {}, "source": source})
+
+
+def with_present_words(executed: dict, notebook: dict) -> dict:
+    """An executed page with the Markdown and the captions of the notebook as it is now; cells are told by their id."""
+    done = {cell["id"]: cell for cell in executed["cells"]}
+    injected = [cell for cell in executed["cells"] if "injected-parameters" in cell["metadata"].get("tags", [])]
+    cells = []
+    for cell in notebook["cells"]:
+        ran = done.get(cell["id"], cell)
+        cells.append(ran | {"source": cell["source"], "metadata": ran["metadata"] | cell["metadata"]})
+        if "parameters" in cell["metadata"].get("tags", []):
+            cells += injected
+    return executed | {"cells": cells}
+
+
+def of_cohort(foot: str, cohort: str, run_of: str) -> str:
+    """The last words of a page, the command that runs it again, for another cohort than the toy and another run."""
+    foot = re.sub(r"(?<=RUN=)\S+", run_of, foot.replace("COHORT=toy", f"COHORT={cohort}"))
+    return re.sub(r"build/toy/parameters/(\w+)(/[^`]+)?[.]yaml", _parameters_of(cohort, run_of), foot)
+
+
+def _parameters_of(cohort: str, run_of: str):
+    return lambda found: f"build/{cohort}/parameters/{found[1]}{f'/{run_of}' if found[2] else ''}.yaml"
