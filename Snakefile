@@ -390,7 +390,7 @@ rule html:
         **book.resources("html", Page(), len(COHORT["sections"])),
     run:
         staged, built = f"{BUILD}/book", f"{BUILD}/book_build"
-        cohort = {key: COHORT[key] for key in ("cohort", "title")} | {"cellularity": CELLULARITY, "made": provenance.made()}
+        cohort = {"cohort": COHORT["cohort"], "title": COHORT["title"], "cellularity": CELLULARITY, "made": provenance.made()}
         pages.stage(map(Path, input.pages), Path("book"), Path(input.look), Path(RESULTS), Path(staged), cohort)
         shell(
             f"rm -rf {built} {BUILD}/html && {JUPYTER_BOOK} build {staged} "
@@ -424,6 +424,7 @@ rule reference:
         shutil.copytree(RESULTS, folder, ignore=left_out)
         said = provenance.provenance(COHORT, commit) | {"cohort": COHORT["title"], "cellularity": CELLULARITY}
         Path(output.provenance).write_text(json.dumps(said, indent=1) + "\n")
-        made_by = {Path(path).name: name for name, page in PAGES.items() for path in sum(map(flat, page.leaves.values()), [])}
+        left = [(name, path) for name, page in PAGES.items() for paths in page.leaves.values() for path in flat(paths)]
+        made_by = {Path(path).name: name for name, path in left}
         (folder / provenance.CRATE).write_text(json.dumps(provenance.crate(folder, said, made_by), indent=1) + "\n")
         shell("{PYTHON} scripts/answer.py")
