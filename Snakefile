@@ -390,7 +390,8 @@ rule html:
         **book.resources("html", Page(), len(COHORT["sections"])),
     run:
         staged, built = f"{BUILD}/book", f"{BUILD}/book_build"
-        cohort = {"cohort": COHORT["cohort"], "title": COHORT["title"], "cellularity": CELLULARITY, "made": provenance.made()}
+        cohort = {key: COHORT[key] for key in ("cohort", "title")}
+        cohort |= {"cellularity": CELLULARITY, "made": provenance.made()}
         pages.stage(map(Path, input.pages), Path("book"), Path(input.look), Path(RESULTS), Path(staged), cohort)
         shell(
             f"rm -rf {built} {BUILD}/html && {JUPYTER_BOOK} build {staged} "
