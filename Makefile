@@ -18,7 +18,7 @@ WARM := $(BIN)/python -m helpers.warm serve
 # A worker has one core: two threads each would wait for one another, a small network then takes twenty times as long.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help book unlock page data check audit test test-full lab bench reference clean
+.PHONY: help book pdf unlock page data check audit test test-full lab bench reference clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -43,6 +43,17 @@ check: .venv/ready config/$(COHORT).yaml ## read a cohort's raw files in seconds
 
 audit: .venv/ready ## a report card for predictions of any model: ARGS="--predictions 'pred/{section}.csv' ..."
 	@$(BIN)/python -m helpers audit $(or $(ARGS),--help)
+
+# One page of all pages, which a browser prints: links within it lead on, and nothing has to be joined.
+pdf: book ## the book as one PDF, by chromium
+	@command -v chromium >/dev/null || { echo "no chromium on the path: install it, or print pages of the book from a browser"; exit 1; }
+	@rm -rf build/$(COHORT)/pdf
+	@$(BIN)/jupyter-book build build/$(COHORT)/book --config build/$(COHORT)/book/_config.yml \
+	  --path-output build/$(COHORT)/pdf --builder custom --custom-builder singlehtml --quiet >/dev/null
+	@chromium --headless --no-sandbox --disable-gpu --no-pdf-header-footer --virtual-time-budget=60000 \
+	  --print-to-pdf=build/$(COHORT)/$(COHORT).pdf file://$(CURDIR)/build/$(COHORT)/pdf/_build/singlehtml/00_answer.html 2>/dev/null
+	@rm -rf build/$(COHORT)/pdf
+	@echo "The book as a PDF: $(CURDIR)/build/$(COHORT)/$(COHORT).pdf"
 
 test: .venv/ready ## the tests
 	$(BIN)/ruff check src tests scripts notebooks
