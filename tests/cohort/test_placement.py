@@ -37,6 +37,15 @@ def test_spots_in_place_raise_no_doubt(seed, follows):
     assert placement.doubt(see(section, image)) == ""
 
 
+@pytest.mark.parametrize(("factor", "doubted"), [(1.0, False), (0.6, False), (0.45, True), (0.1, True)])
+def test_places_in_pixels_of_a_reduced_picture_are_doubted_also_where_depth_follows_nothing(factor, doubted):
+    section, image = made(0, follows=0.0)
+    section.obsm["spatial"] *= factor
+    said = placement.doubt(see(section, image))
+    assert said.startswith("all spots lie within the first 4") == (factor == 0.45)
+    assert ("or of a reduced one, or in um" in said) == doubted
+
+
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(
     ("move", "words"),

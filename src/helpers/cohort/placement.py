@@ -16,6 +16,7 @@ from helpers.schema import SPATIAL
 GAIN, SURE, FOLLOWS = 0.2, 2, 0.3  # the least gain, its standard errors, and the least correlation worth a doubt
 ON_TISSUE = 0.1  # a spot is on glass where less of its disc is tissue: fat is mostly holes
 STEPS = (1, 2, 3)  # of the lattice, by which spots may lie beside their places
+CORNER = 0.5  # of the picture's width and height, within which no section lies that fills it
 OFF = 0.05  # of the spots, that another placement may put off the picture or the tissue, beyond those that are
 MIRRORED = {
     "mirrored left to right": (-1, 1),
@@ -73,9 +74,18 @@ def at(values: np.ndarray, xy: np.ndarray) -> np.ndarray:
 
 
 def doubt(seen: View) -> str:
-    """Where depth follows the stain better than in place, in words with both correlations; "" where it does nowhere."""
+    """Where depth follows the stain better than in place, in words with both correlations; "" where it does nowhere.
+
+    Spots that all lie in the first corner of the picture are doubted too, whatever depth follows: pixels of a reduced
+    picture, or um, taken for its own.
+    """
+    end = seen.xy.max(0) / seen.size
+    corner = (
+        f"all spots lie within the first {end[0]:.0%} of the picture's width and {end[1]:.0%} of its height; look "
+        "whether their places are in pixels of this picture, or of a reduced one, or in um"
+    )
     gains = [(_gain(seen, seen, xy), where) for where, xy in placements(seen)]
-    return _in_words(gains, "with the spots {}")
+    return "; ".join(filter(None, [corner * bool((end < CORNER).all()), _in_words(gains, "with the spots {}")]))
 
 
 def doubts_of_others(views: Mapping[str, View]) -> dict[str, str]:
