@@ -7,12 +7,13 @@ import pytest
 
 BESIDE = Path(__file__).parents[2] / "shared"
 # Files that take minutes go to the workers first, so that none of them works alone at the end.
-LONG = ("test_book", "test_real_cohort", "test_partial", "test_training", "test_matrix", "test_edits", "test_bad_input")
+LONG = ["test_edits", "test_book", "test_training", "test_warm", "test_program", "test_matrix", "test_encoders"]
+LONG += ["test_real_cohort", "test_hovernet", "test_devices", "test_simulate", "test_notebooks", "test_bad_input"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long files first, the others in their order (`--no-loadscope-reorder`)."""
-    items.sort(key=lambda item: item.path.stem not in LONG)
+    """The long files first, the longest at the front, the others in their order (`--no-loadscope-reorder`)."""
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
 def _data(setting: str, beside: str) -> Path:
