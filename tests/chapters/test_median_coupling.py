@@ -7,6 +7,7 @@ from helpers.chapters import median_coupling
 from helpers.scores import coupling
 
 VALUE = "median_abs_rho_nuclei"
+PATIENTS = {"A1": "A", "A2": "A", "A3": "B"}
 NULL = pd.DataFrame({"section": coupling.MEDIAN, "metric": VALUE, "target": ["log2", "pearson_residual"]})
 NULL = NULL.assign(chance=[0.05, 0.04], chance_95=[0.1, 0.07])
 
@@ -19,16 +20,17 @@ def summary(*values):
 
 
 def test_targets_stand_in_their_order_with_medians_over_sections():
-    sentence = median_coupling.answer(summary(0.2, 0.4, 0.9), NULL, "The median", VALUE)
+    sentence = median_coupling.answer(summary(0.2, 0.4, 0.9), NULL, "The median", VALUE, PATIENTS)
     assert sentence == (
-        "The median, median over 3 sections (95 % point of chance; sections above their own): Pearson residual "
-        "**0.40** (0.07; 3 of 3), log2(x + 1) **0.20** (0.10; 2 of 3)."
+        "The median, median over 3 sections of 2 patients (95 % point of chance; sections above their own): "
+        "Pearson residual **0.40** (0.07; 3 of 3), log2(x + 1) **0.20** (0.10; 2 of 3)."
     )
 
 
 def test_a_section_without_the_value_is_left_out_and_none_is_said_so():
-    assert "over 1 section (95 % point" in median_coupling.answer(summary(0.2, np.nan), NULL, "The share", VALUE)
-    nothing = median_coupling.answer(summary(np.nan), NULL, "The share", VALUE)
+    said = median_coupling.answer(summary(0.2, np.nan), NULL, "The share", VALUE, PATIENTS)
+    assert "over 1 section of 1 patient (95 % point" in said
+    nothing = median_coupling.answer(summary(np.nan), NULL, "The share", VALUE, PATIENTS)
     assert nothing == "The share is known of no section."
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from helpers.chapters import predictability
 
+PATIENTS = {"a": "A", "b": "A", "c": "B"}
+
 
 @pytest.fixture
 def top():
@@ -32,13 +34,14 @@ def test_without_the_floor_there_is_no_excess(top):
 def test_the_answer_sets_the_models_of_each_target_beside_nuclei_alone(top):
     """Log comes first and STEM before ridge, however the rows lie."""
     top = pd.concat([top, top[:3].assign(backbone="stem", pcc=-0.001)])[::-1].assign(section=list("abcaaaabc"))
-    assert predictability.answer(top, 50, ["stem", "ridge"], "section") == (
-        "PCC-50 with one section held out, medians over 3 sections. log2(x + 1): `stem` **0.00** (0% of its ceiling), "
-        "`ridge` **0.50** (62% of its ceiling), nuclei alone 0.40. Pearson residual: `ridge` **0.30** (50% of its "
-        "ceiling). Chance stands on [page 23](23_inference.ipynb), more floors on [page 19](19_floors.ipynb)."
+    assert predictability.answer(top, 50, ["stem", "ridge"], "section", PATIENTS) == (
+        "PCC-50 with one section held out, medians over 3 sections of 2 patients. log2(x + 1): `stem` **0.00** (0% of "
+        "its ceiling), `ridge` **0.50** (62% of its ceiling), nuclei alone 0.40. Pearson residual: `ridge` **0.30** "
+        "(50% of its ceiling). Chance stands on [page 23](23_inference.ipynb), more floors on "
+        "[page 19](19_floors.ipynb)."
     )
-    one = predictability.answer(top[top["backbone"] == "stem"][:1], 50, ["stem"], "patient")
-    assert one.startswith("PCC-50 with one patient held out, medians over 1 section. log2(x + 1): `stem` **0.00** (")
+    one = predictability.answer(top[top["backbone"] == "stem"][:1], 50, ["stem"], "patient", PATIENTS)
+    assert one.startswith("PCC-50 with one patient held out, medians over 1 section of 1 patient. log2(")
     assert "nuclei" not in one
 
 

@@ -1,10 +1,10 @@
 """How predictable genes are beside their ceiling and the floor of nuclei."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from helpers.labels import counted, label
+from helpers.labels import label, of_patients
 from helpers.models import backbones
 from helpers.targets.normalization import TARGETS
 
@@ -29,10 +29,11 @@ def beside_ceiling_and_floor(top: pd.DataFrame, k: int) -> pd.DataFrame:
     return medians
 
 
-def answer(top: pd.DataFrame, k: int, models: Sequence[str], split: str) -> str:
+def answer(top: pd.DataFrame, k: int, models: Sequence[str], split: str, patients: Mapping[str, str]) -> str:
     """PCC-k of each target: of the models, with the part of the ceiling that they reach, and of nuclei alone.
 
-    Medians over held-out sections; takes what `beside_ceiling_and_floor` does.
+    Medians over held-out sections; takes what `beside_ceiling_and_floor` does, and the patient of
+    each section.
     """
     at_k, listed = beside_ceiling_and_floor(top, k), []
     for target in (target for target in TARGETS if target in set(top["target"])):
@@ -45,7 +46,7 @@ def answer(top: pd.DataFrame, k: int, models: Sequence[str], split: str) -> str:
         scores += [f"{label('nuclei')} {known.loc['nuclei', 'pcc']:z.2f}"] if "nuclei" in known.index else []
         listed.append(f"{label(target)}: {', '.join(scores)}")
     return (
-        f"PCC-{k} with one {split} held out, medians over {counted(top['section'].nunique(), 'sections')}. "
+        f"PCC-{k} with one {split} held out, medians over {of_patients(top['section'], patients)}. "
         f"{'. '.join(listed)}. Chance stands on [page 23](23_inference.ipynb), more floors on "
         "[page 19](19_floors.ipynb)."
     )

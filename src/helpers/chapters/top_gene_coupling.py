@@ -1,20 +1,21 @@
 """Whether the best-predicted genes are the ones that follow nuclei."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from helpers.labels import counted, label
+from helpers.labels import label, of_patients
 from helpers.scores.top_genes import KS
 from helpers.targets.normalization import TARGETS
 
 K = 50  # of which the answer speaks, or the most that the panel has
 
 
-def answer(top: pd.DataFrame, associations: pd.DataFrame, models: Sequence[str]) -> str:
+def answer(top: pd.DataFrame, associations: pd.DataFrame, models: Sequence[str], patients: Mapping[str, str]) -> str:
     """|rho| with nuclei of the best-predicted genes, beside that of all genes and chance; medians over sections.
 
-    `top` is that of `top_genes.top_genes`, each section's genes ranked on itself; means over genes.
+    `top` is that of `top_genes.top_genes`, each section's genes ranked on itself; means over genes;
+    `patients` names the patient of each section.
     """
     k = max(k for k in KS if k <= K and k in set(top["k"]))
     best = top[(top["k"] == k) & (top["ranking"] == "same") & top["backbone"].isin(models)]
@@ -32,6 +33,6 @@ def answer(top: pd.DataFrame, associations: pd.DataFrame, models: Sequence[str])
         lines.append(f"{label(target)}: {', '.join(values)} against {every:.2f} of all genes")
     return (
         f"Mean |rho(target, nuclei)| of the {k} genes that a model predicts best, medians over "
-        f"{counted(best['section'].nunique(), 'sections')}. {'. '.join(lines)}. Chance is the mean of the same genes "
+        f"{of_patients(best['section'], patients)}. {'. '.join(lines)}. Chance is the mean of the same genes "
         "over randomized maps."
     )
