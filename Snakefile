@@ -38,7 +38,8 @@ except (ValueError, OSError) as error:
 BUILD = f"build/{COHORT['cohort']}"
 RESULTS = f"{BUILD}/results"
 REFERENCE = "data/results/her2st"  # of the committed run
-BULKY = {"partial_genes.csv.gz", "figure1.png"}  # of other runs not committed: every coefficient, a figure twice
+# Of other runs not committed: every coefficient, a figure twice, scores on the same tiles.
+BULKY = {"partial_genes.csv.gz", "figure1.png", "counting_accuracy.csv"}
 REFERENCE_RUNS = [REFERENCE, "data/results/her2st_lowres", "data/results/mob"]
 ROOT = configs.root(COHORT)
 RAW = ROOT if os.path.isabs(ROOT) else f"../{ROOT}"  # as a notebook sees it
