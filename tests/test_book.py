@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from helpers import workflow
+from helpers import pages, workflow
 from helpers.chapters import answer
 from helpers.models import backbones
 
@@ -288,9 +288,110 @@ def test_each_fault_is_seen_and_named(browser, tmp_path, case):
 
 
 def test_every_page_reads_offline_without_a_fault_on_a_screen_and_on_a_phone(browser, book_html, address):
-    pages = sorted(path.name for path in book_html.glob("*.html"))
-    assert {f"{page}.html" for page in toc()} <= set(pages)
-    assert faults(browser, address, pages, DESKTOP, PHONE) == []
+    names = sorted(path.name for path in book_html.glob("*.html"))
+    assert {f"{page}.html" for page in toc()} <= set(names)
+    assert faults(browser, address, names, DESKTOP, PHONE) == []
+
+
+def axe_program() -> str:
+    path = ROOT / "node_modules/axe-core/axe.min.js"
+    if not path.exists():
+        pytest.skip("no axe-core: npm install --no-save --no-package-lock axe-core")
+    return path.read_text()
+
+
+AXE = """async () => {
+  const {violations} = await axe.run(document, {resultTypes: ["violations"]});
+  const grave = violations.filter(one => ["serious", "critical"].includes(one.impact));
+  return grave.flatMap(one => one.nodes.map(node => `${one.id}: ${node.html.slice(0, 200)}`));
+}"""
+
+
+def barriers(page, address: str, name: str, program: str) -> list[str]:
+    """What keeps readers out of a page by axe-core, serious or critical: on a screen, on a phone, and in the dark."""
+    page.goto(f"{address}/{name}", wait_until="load")
+    page.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise; }")
+    page.evaluate(program)
+    found = []
+    for theme, viewport in (("light", DESKTOP), ("light", PHONE), ("dark", DESKTOP)):
+        page.set_viewport_size(viewport)
+        page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+        found += [f"{name}, {theme}, {viewport['width']} px: {fault}" for fault in page.evaluate(AXE)]
+    return found
+
+
+def test_a_barrier_is_seen_and_named(browser, tmp_path):
+    program = axe_program()
+    (tmp_path / "page.html").write_text(
+        '<!doctype html><html lang="en"><title>t</title><main><h1>t</h1><p style="color: #aaa">pale</p></main></html>'
+    )
+    page = browser.new_page()
+    found = barriers(page, tmp_path.as_uri(), "page.html", program)
+    page.close()
+    assert len(found) == 3 and all("color-contrast" in fault and "pale" in fault for fault in found)
+
+
+@pytest.mark.full
+def test_no_page_shuts_a_reader_out(browser, book_html, address):
+    program = axe_program()
+    page = browser.new_page(reduced_motion="reduce")
+    found = [fault for name in toc() for fault in barriers(page, address, f"{name}.html", program)]
+    page.close()
+    assert found == []
+
+
+def test_every_page_offers_its_source_and_a_notebook_its_tables(book_html, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    for name in toc():
+        links = re.findall(r'href="([^"#]+)"', (book_html / f"{name}.html").read_text())
+        notebook = (NOTEBOOKS / f"{name}.ipynb").exists()
+        source = f"_sources/{name}.{'ipynb' if notebook else 'md'}"
+        assert source in links and (book_html / source).is_file()
+        offered = {Path(link).name for link in links if link.startswith("_downloads/") and (book_html / link).is_file()}
+        assert not notebook or set(pages.tables_of(name)) <= offered, name
+
+
+def test_a_figure_opens_at_full_size_by_mouse_and_keys(browser, address):
+    page = browser.new_page(viewport=PHONE)
+    page.goto(f"{address}/12_coupling.html")
+    figure, box = page.locator("button.enlarge").first, page.locator("dialog.enlarged")
+    small = figure.bounding_box()["width"]
+    figure.click()
+    assert box.locator("img").bounding_box()["width"] > small
+    box.get_by_role("button", name="Close").click()
+    assert not box.is_visible()
+    figure.focus()
+    page.keyboard.press("Enter")
+    assert box.is_visible()
+    page.keyboard.press("Escape")
+    assert not box.is_visible() and figure.evaluate("element => element === document.activeElement")
+    page.close()
+
+
+def test_the_focus_of_the_keyboard_is_seen_on_its_whole_way(browser, address):
+    page = browser.new_page(viewport=DESKTOP)
+    page.goto(f"{address}/12_coupling.html")
+    focused = """() => {
+      const element = document.activeElement, style = getComputedStyle(element);
+      if (element === document.body) return "end";
+      return style.outlineStyle !== "none" || style.boxShadow !== "none" ? "seen" : element.outerHTML;
+    }"""
+    stops = []
+    while "end" not in stops:
+        page.keyboard.press("Tab")
+        stops.append(page.evaluate(focused))
+    assert set(stops) == {"seen", "end"} and len(stops) > 50
+    page.close()
+
+
+@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+def test_nothing_moves_for_a_reader_who_asks_for_it(browser, address, motion):
+    page = browser.new_page(viewport=DESKTOP, reduced_motion=motion)
+    page.goto(f"{address}/12_coupling.html")
+    moving = """() => [...document.querySelectorAll("*")].map(element => getComputedStyle(element)).filter(
+      style => parseFloat(style.transitionDuration) > 0 || parseFloat(style.animationDuration) > 0).length"""
+    assert (page.evaluate(moving) == 0) == (motion == "reduce")
+    page.close()
 
 
 def test_search_finds_pearson_residual(browser, address):

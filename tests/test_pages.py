@@ -17,7 +17,7 @@ def executed(tmp_path, monkeypatch):
     given = {"tags": ["parameters"]}
     cells = [
         nbformat.v4.new_markdown_cell("# Page", id="title"),
-        nbformat.v4.new_code_cell('table = "../build/toy/a.csv"\nk = 2', id="given", metadata=given),
+        nbformat.v4.new_code_cell('table = "../build/toy/results/a.csv"\nk = 2', id="given", metadata=given),
         nbformat.v4.new_code_cell("6 / k", id="divide"),
         nbformat.v4.new_markdown_cell("Again: `make page PAGE=05_page COHORT=toy`", id="foot"),
     ]
@@ -39,7 +39,8 @@ def test_a_page_is_staged_with_present_words_and_the_outputs_that_are_there(exec
     pages.stage([executed], Path("book"), Path("look.yml"), Path("results"), Path("staged"), cohort)
     staged = json.loads(Path("staged/05_page.ipynb").read_text())
     texts = ["".join(cell["source"]) for cell in staged["cells"]]
-    assert texts[0] == "# New title" and texts[-1].endswith("COHORT=mine`")
+    assert texts[0] == "# New title" and texts[-2].endswith("COHORT=mine`")
+    assert texts[-1] == "**The tables of this page**: {download}`a.csv <results/a.csv>`."
     assert any("injected-parameters" in cell["metadata"].get("tags", []) for cell in staged["cells"])
     meaning = next(i for i, words in enumerate(texts) if words.startswith("```{dropdown} What can be changed here"))
     assert f"\n- `k`: {workflow.meanings()['k']}\n" in texts[meaning] and texts[meaning].count("\n- ") == 1  # no path

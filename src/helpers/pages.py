@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from helpers.labels import of_cells
-from helpers.workflow import NOTEBOOKS, changeable
+from helpers.workflow import NOTEBOOKS, changeable, declared
 
 ANSWER = "answer"  # tag of a cell
 NOTE = "No nucleus is counted in this cohort: where the text says nuclei, read the mean haematoxylin of a spot's disc."
@@ -31,6 +31,7 @@ def stage(pages: Iterable[Path], words: Path, look: Path, results: Path, book: P
         fold_code(page)
         answer_first(page)
         explain(page, name)
+        offer_tables(page, name)
         name_cellularity(page, cohort["cellularity"])
         (book / f"{name}.ipynb").write_text(json.dumps(page))
 
@@ -81,6 +82,21 @@ def explain(page: dict, name: str) -> None:
     source = f"```{{dropdown}} What can be changed here\n{lines}\n```"
     at = next(i for i, cell in enumerate(page["cells"]) if "parameters" in cell["metadata"].get("tags", []))
     page["cells"].insert(at, {"cell_type": "markdown", "id": "what-can-be-changed", "metadata": {}, "source": source})
+
+
+def tables_of(name: str) -> list[str]:
+    """The names of the tables of a cohort that a notebook makes or reads."""
+    paths = [path for path in declared(name).values() if isinstance(path, str)]
+    made = [path for path in paths if path.startswith("../build/") and "/results/" in path]
+    return sorted({Path(path).name for path in made if path.endswith((".csv", ".csv.gz"))})
+
+
+def offer_tables(page: dict, name: str) -> None:
+    """End a page with the tables that it makes and reads, each to be downloaded."""
+    links = ", ".join(f"{{download}}`{table} <results/{table}>`" for table in tables_of(name))
+    if links:
+        source = f"**The tables of this page**: {links}."
+        page["cells"].append({"cell_type": "markdown", "id": "tables", "metadata": {}, "source": source})
 
 
 def with_present_words(executed: dict, notebook: dict) -> dict:
