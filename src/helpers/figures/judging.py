@@ -222,7 +222,7 @@ def paper_and_ours(ax: Axes, table: pd.DataFrame, verdicts: Sequence[str], title
     """
     numbers = table[["paper", "value", "least", "most", "chance"]]
     low, high = min(0, numbers.min(axis=None)), numbers.max(axis=None)
-    left, right = low - 1.3 * (high - low), high + 0.08 * (high - low)
+    left, right = low - 1.3 * (high - low), high + 0.14 * (high - low)
     words, y = {"va": "center", "fontsize": 9}, 0
     for metric, part in table.groupby("metric", sort=False):
         ax.text(left, y, metric, fontweight="bold", **words)
