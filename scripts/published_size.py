@@ -1,8 +1,8 @@
-"""STEM at its published size on one fold: loss and scores over its steps. For a GPU; all else runs on a processor.
+"""STEM at its published size: loss and scores over its steps, fold by fold. For a GPU; all else runs on a processor.
 
-    python scripts/published_size.py prepare build/her2st C3 fold.npz
-    python scripts/published_size.py fit fold.npz log2.npz --target log2 --predict C3 --steps 5000
-    python scripts/published_size.py score build/her2st C3 data/results/stem_published_size log2.npz
+    python scripts/published_size.py prepare build/her2st C3 C3.npz
+    python scripts/published_size.py fit C3.npz C3.log2.npz --target log2 --predict C3 --steps 600
+    python scripts/published_size.py score build/her2st data/results/her2st data/results/stem_published_size C3.log2.npz
 
 `fit` needs torch and Lightning Fabric alone, so it also runs where the rest is not installed. A section named by
 `--leave` is in neither the training nor the prediction: that is how a recipe is chosen without the fold's own scores.
@@ -20,7 +20,7 @@ import typer
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 TARGETS = ("log2", "pearson_residual")
 K = 50
-N_SCORES = 12  # how often, over the steps, the section is predicted
+N_SCORES = 6  # how often, over the steps, the section is predicted
 
 
 @app.command()
@@ -79,7 +79,7 @@ def fit(
 
 
 def _followed(fabric, arrays, training, predict, target, hyper) -> Iterator[dict[str, np.ndarray]]:
-    """The steps of a fit: after every twelfth of them, what its averaged weights have predicted of the section."""
+    """The steps of a fit: after every sixth of them, what its averaged weights have predicted of the section."""
     import torch
 
     from helpers.models.stem import training as stem
@@ -122,50 +122,61 @@ def _mean(fabric, model, conditions, n_genes, hyper):
 
 
 @app.command()
-def score(build: Path, held_out: str, out: Path, fits: list[Path]) -> None:
-    """Write losses.csv, scores.csv (over the steps; ridge and the profile's STEM beside) and fits.json (what ran)."""
+def score(build: Path, reference: Path, out: Path, fits: list[Path]) -> None:
+    """Write losses.csv, scores.csv (over the steps; ridge and the profile's STEM beside) and fits.json (what ran).
+
+    `reference` holds the tables of the same cohort's reference run. What `out` has of fits of other lengths stays.
+    """
     import json
 
     import pandas as pd
 
-    from helpers import schema, store
+    from helpers import store
     from helpers.targets.genes import panel_of
 
-    genes = panel_of(held_out, store.read_table(build / "results/panel.csv", ["panel", "gene"]))
-    section = store.read_section(build / f"sections/{held_out}.h5ad")
-    losses, rows, provenance = [], [], {}
-    for path in fits:
+    panels = store.read_table(build / "results/panel.csv", ["panel", "gene"])
+    losses, rows, ran = [], [], {}
+    for path in sorted(fits):
         kept = np.load(path, allow_pickle=False)
         about = json.loads(str(kept["about"]))
-        if about["predict"] != held_out:
-            raise ValueError(f"{path} predicts {about['predict']}, not {held_out}: give fits of one fold")
-        target = about["target"]
-        losses.append(pd.DataFrame(kept["loss"], columns=["step", "mse", "vb"]).assign(target=target))
+        fold = {"held_out": about["predict"], "target": about["target"], "steps": about["steps"]}
+        section = store.read_section(build / f"sections/{fold['held_out']}.h5ad")
+        losses.append(pd.DataFrame(kept["loss"], columns=["step", "mse", "vb"]).assign(**fold))
+        fold["patient"] = str(section.obs["patient"].iloc[0])
         for step, predicted in zip(kept["step"], kept["predicted"], strict=True):
-            row = {"model": "published size", "step": step, "spot_views": step * about["batch_size"], "target": target}
-            rows.append(row | _scores(predicted, target, section, genes))
-        for model, fit_name in {"ridge": "linear", "stem": f"stem.{target}"}.items():
-            prediction = store.read_section(
-                build / f"predictions/section.{held_out}.{fit_name}/{model}.{target}.0.h5ad"
-            )
-            hyper = prediction.uns["info"].get("hyper", {})
-            row = {"model": model, "step": hyper.get("steps"), "target": target}
-            row |= {"spot_views": hyper["steps"] * hyper["batch_size"] if hyper else None}
-            rows.append(row | _scores(prediction.layers[schema.PREDICTED], target, section, genes))
-        provenance[target] = about | {"parameters": int(kept["parameters"])}
-    store.write_table(pd.concat(losses), out / "losses.csv")
-    store.write_table(pd.DataFrame(rows).assign(held_out=held_out), out / "scores.csv")
-    store.write_json(provenance, out / "fits.json")
+            row = fold | {"model": "published size", "step": step, "spot_views": step * about["batch_size"]}
+            rows.append(row | _scores(predicted, fold["target"], section, panel_of(fold["held_out"], panels)))
+        rows += _beside(reference, fold)
+        ran["{held_out}.{target}.{steps}".format(**fold)] = about | {"parameters": int(kept["parameters"])}
+    of = ["held_out", "steps"]
+    for name, new in {"losses": pd.concat(losses), "scores": pd.DataFrame(rows)}.items():
+        old = store.read_table(out / f"{name}.csv", of)
+        others = ~pd.MultiIndex.from_frame(old[of]).isin(pd.MultiIndex.from_frame(new[of]))
+        store.write_table(pd.concat([old[others], new]).sort_values(of, kind="stable"), out / f"{name}.csv")
+    store.write_json(store.read_json(out / "fits.json") | ran, out / "fits.json")
 
 
 def _scores(predicted, target: str, section, genes: list[str]) -> dict[str, float]:
-    """PCC-k and the two skills of a prediction of a section, spots x genes."""
-    from helpers.columns import pearson
+    """PCC-k with its chance and the two skills of a prediction of a section, spots x genes."""
     from helpers.scores import judge
 
-    measured = judge.measured(section, target, genes)
-    skills = judge.skills(predicted, target, section, genes, judge.basis(section), K)
-    return {"pcc": judge.pcc_at_k(pearson(measured, predicted), K)} | skills
+    spots = judge.basis(section)
+    found = judge.pcc(judge.measured(section, target, genes), predicted, spots, K)
+    skills = judge.skills(predicted, target, section, genes, spots, K)
+    return {"pcc": found["pcc"], "pcc_chance_95": found["chance_95"]} | skills
+
+
+def _beside(reference: Path, fold: dict) -> Iterator[dict]:
+    """The same scores of ridge and of STEM as trained elsewhere in the project, of the reference run's tables."""
+    from helpers import store
+
+    by = ["section", "split", "backbone", "target"]
+    scores = store.read_table(reference / "inference_scores.csv", [*by, "pcc", "chance_spatial"]).set_index(by)
+    skills = store.read_table(reference / "skills.csv", [*by, "composition"]).set_index(by)
+    for model in ("ridge", "stem"):
+        of = (fold["held_out"], "section", model, fold["target"])
+        pcc = {"pcc": scores.loc[of, "pcc"], "pcc_chance_95": scores.loc[of, "chance_spatial"]}
+        yield fold | {"model": model} | pcc | skills.loc[of].drop("patient").to_dict()
 
 
 if __name__ == "__main__":

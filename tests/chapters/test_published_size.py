@@ -4,36 +4,49 @@ import pandas as pd
 import pytest
 
 from helpers.chapters import published_size
+from helpers.chapters.published_size import LARGE
 
 
 @pytest.fixture
 def scores():
-    rows = [
-        (published_size.LARGE, "log2", 10, 2560, 0.70, 0.50),
-        (published_size.LARGE, "log2", 20, 5120, 0.65, 0.55),
-        ("ridge", "log2", None, None, 0.75, 0.60),
-        ("stem", "log2", 5, 160, 0.60, 0.40),
-        (published_size.LARGE, "pearson_residual", 10, 2560, 0.3, 0.3),
-        ("ridge", "pearson_residual", None, None, 0.4, 0.4),
-        ("stem", "pearson_residual", 5, 160, 0.2, 0.2),
-    ]
-    table = pd.DataFrame(rows, columns=["model", "target", "step", "spot_views", "pcc", "composition"])
-    return table.assign(held_out="C3", composition_chance_95=table["composition"] / 2)
+    """Two folds of 10 steps and one of 40; ridge is beaten in one of two, the small network in both."""
+    rows = []
+    for fold, shift in {"C3": 0.0, "B4": 0.1}.items():
+        for target in ("log2", "pearson_residual"):
+            of = {"held_out": fold, "patient": fold[0], "target": target, "steps": 10}
+            for step, pcc in {5: 0.9, 10: 0.5 + shift}.items():
+                rows.append(of | {"model": LARGE, "step": step, "spot_views": 256 * step, "pcc": pcc})
+            rows += [of | {"model": model, "pcc": pcc} for model, pcc in {"ridge": 0.55, "stem": 0.4}.items()]
+    longer = {"held_out": "C3", "patient": "C", "target": "log2", "steps": 40, "model": LARGE}
+    rows += [longer | {"step": s, "spot_views": 256 * s, "pcc": p} for s, p in {10: 0.6, 20: 0.7, 40: 0.3}.items()]
+    table = pd.DataFrame(rows)
+    return table.assign(pcc_chance_95=0.55, composition=table["pcc"] - 0.2, composition_chance_95=0.2)
 
 
-def test_the_highest_and_the_last_score_stand_beside_ridge_and_the_small_network(scores):
+def test_a_fold_is_scored_at_its_last_step_and_not_at_its_highest(scores):
+    short = published_size.in_short(scores)
+    assert (short.groupby(["held_out", "target", "model"]).size() == 1).all()
+    assert short.loc[short["model"] == LARGE, "pcc"].max() == 0.6
+
+
+def test_medians_stand_beside_ridge_the_small_network_and_chance(scores):
+    first = published_size.beside(scores).iloc[0]
+    assert first[published_size.SCORED].tolist() == pytest.approx([0.55, 0.55, 0.4, 0.55])
+    assert [first[f"above {name}"] for name in ("chance", "STEM", "ridge")] == ["1 of 2", "2 of 2", "1 of 2"]
+
+
+def test_of_residuals_one_number_stands_as_the_two_are_the_same(scores):
+    table = published_size.beside(scores)
+    assert list(table["score"]) == ["PCC-50", "composition skill", "composition skill"]
+
+
+def test_the_sentence_names_patients_sizes_and_every_target(scores):
     says = published_size.remark(scores, 32_880_262)
-    assert "C3" in says and "32.9 million" in says
-    assert "PCC-50: highest 0.700 after 2,560 spot views, 0.650 after 5,120; ridge 0.750, STEM as elsewhere" in says
-    assert "STEM as elsewhere here 0.600 (no chance was kept)" in says
-    assert "STEM as elsewhere here 0.200 (chance of the highest 0.150)" in says
-    assert "composition skill: highest 0.550 after 5,120 spot views, 0.550 after 5,120; ridge 0.600" in says
+    assert "2 sections of 2 patients (C3, B4)" in says and "32.9 million" in says and "2,560 spot views" in says
+    assert "more than ridge in 1 of 2 in PCC-50 of log2(x + 1)" in says
 
 
-def test_of_residuals_one_number_is_said_as_the_two_are_the_same(scores):
-    assert published_size.remark(scores, 1).count("composition skill") == 1
-
-
-def test_scores_of_several_folds_are_not_mixed(scores):
-    with pytest.raises(ValueError):
-        published_size.remark(pd.concat([scores, scores.assign(held_out="C4")]), 1)
+def test_longer_training_says_its_first_highest_and_last_score(scores):
+    [pcc, _] = published_size.longer(scores).to_dict("records")
+    assert [pcc[name] for name in ("held out", "first", "highest", "last")] == ["C3", 0.6, 0.7, 0.3]
+    assert set(published_size.longest(scores)["steps"]) == {40}

@@ -46,6 +46,18 @@ def test_scores_over_steps_are_a_line_a_target_beside_that_of_ridge(ax):
     assert ax.get_ylabel() == training.OVER_STEPS["pcc"]
 
 
+def test_scores_by_fold_are_a_marker_a_model_above_the_chance_of_the_large_one(ax):
+    table = every(model=list(training.SIZES), held_out=SECTIONS, target=TARGETS[:2])
+    chance = table["model"].map({"published size": 0.2, "stem": 0.3, "ridge": 0.4})
+    table = table.assign(pcc=wave, pcc_chance_95=chance)
+    training.scores_by_fold(ax, table, TARGETS[0], "pcc")
+    of_target = table[table["target"] == TARGETS[0]]
+    drawn = [points(ax, colour)[:, 1].tolist() for colour in style.SECTIONS[:3]]
+    assert drawn == [of_target.loc[of_target["model"] == model, "pcc"].tolist() for model in training.SIZES]
+    assert {segment[0][1] for segment in ax.collections[3].get_segments()} == {0.2}
+    assert [text.get_text() for text in ax.get_xticklabels()] == list(SECTIONS)
+
+
 def test_each_sampler_is_a_line_over_its_calls(ax):
     ladder = every(sampler=["ancestral", "ddim"], network_calls=[10, 1000]).assign(rvd=wave)
     ladder["starts"] = ladder["sampler"].map({"ancestral": "independent", "ddim": "antithetic"})

@@ -18,7 +18,7 @@ from helpers.figures.style import (
     side_by_side,
     spread,
 )
-from helpers.labels import counted
+from helpers.labels import counted, label
 
 
 def loss_curve(ax: Axes, losses: pd.DataFrame) -> Axes:
@@ -52,6 +52,30 @@ def scores_over_steps(ax: Axes, scores: pd.DataFrame, value: str) -> Axes:
     ax.set_title(f"{counted(scores['held_out'].nunique(), 'folds')}, {', '.join(scores['held_out'].unique())} held out")
     ax.xaxis.set_major_formatter(FuncFormatter(lambda views, _: f"{views:,.0f}"))
     legend(ax, [handle(label, colour, marker=marker, line="-") for label, colour, marker in look.values()])
+    return ax
+
+
+SIZES = {"published size": "published size", "stem": "small network", "ridge": "ridge"}
+
+
+def scores_by_fold(ax: Axes, scores: pd.DataFrame, target: str, value: str) -> Axes:
+    """A score of each held-out section in one target, a marker a model; dashes, chance of the published size.
+
+    `scores` has model (of SIZES), target, held_out, the column `value` (of OVER_STEPS) and `<value>_chance_95`.
+    """
+    part = scores[scores["target"] == target].set_index("held_out")
+    folds = list(part.index.unique())
+    looks_of = {model: (SIZES[model], SECTIONS[i], MARKERS[i]) for i, model in enumerate(SIZES)}
+    offsets, _ = side_by_side(len(SIZES), 0.5)
+    for offset, (model, (_, colour, marker)) in zip(offsets, looks_of.items(), strict=True):
+        y = part.loc[part["model"] == model, value].reindex(folds)
+        ax.scatter(np.arange(len(folds)) + offset, y, s=30, color=colour, marker=marker, lw=0)
+    chance = part.loc[part["model"] == "published size", f"{value}_chance_95"].reindex(folds)
+    ax.hlines(chance, np.arange(len(folds)) - 0.35, np.arange(len(folds)) + 0.35, color="black", lw=1.2, ls=DASHES)
+    ax.set_xticks(range(len(folds)), folds)
+    ax.set(xlim=(-0.5, len(folds) - 0.5), ylim=(0, None), xlabel="held-out section", ylabel=OVER_STEPS[value])
+    ax.set_title(f"{label(target)}\n{counted(len(folds), 'folds')}")
+    legend(ax, [handle(*parts) for parts in looks_of.values()] + [handle("chance, 95 %", "black", line=DASHES)], 2)
     return ax
 
 
