@@ -41,10 +41,10 @@ def folder(tmp_path):
             *((s, "section", b, t, v) for s in ("A1", "B1") for b, v in scores.items() for t in targets),
         ),
         "patients": rows(
-            "section training n_own target backbone pcc_50 chance_95 trained_on",
-            *(("A1", "all other sections", 1, t, b, 0.99, 0.2, "A2 B1") for t in targets for b in without),
-            *(("A1", "other patients only", 0, t, b, v, 0.3, "B1") for t in targets for b, v in without.items()),
-            *(("B1", "all other sections", 0, t, b, v, 0.2, "A1 A2") for t in targets for b, v in others.items()),
+            "section patient training n_own target backbone pcc_50 chance_95 trained_on",
+            *(("A1", "A", "all other sections", 1, t, b, 0.99, 0.2, "A2 B1") for t in targets for b in without),
+            *(("A1", "A", "other patients only", 0, t, b, v, 0.3, "B1") for t in targets for b, v in without.items()),
+            *(("B1", "B", "all other sections", 0, t, b, v, 0.2, "A1 A2") for t in targets for b, v in others.items()),
         ),
         "cross_space": rows(
             "section split backbone trained_in scored_in chance_95 ceiling_50",
@@ -104,19 +104,20 @@ def test_couplings_say_in_how_many_sections_they_are_above_chance(found):
 
 def test_patients_and_tissues_stand_side_by_side(found):
     said = answer.tissues(found[1])
-    assert "Tumours, nuclei counted: patient A 0.10 (0 of 2), patient B 0.10 (0 of 1); Reduced, mean haem" in said
+    assert "counted: patient A 0.40, left 0.10 (0 of 2), patient B 0.40, left 0.10 (0 of 1); Reduced, mean" in said
 
 
 def test_a_section_counts_where_ridge_is_above_both_floors(found):
     """Ridge has .8 where nuclei have .6 and place .5; of patients unseen it is above both in A1 alone."""
     said = answer.seen(found[0])
     assert (
-        "above nuclei and place in 2 / 2 / 2 of 2 sections" in said
+        "above nuclei and place in 1 / 1 / 1 of 1 section of patient A and 1 / 1 / 1 of 1 section of patient B" in said
         and "STEM in 0 / 0 / 0" in said
-        and "; 1 of them have others of their" in said
+        and "; 1 section had others of their patient" in said
     )
     said = answer.unseen(found[0])
-    assert said.startswith("**Without those of the patient, in 1 / 1 / 1 of 2 sections.**")
+    assert said.startswith("**Without the sections of the patient in training, in 1 / 1 / 1 of 2 sections, and of 2 ")
+    assert "reduced pictures in 1 / 1 / 1 of 2 sections.**" in said and "chance of ridge 0.25 / 0.25 / 0.25" in said
     # .7 and .2; .99 had the patient in training
     assert "ridge 0.45 / 0.45 / 0.45; nuclei alone 0.45" in said and "2 patients nothing about patients" in said
     assert "1 to 2 sections of 1 patient" in said
@@ -143,10 +144,28 @@ def test_the_table_sets_chance_ceiling_and_n_beside_each_number(found):
     assert first["the paper"] == "0.30 / 0.30"
 
 
+def test_the_short_answer_tells_the_patients_in_which_depth_shares_most(found):
+    tables, beside = found
+    said = answer.short(tables, beside)
+    assert "with depth in patient A (2 sections: 0.40, 0.10, 0.20), patient B (1 section: 0.40, 0.10, 0.20) (in" in said
+    of_b = beside["patient"] == "B"
+    half = beside.assign(**{organs.PARTS[1]: beside[organs.PARTS[1]].where(~of_b, 0.3)})
+    assert "; not in patient B (1 section: 0.40, 0.30, 0.20) (in" in answer.short(tables, half)
+    assert "1 / 1 / 1 of 2 sections of 2 patients in reduced pictures" in said
+
+
 def test_limits_name_their_n_and_the_rates_of_the_null(found):
-    first, _, nulls, _ = answer.limits(*found)
+    first, _, nulls, *_ = answer.limits(*found)
     assert "2 sections of 2 patients, couplings on 2 patients or animals" in first
     assert "8% to 31% of cases, with place held fixed in 8% to 31%" in nulls
+
+
+def test_patients_that_are_not_scored_are_set_beside_those_that_are(found):
+    tables = dict(found[0])
+    away = tables["associations"].query("section == 'B1'").assign(section="D1", rho_depth=-0.2)
+    tables["associations"] = pd.concat([tables["associations"], away])
+    tables["sections"] = pd.concat([tables["sections"], rows("section patient", ("D1", "D"))])
+    assert "0.60 in the patients that are scored and 0.20 in the 1 others" in answer.limits(tables, found[1])[1]
 
 
 def test_only_what_is_between_the_marks_is_written(runs, tmp_path):

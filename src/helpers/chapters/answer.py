@@ -5,6 +5,7 @@ All is made from the tables of `data/results/`: no number is typed. A test holds
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,9 @@ TARGETS_IN_WORDS = "log / Pearson residual / CP10k"  # of SHOWN
 FIGURE = "![What targets follow, what models add to floors, what scores rank models by](data/results/answer.svg)"
 SHORT = {LOG: "log2", RESIDUAL: "Pearson residual", LOG_CP10K: "CP10k"}
 COUPLINGS = {
-    "median_abs_rho_nuclei": "median over genes of \\|rho(target, nuclei)\\|",
-    "share_coupled_nuclei": f"share of genes with \\|rho(target, nuclei)\\| > {COUPLED}",
-    GIVEN_DEPTH: "median over genes of \\|rho(target, nuclei given depth)\\|",
+    "median_abs_rho_nuclei": "median over genes of |ρ(target, nuclei)|",
+    "share_coupled_nuclei": f"share of genes with |ρ(target, nuclei)| > {COUPLED}",
+    GIVEN_DEPTH: "median over genes of |ρ(target, nuclei given depth)|",
 }
 MODELS = {
     "ridge": "ridge",
@@ -37,14 +38,17 @@ FLOORS = ("nuclei", "place")
 REPORTS = {LOG: "PCC-50 in log2", LOG_CP10K: "PCC-50 in CP10k", RESIDUAL: "PCC-50 of residuals"}
 REPORTS |= {"composition": "composition skill"}
 COUPLING = 0.5  # of library and nuclei, in the simulation that is quoted
-RUNS = ("her2st", "her2st_lowres", "mob")  # of README; scores are of the first
+RUNS = ("her2st", "her2st_lowres", "mob")  # of README; scores are of the first, and of patients unseen of the second
+REDUCED = "patients of the second run"
 READ = ("table1", "sections", "floors", "patients", "skills", "known_truth_ranks", "type_one_error", "cross_space")
 Tables = Mapping[str, pd.DataFrame]
 
 
 def read(folder: Path) -> dict[str, pd.DataFrame]:
-    """The tables of a reference run that the answer is made from, by name."""
-    return {name: store.read_table(folder / f"{name}.csv") for name in READ}
+    """The tables of a reference run that the answer is made from, by name, and `patients` of the run beside it."""
+    of_run = {name: store.read_table(folder / f"{name}.csv") for name in READ}
+    of_run["associations"] = store.read_table(folder / "associations.csv.gz", ["section", "target", "rho_depth"])
+    return of_run | {REDUCED: store.read_table(folder.parent / RUNS[1] / "patients.csv")}
 
 
 def couplings(runs: Sequence[Path]) -> pd.DataFrame:
@@ -89,21 +93,52 @@ def sentences(tables: Tables, beside: pd.DataFrame) -> list[str]:
 
 def short(tables: Tables, beside: pd.DataFrame) -> str:
     """The answer in a few lines."""
-    of_run = of_first(beside)
-    plain, given = (
-        {target: of_run.loc[of_run["target"] == target, part].median() for target in SHOWN} for part in organs.PARTS
-    )
-    chance = of_run.loc[of_run["target"] == LOG, f"chance_95_{GIVEN_DEPTH}"].median()
-    n, patients, ranks = of_run["section"].nunique(), of_run["patient"].nunique(), quoted_ranks(tables)
+    ranks, away = quoted_ranks(tables), by_unseen_section(tables["patients"])
+    n, patients, of_patients = _sizes(tables[REDUCED])
     return (
-        f"Most of what a log target has in common with nuclei it has in common with depth: the median gene's |ρ| with "
-        f"nuclei is {plain[LOG]:.2f}, {plain[LOG_CP10K]:.2f} once counts are divided by depth, and {given[LOG]:.2f} "
-        f"with depth held fixed (chance {chance:.2f}). Ridge is above nuclei and place in {_above(_seen(tables))} of "
-        f"{labels.counted(n, 'sections')} of {labels.counted(patients, 'patients')} ({TARGETS_IN_WORDS}) with all "
-        f"others in training, and in {_above(by_unseen_section(tables))} without those of the patient. Where models "
-        f"are known, PCC-50 in log ranks {_by_library(ranks, LOG):.0%} of contested pairs by what they know of depth, "
-        f"composition skill {_by_library(ranks, 'composition'):.0%}."
+        f"Most of what a log target has in common with nuclei it has in common with depth{_shared(beside)}. With all "
+        f"other sections in training ridge is above nuclei and place in {_above_by_patient(tables)} "
+        f"({TARGETS_IN_WORDS}). Without the sections of the patient it is in {_above(away)} of the same, and in "
+        f"{of_patients} of {n} of {patients} in reduced pictures, with stain for nuclei. Where models are simulated, "
+        "PCC-50 in log puts the one that knows depth better above the one that knows composition better in "
+        f"{_by_library(ranks, LOG):.0%} of pairs, composition skill in {_by_library(ranks, 'composition'):.0%}."
     )
+
+
+def _shared(beside: pd.DataFrame) -> str:
+    """In which patients most of a log target's coupling goes with depth, and in which it does not, with the numbers."""
+    drawn = drawn_couplings(beside)
+    by = drawn[drawn["target"] == LOG].groupby("patient", sort=False)
+    middle, sizes = by[["plain", "given", "chance_given"]].median(), by["section"].nunique()
+    most, said, sections = middle["given"] < middle["plain"] / 2, [], partial(labels.counted, what="sections")
+    for words, of in (("in", middle[most]), ("not in", middle[~most])):
+        parts = [
+            f"{labels.patient(name)} ({n}: {row['plain']:.2f}, {row['given']:.2f}, {row['chance_given']:.2f})"
+            for name, row, n in zip(of.index, of.to_dict("records"), map(sections, sizes[of.index]), strict=True)
+        ]
+        said += [f" {words} {', '.join(parts)}"] if parts else []
+    brackets = "the median gene's |ρ| with nuclei or their stain, the same with depth held fixed, and its chance, 95 %"
+    return f"{';'.join(said)} (in brackets {brackets})"
+
+
+def _sizes(fits: pd.DataFrame) -> tuple[str, str, str]:
+    """Sections and patients of fits without the own patient, in words, and in how many ridge is above the floors."""
+    part = without_patient(fits)
+    n, patients = part["section"].nunique(), part["patient"].nunique()
+    return labels.counted(n, "sections"), labels.counted(patients, "patients"), _above(by_unseen_section(fits))
+
+
+def _above_by_patient(tables: Tables, model: str = "ridge") -> str:
+    """`_above` with one section held out, patient by patient."""
+    scores = _seen(tables)
+    whose = tables["sections"].set_index("section")["patient"].astype(str)
+    of = scores.index.get_level_values("section").map(whose)
+    parts = []
+    for name in dict.fromkeys(of):
+        part = scores[of == name]
+        n = labels.counted(part.index.get_level_values("section").nunique(), "sections")
+        parts.append(f"{_above(part, model)} of {n} of {labels.patient(name)}")
+    return " and ".join(parts)
 
 
 def of_first(beside: pd.DataFrame) -> pd.DataFrame:
@@ -131,17 +166,18 @@ def _middle(of_run: pd.DataFrame, target: str, part: str) -> str:
 
 
 def tissues(beside: pd.DataFrame) -> str:
-    """What is left of cellularity in CP10k with depth held fixed, patient by patient, of all runs."""
-    scaled, parts = beside[beside["target"] == LOG_CP10K], []
-    for (cohort, measure), of_cohort in scaled.groupby(["cohort", "measure"], sort=False):
+    """How much of a log target's coupling is left with depth held fixed, patient by patient, of all runs."""
+    logs, parts = beside[beside["target"] == LOG], []
+    plain, given = organs.PARTS
+    for (cohort, measure), of_cohort in logs.groupby(["cohort", "measure"], sort=False):
         of_patients = [
-            f"{labels.patient(patient)} {_middle(rows, LOG_CP10K, GIVEN_DEPTH)}"
+            f"{labels.patient(patient)} {rows[plain].median():.2f}, left {_middle(rows, LOG, given)}"
             for patient, rows in of_cohort.groupby("patient", sort=False)
         ]
         parts.append(f"{cohort}, {measure}: {', '.join(of_patients)}")
     return (
-        "**How much of the cells is left without depth differs between patients and tissues.** CP10k with depth held "
-        f"fixed: {'; '.join(parts)} (`26_genes`)."
+        "**How much of the cells is left without depth differs between patients and tissues.** Log, and what is left "
+        f"with depth held fixed: {'; '.join(parts)} (`26_genes`)."
     )
 
 
@@ -149,14 +185,16 @@ def seen(tables: Tables) -> str:
     """Models and floors with all other sections in training, and in how many sections ridge is above both floors."""
     scores, middle = _seen(tables), seen_scores(tables)
     parts = [f"{words} {_three(middle.loc[name])}" for name, words in MODELS.items() if name in middle.index]
-    n = scores.index.get_level_values("section").nunique()
+    n = labels.counted(scores.index.get_level_values("section").nunique(), "sections")
     usual = tables["patients"].query("training == @ALL and n_own > 0")
     own = usual["section"].nunique()
-    stem = f", STEM in {_above(scores, 'stem')} (those that it was fitted to)" if "stem" in middle.index else ""
+    stem = ""
+    if "stem" in middle.index:
+        stem = f", STEM in {_above_by_patient(tables, 'stem')} (the targets that it was fitted to)"
     return (
-        f"**With all other sections in training, ridge scores above nuclei and place in {_above(scores)} of "
-        f"{labels.counted(n, 'sections')}** in {TARGETS_IN_WORDS}{stem}; {own} of them have others of their patient "
-        f"there. PCC-50: {'; '.join(parts)} (medians; `19_floors`)."
+        f"**With all other sections in training, ridge scores above nuclei and place in {_above_by_patient(tables)}** "
+        f"in {TARGETS_IN_WORDS}{stem}; {labels.counted(own, 'sections')} had others of their patient in training. "
+        f"PCC-50: {'; '.join(parts)} (medians over {n}; `19_floors`)."
     )
 
 
@@ -166,15 +204,18 @@ def _seen(tables: Tables) -> pd.Series:
 
 
 def unseen(tables: Tables) -> str:
-    """The same without the patient in training."""
-    scores, middle = by_unseen_section(tables), unseen_scores(tables)
+    """The same without the patient in training, here and where there are more patients."""
+    scores, middle = by_unseen_section(tables["patients"]), unseen_scores(tables)
     parts = [f"{MODELS[name]} {_three(middle.loc[name])}" for name in ("ridge", *FLOORS)]
+    chance = _three(chances(without_patient(tables["patients"])).loc["ridge"])
     sections = scores.index.get_level_values("section").unique()
     n, patients = len(sections), _n_patients(tables, sections)
     few = f"; with {labels.counted(patients, 'patients')} nothing about patients can be tested"
+    more, of_more, above = _sizes(tables[REDUCED])
     return (
-        f"**Without those of the patient, in {_above(scores)} of {labels.counted(n, 'sections')}.** PCC-50: "
-        f"{'; '.join(parts)}. Training is smaller, {trained_on(tables)}{few if patients < MIN_PATIENTS else ''} "
+        f"**Without the sections of the patient in training, in {_above(scores)} of {labels.counted(n, 'sections')}, "
+        f"and of {of_more} in reduced pictures in {above} of {more}.** PCC-50 of the first: {'; '.join(parts)}; "
+        f"chance of ridge {chance}. Training is smaller, {trained_on(tables)}{few if patients < MIN_PATIENTS else ''} "
         "(`24_patients` compares at equal size)."
     )
 
@@ -217,11 +258,13 @@ def known_truth(tables: Tables) -> str:
     ranks = quoted_ranks(tables)
     n, patients = ranks["section"].nunique(), ranks["patient"].nunique()
     first, *others = ((words, f"{_by_library(ranks, report):.0%}") for report, words in REPORTS.items())
+    least, most = ranks.loc[ranks["report"] == LOG, "contested"].agg(["min", "max"])
     return (
         f"**Of two models of known skill, one better in composition and one in the library, {first[0]} puts the second "
-        f"first in {first[1]} of pairs**; {', '.join(f'{words} in {share}' for words, share in others)} (chance 50 %; "
-        f"medians over lattices of {labels.counted(n, 'sections')} of {labels.counted(patients, 'patients')}, "
-        "composition simulated; `27_known_truth`)."
+        f"first in {first[1]} of pairs** ({least:.0%} to {most:.0%} by section); "
+        f"{', '.join(f'{words} in {share}' for words, share in others)} (chance 50 %; "
+        f"medians over lattices of {labels.counted(n, 'sections')} of "
+        f"{labels.counted(patients, 'patients')}, counts simulated; `27_known_truth`)."
     )
 
 
@@ -237,15 +280,35 @@ def limits(tables: Tables, beside: pd.DataFrame) -> list[str]:
         tables["type_one_error"].query("maps == 'this cohort, as it lies'").groupby("null")["rate"].agg(["min", "max"])
     )
     as_is, place = (f"{rates.loc[null, 'min']:.0%} to {rates.loc[null, 'max']:.0%}" for null in ("spatial", "place"))
+    of_others = _deeper(tables, scored)
     return [
         f"Anything about patients in general: scores stand on {labels.counted(len(scored), 'sections')} of "
         f"{labels.counted(patients, 'patients')}, couplings on {beside['patient'].nunique()} patients or animals.",
+        *([of_others] if of_others else []),
         "That depth is a nuisance, or that one target is right: a tumour nest with many active cells is deep for a "
         "reason.",
         f"A clean p: a test at 5 % calls maps of different patients, laid over each other as they lie, related in "
         f"{as_is} of cases, with place held fixed in {place} (`23_inference`).",
-        "STEM at its published size: it was trained at the size that two processor cores allow (`10_training_check`).",
+        "STEM as published: it was trained at the size that two processor cores allow, and at about its published size "
+        "on a small part of the published spot views (`10_training_check`).",
+        "A pretrained encoder: what models see of a patch is computed morphology (`05_patches`).",
     ]
+
+
+def _deeper(tables: Tables, scored: Sequence[str]) -> str:
+    """How closely log targets follow depth in the patients that are scored, and in the others of the cohort."""
+    logs = tables["associations"].query("target == @LOG")
+    by = logs["rho_depth"].abs().groupby(logs["section"]).median()
+    patients = tables["sections"].set_index("section")["patient"].astype(str).reindex(by.index)
+    of_patients = by.groupby(patients).median()
+    own = of_patients.index.isin(patients[list(scored)])
+    if own.all():
+        return ""
+    return (
+        f"The cohort at large: the median gene's |ρ| with depth in log is {of_patients[own].median():.2f} in the "
+        f"patients that are scored and {of_patients[~own].median():.2f} in the {(~own).sum()} others (medians), whose "
+        "sections have no image at hand."
+    )
 
 
 def _n_patients(tables: Tables, sections: Sequence[str]) -> int:
@@ -267,7 +330,7 @@ def table(tables: Tables) -> pd.DataFrame:
 def _row(words: str, tables: Tables, sections: Sequence[str], cells: Sequence[str], paper: str = "") -> dict[str, str]:
     named = dict(zip((SHORT[target] for target in SHOWN), cells, strict=True))
     n = {"sections": str(len(set(sections))), "patients": str(_n_patients(tables, list(set(sections))))}
-    return {"median over sections": words} | named | n | {"the paper": paper}
+    return {"median over sections": words.replace("`", "")} | named | n | {"the paper": paper}
 
 
 def _cells(values: pd.Series, chance: pd.Series | None = None, ceiling: pd.Series | None = None) -> list[str]:
@@ -335,13 +398,13 @@ def chances(fits: pd.DataFrame) -> pd.DataFrame:
     return fits.groupby(["backbone", "target"])["chance_95"].median().unstack("target").reindex(columns=SHOWN)
 
 
-def by_unseen_section(tables: Tables) -> pd.Series:
+def by_unseen_section(fits: pd.DataFrame) -> pd.Series:
     """PCC-50 of every section without its patient in training, by target, backbone and section.
 
     Of a patient with one section that is training on all others; means over the sets that were drawn.
     """
-    fits = without_patient(tables["patients"])
-    return fits.groupby(["target", "backbone", "section"], sort=False)["pcc_50"].mean()
+    of_others = without_patient(fits)
+    return of_others.groupby(["target", "backbone", "section"], sort=False)["pcc_50"].mean()
 
 
 def without_patient(fits: pd.DataFrame) -> pd.DataFrame:
@@ -352,7 +415,13 @@ def without_patient(fits: pd.DataFrame) -> pd.DataFrame:
 
 def unseen_scores(tables: Tables) -> pd.DataFrame:
     """The same as `seen_scores` without the patient in training."""
-    return by_unseen_section(tables).groupby(["backbone", "target"]).median().unstack("target").reindex(columns=SHOWN)
+    return (
+        by_unseen_section(tables["patients"])
+        .groupby(["backbone", "target"])
+        .median()
+        .unstack("target")
+        .reindex(columns=SHOWN)
+    )
 
 
 def trained_on(tables: Tables) -> str:
@@ -387,7 +456,8 @@ def drawn_scores(tables: Tables) -> pd.DataFrame:
 
 
 def drawn_couplings(beside: pd.DataFrame) -> pd.DataFrame:
-    """What targets follow, patient by patient: target, section, row (patient and measure), plain, given, chance_given.
+    """What targets follow, patient by patient: target, section, patient, row (with its measure), plain, given,
+    chance_given.
 
     Of a patient in several runs the first is drawn.
     """
@@ -402,6 +472,7 @@ def drawn_couplings(beside: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "row": names,
+            "patient": first["patient"],
             "section": first["section"],
             "target": first["target"],
             "plain": first[plain],

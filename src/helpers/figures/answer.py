@@ -28,7 +28,12 @@ def answer(figure: Figure, coupling: pd.DataFrame, scores: pd.DataFrame, ranks: 
     hollow = handle("given depth", GREY, "o")
     hollow.set_markerfacecolor("white")
     targets = [handle(words, colour, marker) for words, colour, marker in looks(coupling["target"]).values()]
-    keys = [*targets, hollow, handle("chance (95 % point)", "black", line="-"), handle("median", GREY, line="-")]
+    keys = [
+        *targets,
+        hollow,
+        handle("chance (95 % point; in A with depth held fixed)", "black", line="-"),
+        handle("median", GREY, line="-"),
+    ]
     figure.legend(handles=keys, ncols=3, loc="outside lower center", handletextpad=0.4, columnspacing=1.2)
     return axes
 
