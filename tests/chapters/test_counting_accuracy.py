@@ -68,7 +68,7 @@ def test_settings_that_saw_the_tile_stand_apart(scored):
 
 def test_bias_and_the_worst_tile_are_of_settings_chosen_elsewhere(scored):
     said = counting_accuracy.describe_bias(scored)
-    assert said.startswith("The count is too low on 1 of 2 tiles and too high on 1:")
+    assert said.startswith("The count is too low on 1 of 2 tiles and too high on 1. The worst")
     assert "The worst tile by F1 is a (0.70)" in said
     assert counting_accuracy.worst_tile(scored)["tile"] == "a"
 

@@ -225,7 +225,7 @@ def test_the_walk_goes_by_medians_and_says_whether_it_may_start_the_other_way(ta
     log, residual = ("none", "log"), ("none", "pearson_residual")
     text = factorial.walk_sentence(once, {residual: log})
     assert "to depth goes from **0.500** to **0.300** with the size factor and to **0.100**" in text
-    assert text.count(" with the residual (chance 0.05") == 2
+    assert text.count(" with the residual (medians of the sections' null: 0.05") == 2
     assert "to nuclei goes from **0.250**" in text and text.endswith("it is the same arm.")
     other = factorial.walk_sentence(once[once["section"] == "C1"], {residual: residual})
     assert "nuclei" not in other and other.endswith("comes first.")

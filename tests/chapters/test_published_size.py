@@ -9,9 +9,9 @@ from helpers.chapters.published_size import LARGE
 
 @pytest.fixture
 def scores():
-    """Two folds of 10 steps and one of 40; ridge is beaten in one of two, the small network in both."""
+    """Three folds of 10 steps and one of 40; ridge is beaten in one of two that count, the small network in both."""
     rows = []
-    for fold, shift in {"C3": 0.0, "B4": 0.1}.items():
+    for fold, shift in {"C4": 0.0, "B4": 0.1, "C3": 9.0}.items():
         for target in ("log2", "pearson_residual"):
             of = {"held_out": fold, "patient": fold[0], "target": target, "steps": 10}
             for step, pcc in {5: 0.9, 10: 0.5 + shift}.items():
@@ -26,7 +26,7 @@ def scores():
 def test_a_fold_is_scored_at_its_last_step_and_not_at_its_highest(scores):
     short = published_size.in_short(scores)
     assert (short.groupby(["held_out", "target", "model"]).size() == 1).all()
-    assert short.loc[short["model"] == LARGE, "pcc"].max() == 0.6
+    assert short.loc[(short["model"] == LARGE) & (short["held_out"] != "C3"), "pcc"].max() == 0.6
 
 
 def test_medians_stand_beside_ridge_the_small_network_and_chance(scores):
@@ -42,7 +42,7 @@ def test_of_residuals_one_number_stands_as_the_two_are_the_same(scores):
 
 def test_the_sentence_names_patients_sizes_and_every_target(scores):
     says = published_size.remark(scores, 32_880_262)
-    assert "2 sections of 2 patients (C3, B4)" in says and "32.9 million" in says and "2,560 spot views" in says
+    assert "3 sections of 2 patients (C4, B4, C3)" in says and "32.9 million" in says and "2,560 spot views" in says
     assert "more than ridge in 1 of 2 in PCC-50 of log2(x + 1)" in says
 
 

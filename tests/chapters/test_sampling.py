@@ -121,8 +121,8 @@ def test_the_own_way_is_compared_at_its_own_kind_of_noise_where_the_published_on
     )
     assert sampling.answer(table) == (
         "With 40 times fewer calls of the network than the published sampler, the profile's own way has a PCC (in "
-        "brackets that of the published one) of **0.30** (0.20) in Pearson residual. That is on 10 spots of one "
-        "section with 4 samples each: differences in the second decimal are chance."
+        "brackets that of all steps with the same kind of noise) of **0.30** (0.20) in Pearson residual. "
+        "That is on 10 spots of one section with 4 samples each, too few to test a difference."
     )
     assert sampling.answer(table, "Mine").startswith("STEM was not trained in this run: this is the committed run of M")
     assert "**0.30** (0.10)" in sampling.answer(table.assign(starts=["independent", "antithetic", "shared"]))

@@ -119,8 +119,8 @@ def describe_bias(scored: pd.DataFrame) -> str:
     own = unseen[unseen["back_end"] == "classical"]
     n_low, n_high = (own["n_found"] < own["n_true"]).sum(), (own["n_found"] > own["n_true"]).sum()
     return (
-        f"The count is too low on {n_low} of {counted(len(own), 'tiles')} and too high on {n_high}: small, crowded "
-        f"nuclei are counted too low, large ones with coarse chromatin too high. The worst tile by F1 is "
+        f"The count is too low on {n_low} of {counted(len(own), 'tiles')} and too high on {n_high}. The "
+        f"worst tile by F1 is "
         f"{worst['tile']} ({worst['f1']:.2f}). An error that is the same all over a section changes no rank within it: "
         "for this study, which ranks the spots of one section, the count correlation matters more."
     )

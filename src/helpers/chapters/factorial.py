@@ -325,7 +325,7 @@ def walk_sentence(once: pd.DataFrame, stands_for: Mapping[Arm, Arm]) -> str:
             chance = ", ".join(f"{own[arm]:.3f}" for arm in WALK)
             parts.append(
                 f"coupling to {what} goes from **{start:.3f}** to **{divided:.3f}** with the size factor and to "
-                f"**{end:.3f}** with the residual (chance {chance})"
+                f"**{end:.3f}** with the residual (medians of the sections' null: {chance})"
             )
     one_arm = stands_for["none", "pearson_residual"] == ("none", "log")
     return (

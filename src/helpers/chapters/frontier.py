@@ -138,11 +138,11 @@ def answer(kept: pd.DataFrame, coupling: pd.DataFrame, measures: Sequence[str], 
             rho, null = own.loc[is_of(own, STEPS[step]), ["median_rho_depth", "chance_rho_depth"]].median()
             above = (part["value"] > part["chance_95"]).sum()
             middle = f"{step} **{part['value'].median():.2f}**"
-            words.append(f"{middle} (above chance in {above}; coupling {rho:.2f}, chance {null:.2f})")
-        lines.append(
-            f"- {MEASURES[measure]}, {of_patients(sections, patients)}: {', '.join(words)}; chance "
-            f"{at['log']['chance'].median():.2f}."
-        )
+            words.append(
+                f"{middle} (95 % point of chance {part['chance_95'].median():.2f}, above it in {above}; coupling "
+                f"{rho:.2f}, chance {null:.2f})"
+            )
+        lines.append(f"- {MEASURES[measure]}, {of_patients(sections, patients)}: {', '.join(words)}.")
     if not lines:
         return "With neither regions nor proportions of cell types this cohort cannot say."
     chance = "chance is that of turned maps, of the coupling that of maps as smooth"

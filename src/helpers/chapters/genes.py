@@ -335,9 +335,10 @@ def answer(table: pd.DataFrame, found: pd.DataFrame) -> str:
     lines = [verdicts_sentence(own, model) for model, own in table.groupby("backbone", sort=False)]
     both = found["twin"]["both"]
     return (
-        f"By their q at most {LEVEL:.0%} of the finds are false on average; on depth-only twins the last test finds "
-        f"{both.min():.1%} to {both.max():.1%} of genes in a section, where {LEVEL:.0%} would be right.\n\n"
+        "Genes that a model predicts, and what is left of them given nuclei and depth:\n\n"
         + "\n".join(lines)
+        + f"\n\nNominally at most {LEVEL:.0%} of the finds are false (q). On depth-only twins the last test finds "
+        f"{both.min():.1%} to {both.max():.1%} of genes in a section, where {LEVEL:.0%} would be right."
     )
 
 

@@ -217,7 +217,7 @@ def answer(of_section: pd.DataFrame, scores: pd.DataFrame, patients: Mapping[str
         parts.append(f"with {covariate} {shares} (medians over {of_patients(part['section'], patients)})")
     own = scores[scores["backbone"].isin(backbones.MODELS)]
     beyond = (own["p_spatial"] <= LEVEL).groupby(own["backbone"], sort=False).agg(["sum", "size"])
-    folds = ", ".join(f"{n} of {size} of `{name}`" for name, n, size in beyond.itertuples())
+    folds = ", ".join(f"{n} of {size} of `{name}` (a fold for each target)" for name, n, size in beyond.itertuples())
     return (
         f"Genes beyond {NULLS['place']}, after the false discovery rate: {'; '.join(parts)}; on unrelated maps such a "
         f"test at {LEVEL:.0%} errs in up to {errs:.0%}. Folds whose PCC-{own['k'].max()} is beyond {NULLS['spatial']}: "

@@ -172,14 +172,16 @@ def comparison_sentence(compared: pd.DataFrame, targets: Sequence[str], value: s
     """
     if compared.empty or len(targets) < 2:
         return "Nothing can be compared: no section, or one target alone."
-    median = compared[value].groupby(["backbone", "target", "training"]).median()
-    apart = {kind: median["ridge", targets[0], kind] - median["ridge", targets[1], kind] for kind in (OWN, AWAY)}
-    over = {
-        (t, kind): median["ridge", t, kind] - median["nuclei", t, kind] for t, kind in product(targets, (OWN, AWAY))
-    }
+    by_target = compared[value].xs("ridge", level="backbone").unstack("target")
+    gaps = (by_target[targets[0]] - by_target[targets[1]]).groupby("training").median()
+    apart = {kind: gaps[kind] for kind in (OWN, AWAY)}
+    wide = compared[value].unstack("backbone")
+    excess = (wide["ridge"] - wide["nuclei"]).groupby(["target", "training"]).median()
+    over = {(t, kind): excess[t, kind] for t, kind in product(targets, (OWN, AWAY))}
     return (
-        f"Medians over sections. Does it change what the study compares? {label(targets[0])} less {label(targets[1])}, "
-        f"{what} of ridge: {apart[OWN]:+.2f} with the own patient in training, {apart[AWAY]:+.2f} without. "
+        f"Medians of the sections' differences. Does it change what the study compares? "
+        f"{label(targets[0])} less {label(targets[1])}, {what} of ridge: "
+        f"{apart[OWN]:+.2f} with the own patient in training, {apart[AWAY]:+.2f} without. "
         "Excess of ridge over nuclei alone: "
         + ", ".join(f"{label(t)} {over[t, OWN]:+.2f} with and {over[t, AWAY]:+.2f} without" for t in targets)
         + "."

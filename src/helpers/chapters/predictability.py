@@ -20,13 +20,14 @@ def beside_ceiling_and_floor(top: pd.DataFrame, k: int) -> pd.DataFrame:
     """PCC-k of each backbone and target, medians over sections: with its ceiling, and what it has beyond nuclei alone.
 
     `top` is that of `top_genes.top_genes` with one ranking. Indexed by backbone and target; columns pcc, ceiling,
-    reached (the part of the ceiling) and excess over nuclei (NaN where that floor was not fitted).
+    reached (the part of the ceiling) and excess over nuclei (NaN where that floor was not fitted), both taken section
+    by section.
     """
-    medians = top[top["k"] == k].groupby(["backbone", "target"], sort=False)[["pcc", "ceiling"]].median()
-    floor = medians["pcc"][medians.index.get_level_values("backbone") == "nuclei"].droplevel("backbone")
-    medians["reached"] = medians["pcc"] / medians["ceiling"]
-    medians["excess over nuclei"] = medians["pcc"] - floor.reindex(medians.index.get_level_values("target")).to_numpy()
-    return medians
+    at_k = top.loc[top["k"] == k, ["backbone", "target", "section", "pcc", "ceiling"]]
+    floor = at_k[at_k["backbone"] == "nuclei"].set_index(["target", "section"])["pcc"]
+    of_nuclei = floor.reindex(pd.MultiIndex.from_frame(at_k[["target", "section"]])).to_numpy()
+    at_k = at_k.assign(reached=at_k["pcc"] / at_k["ceiling"], **{"excess over nuclei": at_k["pcc"] - of_nuclei})
+    return at_k.groupby(["backbone", "target"], sort=False).median(numeric_only=True)
 
 
 def answer(top: pd.DataFrame, k: int, models: Sequence[str], split: str, patients: Mapping[str, str]) -> str:

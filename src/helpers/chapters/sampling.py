@@ -131,7 +131,7 @@ def answer(table: pd.DataFrame, committed: str = "") -> str:
         values = ", ".join(f"**{own['pcc']:.2f}** ({slow['pcc']:.2f}) in {label(own['target'])}" for own, slow in pairs)
         words = (
             f"With {span(min(times), max(times), '.0f')} times fewer calls of the network than the published sampler, "
-            f"the profile's own way has a PCC (in brackets that of the published one) of {values}"
+            f"the profile's own way has a PCC (in brackets that of all steps with the same kind of noise) of {values}"
         )
     else:
         slow, fast = (table[(table["sampler"] == "ancestral") == published] for published in (True, False))
@@ -141,7 +141,7 @@ def answer(table: pd.DataFrame, committed: str = "") -> str:
         )
     return (
         f"{whose}{words}. That is on {counted(first['n_spots'], 'spots')} of one section with "
-        f"{counted(first['n_samples'], 'samples')} each: differences in the second decimal are chance."
+        f"{counted(first['n_samples'], 'samples')} each, too few to test a difference."
     )
 
 

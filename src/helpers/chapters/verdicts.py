@@ -81,14 +81,14 @@ def panel_d(top: pd.DataFrame, k: int, patients: Mapping[str, str]) -> tuple[str
 
 def panel_e(delta: pd.DataFrame, patients: Mapping[str, str]) -> tuple[str, str]:
     """Choosing the best genes adds to the difference of the panel; takes `top_genes.differences` of one backbone."""
-    own = delta[(delta["definition"] == "own_top_k") & (delta["ranking"] == "same") & (delta["k"] == K)]
-    own = own.set_index("section")
-    adds = own["delta"] > own["delta_panel"]
+    own = delta[(delta["definition"] == "own_top_k") & (delta["ranking"] == "same")].set_index("section")
+    adds, first = (own["delta"] > own["delta_panel"]).groupby(own["k"]), own[own["k"] == K]
     words = (
-        f"Delta_{K} {own['delta'].median():.3f} against {own['delta_panel'].median():.3f} over the whole panel: "
-        f"choosing the best genes adds in {adds.sum()} of {_sizes(own.index, patients)}"
+        f"Delta_{K} {first['delta'].median():.3f} against {first['delta_panel'].median():.3f} over the whole panel: "
+        f"choosing the best genes adds in {' / '.join(map(str, adds.sum()))} of {_sizes(first.index, patients)} at "
+        f"k = {' / '.join(map(str, adds.sum().index))}"
     )
-    return _verdict(adds.all(), adds.mean() > 0.5), words
+    return _verdict(adds.all().all(), (adds.mean() > 0.5).all()), words
 
 
 def panel_f(couplings: pd.DataFrame, patients: Mapping[str, str]) -> tuple[str, str]:
