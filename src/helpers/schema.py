@@ -102,7 +102,8 @@ def check_counts(counts, where: str) -> None:
     # Only a sparse matrix has nnz; its numbers are its data.
     values = counts.data if hasattr(counts, "nnz") else np.asarray(counts)
     if values.dtype.kind not in "iuf":
-        raise ValueError(f"{where}: the counts hold text where numbers are wanted; check the columns")
+        held = "complex numbers" if values.dtype.kind == "c" else "text"
+        raise ValueError(f"{where}: the counts hold {held} where numbers are wanted; check the columns")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ValueError(f"{where}: some counts are missing (NaN) or infinite; write 0 where nothing was captured")
     if (values < 0).any():

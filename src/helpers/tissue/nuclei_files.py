@@ -50,8 +50,9 @@ def read(path: str | Path, mpp: float, placement: np.ndarray | None = None) -> p
     `.geojson`, `.json`: a polygon or a point per nucleus, as QuPath, Baysor and Space Ranger export them, a
     MultiPolygon or MultiPoint per type, as CellViT and HEST-1k write them, or the JSON of CellViT and HoVer-Net. A
     point has no area (NaN). A file with QuPath's detections or cells gives these alone, a cell its nucleus;
-    annotations beside them are regions. Our own measurements go before geometry. Outlines that cross themselves are
-    repaired, and shapes that are no nuclei left out, with a warning that counts them and names three.
+    annotations beside them are regions. Our own measurements go before geometry. A nucleus that is given twice, as an
+    outline and its centre, counts once (`_again`). Outlines that cross themselves are repaired, and shapes that are no
+    nuclei left out, with a warning that counts them and names three.
     FileNotFoundError for a missing file; ValueError for one that is damaged, of another kind, or mostly no nuclei.
     """
     path = Path(path)
@@ -294,9 +295,38 @@ def _measured(path: Path, shapes: list, known: pd.DataFrame, mpp: float) -> pd.D
     wrong[area > LARGE * usual] = f"an outline of more than {LARGE} nuclei"
     kept = _kept(path, wrong)
     geometry[~kept] = None  # an empty shape has no centre to ask for
+    kept &= ~_again(path, geometry, (outlined & kept).astype(bool))
     centre = shapely.centroid(geometry)
     table = pd.DataFrame({"x": shapely.get_x(centre), "y": shapely.get_y(centre), "area_um2": area})
     return _columns(known.combine_first(table)[kept])
+
+
+def _again(path: Path, geometry: np.ndarray, outlined: np.ndarray) -> np.ndarray:
+    """Which shapes say again what another says: the point in an outline, and the outline around other shapes.
+
+    A nucleus may be given by its outline and its centre, or within the outline of its cell or of a region. Of shapes
+    that are equal the first is kept.
+    """
+    if not len(geometry):
+        return np.zeros(0, bool)
+    outer, inner = shapely.STRtree(geometry).query(geometry, predicate="contains_properly")
+    outer, inner = outer[outer != inner], inner[outer != inner]
+    n_within = np.bincount(outer, minlength=len(geometry))
+    around = (n_within > 1) | (np.bincount(outer[outlined[inner]], minlength=len(geometry)) > 0)
+    again, centres = around.copy(), inner[~outlined[inner] & ~around[outer]]
+    again[centres] = True
+    known = np.array([shape is not None for shape in geometry])
+    place = np.column_stack(
+        [shapely.get_x(at := shapely.centroid(geometry)), shapely.get_y(at), shapely.area(geometry)]
+    )
+    again |= known & pd.DataFrame(place.round(2)).duplicated().to_numpy()
+    if again.any():
+        warnings.warn(
+            f"{path}: {again.sum()} of {known.sum()} shapes are the centre of an outline, an outline around other "
+            "shapes, or there twice, and are not counted again",
+            stacklevel=5,
+        )
+    return again
 
 
 def _mended(outline: shapely.Geometry) -> shapely.Geometry:
