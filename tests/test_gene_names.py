@@ -53,6 +53,7 @@ OF_PROBES = {
     "numbered": [f"G{i // 2}|8eab{i:03x}-1" for i in range(80)],
     "names repeated": [f"G{i // 2}" for i in range(80)],
     "names made unique": [gene + end for gene in PROBED for end in ("", "-1", "-2")],
+    "names made unique by R": [gene + end for gene in PROBED for end in ("", ".1", ".2")],
     "some genes thrice": [*PROBED, *PROBED[:6], *PROBED[:6]],
     "transcripts": [f"ENST{i:011d}.3" for i in range(80)],
     "exons of mice": [f"ENSMUSE{i:011d}" for i in range(80)],

@@ -43,8 +43,8 @@ def check_genes(names: Sequence[str], where: str) -> None:
         what = f"rows are probes, or transcripts, of genes, {parts[0]}"
     else:
         known = names[~names.str.lower().isin(MISSING)]
-        # A name that was made unique, SAMD11-1, repeats one only where that stands there too.
-        stem = known.str.replace(r"-\d+$", "", regex=True)
+        # A name that was made unique, SAMD11-1 or SAMD11.1, repeats one only where that stands there too.
+        stem = known.str.replace(r"[-._]\d+$", "", regex=True)
         stem = stem.where(stem.isin(known), known)
         repeated = stem.duplicated()
         if repeated.sum() <= max(REPEATED * len(known), FEW):

@@ -172,7 +172,8 @@ def patient_name(value) -> str:
 def patient_of(section: AnnData) -> str:
     """The patient of a section, by its spots or as a whole; "" where it is not known."""
     of_spots = section.obs.get("patient", [])
-    return str(of_spots.iloc[0] if len(of_spots) else section.uns.get("patient", ""))
+    name = str(of_spots.iloc[0] if len(of_spots) else section.uns.get("patient", ""))
+    return name if patient_name(name) else ""
 
 
 def patients_of(sections: Mapping[str, AnnData]) -> dict[str, str]:

@@ -178,7 +178,7 @@ def test_tables_are_read_as_people_write_them(tmp_path, table, write):
     pd.testing.assert_frame_equal(predictions.read(tmp_path / "p.tsv"), table, check_names=False)
 
 
-@pytest.mark.parametrize("kind", ["complex64", "complex128", "datetime64[s]", "timedelta64[s]"])
+@pytest.mark.parametrize("kind", ["complex64", "complex128", "datetime64[s]", "timedelta64[s]", "bool"])
 def test_values_that_are_no_real_numbers_are_refused(tmp_path, kind):
     values, spots, genes = np.ones((30, 3)).astype(int).astype(kind), [f"s{i}" for i in range(30)], list("abc")
     np.savez(tmp_path / "S1.npz", values=values, spots=spots, genes=genes)

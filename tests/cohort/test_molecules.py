@@ -35,7 +35,6 @@ ROUNDED = {
     "ln": lambda counts: np.rint(np.log1p(counts)),
     "ln of CP10k": lambda counts: np.rint(np.log1p(cp10k(counts))),
     "square roots": lambda counts: np.rint(np.sqrt(counts)),
-    "clipped at 3": lambda counts: np.minimum(counts, 3),
 }
 
 
@@ -44,6 +43,14 @@ def drawn(seed, depth=3000, n_genes=500):
     rng = np.random.default_rng(seed)
     share = rng.lognormal(0, 1.5, n_genes) * rng.lognormal(0, 0.4, (150, n_genes))
     return rng.poisson(depth * rng.lognormal(0, 0.5, (150, 1)) * share / share.sum(axis=1, keepdims=True)).astype(float)
+
+
+@pytest.mark.parametrize("most", [3, 15, 255])
+def test_counts_that_were_cut_off_are_doubted_with_the_numbers(most):
+    counts = np.minimum(drawn(0, 30_000), most)
+    at, below = (counts == most).sum(), (counts == most - 1).sum()
+    says = f"{at:,} values are the largest, {most}, and {below:,} are one less: were they cut off there?"
+    assert molecules.why_not_umi(csr_matrix(counts)) == says
 
 
 @pytest.mark.parametrize("depth", [30, 300, 3000])

@@ -201,6 +201,27 @@ def test_outlines_with_centres_in_a_table_of_shapes_count_once(tmp_path):
         assert len(nuclei_files.read(tmp_path / "n.parquet", 1.0)) == 6
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [together(*pair) for pair in zip(OUTLINES, MIDDLES, strict=True)],
+        [multi("Polygon", OUTLINES), multi("Point", MIDDLES)],
+        [multi("Polygon", OUTLINES[:2]), multi("Polygon", OUTLINES[2:])],
+        [together(multi("Polygon", OUTLINES), *MIDDLES)],
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*are not counted again")
+def test_shapes_of_several_parts_are_read_alike_in_both_kinds_of_file(tmp_path, rows):
+    shapes = [shapely.geometry.shape(one) for one in rows]
+    pd.DataFrame({"geometry": shapely.to_wkb(shapes), "class": list("ab" * 3)[: len(rows)]}).to_parquet(
+        tmp_path / "n.parquet"
+    )
+    read = nuclei_files.read(tmp_path / "n.parquet", 1.0)
+    content = {"type": "FeatureCollection", "features": features(rows)}
+    assert len(read) == len(nuclei_files.read(geojson(tmp_path, content), 1.0)) == 6
+    assert read["type"].notna().all()
+
+
 def test_points_count_as_nuclei_without_area(tmp_path):
     read = nuclei_files.read(geojson(tmp_path, feature("Point", [50, 50])), MPP)
     counted = classical.count(read, np.array([[50.0, 50.0]]), MPP, 100)

@@ -41,7 +41,7 @@ def read(path: str | Path, layer: str = "") -> pd.DataFrame:
         schema.check_words(names, what, path)
         if names.has_duplicates:
             raise ValueError(f"{path}: {what} {names[names.duplicated()][0]!r} occurs twice; keep one")
-    if kinds := {kind.name for kind in table.dtypes if getattr(kind, "kind", "") in "cmM"}:
+    if kinds := {kind.name for kind in table.dtypes if getattr(kind, "kind", "") in "bcmM"}:
         raise ValueError(f"{path}: predictions are {', '.join(sorted(kinds))} values; write them as plain real numbers")
     try:
         table = table.astype(float)

@@ -10,6 +10,7 @@ HIGHEST, MIDDLE = 20, (100, 300)  # genes by their mean, the highest first
 # at least 1.04 times that of the middling ones. Rounded logs of the same counts, with and without scaling, have one
 # below 0.84 or the other below 0.6.
 LEAST_NOISE, LEAST_RATIO = 0.8, 0.7
+CUT_OFF = 20  # values that are the largest of all: of those sections, thinned too, at most 6
 
 
 def why_not_umi(counts) -> str:
@@ -21,7 +22,16 @@ def why_not_umi(counts) -> str:
     if not whole:
         return "they are not whole numbers"
     divisor = int(np.gcd.reduce(values.astype(np.int64)))
-    return f"all are multiples of {divisor}" if divisor > 1 else _too_even(counts, total)
+    return f"all are multiples of {divisor}" if divisor > 1 else _cut_off(values) or _too_even(counts, total)
+
+
+def _cut_off(values: np.ndarray) -> str:
+    """Whether many counts are the largest of all, where few come near it: a type or a rule held no more; in words."""
+    most = values.max(initial=0)
+    at, below = int((values == most).sum()), int((values == most - 1).sum())
+    if most < 3 or at < CUT_OFF or at < 2 * below:
+        return ""
+    return f"{at:,} values are the largest, {most:.0f}, and {below:,} are one less: were they cut off there?"
 
 
 def _too_even(counts, total: np.ndarray) -> str:

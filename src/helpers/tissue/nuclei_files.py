@@ -163,7 +163,17 @@ def _read_parquet(path: Path, mpp: float) -> pd.DataFrame:
         have = ", ".join(map(str, table.columns))
         raise ValueError(f"{path}: neither x and y nor geometry among its columns ({have}); give either")
     known = table.reindex(columns=["class"]).set_axis(["type"], axis=1).reset_index(drop=True)
-    return _measured(path, _parsed(path, table["geometry"]), known, mpp)
+    parts = [(part, row) for row, one in enumerate(_parsed(path, table["geometry"])) for part in _single(one)]
+    return _measured(
+        path, [part for part, _ in parts], known.iloc[[row for _, row in parts]].reset_index(drop=True), mpp
+    )
+
+
+def _single(shape) -> list:
+    """The polygons and points that a shape is made of, as `_simple` of GeoJSON."""
+    if isinstance(shape, str) or not hasattr(shape, "geoms") or not len(shape.geoms):
+        return [shape]
+    return [single for part in shape.geoms for single in _single(part)]
 
 
 def _parsed(path: Path, geometry: pd.Series) -> list:
