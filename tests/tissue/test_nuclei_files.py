@@ -155,10 +155,6 @@ LINES = [{"type": "LineString", "coordinates": [[x, y], [x + 2, y]]} for x, y in
 @pytest.mark.parametrize(
     "content",
     [
-        features(map(together, OUTLINES, MIDDLES)),
-        features(map(together, MIDDLES, OUTLINES)),
-        features(together(together(*pair)) for pair in zip(OUTLINES, MIDDLES, strict=True)),
-        features(map(together, OUTLINES, LINES)),
         features(map(together, CELLS, OUTLINES, MIDDLES)),
         features(map(together, CELLS, OUTLINES)),
         together(*OUTLINES, *MIDDLES),
@@ -175,6 +171,23 @@ def test_a_nucleus_that_is_given_twice_counts_once(tmp_path, content):
         read = nuclei_files.read(geojson(tmp_path, content), 1.0)
     assert sorted(read[["x", "y"]].round(6).to_numpy().tolist()) == sorted(c["coordinates"] for c in MIDDLES)
     assert set(read["area_um2"].dropna()) == {100.0}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        features(map(together, OUTLINES, MIDDLES)),
+        features(map(together, MIDDLES, OUTLINES)),
+        features(together(together(*pair)) for pair in zip(OUTLINES, MIDDLES, strict=True)),
+        features(map(together, OUTLINES, LINES)),
+        features(together(one, {"type": "Point", "coordinates": [5, 5]}) for one in OUTLINES),  # not its centre
+        features(together(multi("Polygon", [one]), LINES[0]) for one in OUTLINES),
+    ],
+)
+def test_an_outline_with_something_beside_it_is_one_nucleus(tmp_path, content, recwarn):
+    read = nuclei_files.read(geojson(tmp_path, {"type": "FeatureCollection", "features": content}), 1.0)
+    assert read[["x", "y"]].round(6).to_numpy().tolist() == [c["coordinates"] for c in MIDDLES]
+    assert set(read["area_um2"]) == {100.0} and not recwarn.list
 
 
 def test_points_in_a_region_are_nuclei_and_the_region_is_none(tmp_path):
@@ -208,6 +221,7 @@ def test_outlines_with_centres_in_a_table_of_shapes_count_once(tmp_path):
         [multi("Polygon", OUTLINES), multi("Point", MIDDLES)],
         [multi("Polygon", OUTLINES[:2]), multi("Polygon", OUTLINES[2:])],
         [together(multi("Polygon", OUTLINES), *MIDDLES)],
+        [together(one, {"type": "Point", "coordinates": [500 + n, 5]}) for n, one in enumerate(OUTLINES)],
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*are not counted again")

@@ -173,7 +173,9 @@ def _single(shape) -> list:
     """The polygons and points that a shape is made of, as `_simple` of GeoJSON."""
     if isinstance(shape, str) or not hasattr(shape, "geoms") or not len(shape.geoms):
         return [shape]
-    return [single for part in shape.geoms for single in _single(part)]
+    parts = [single for part in shape.geoms for single in _single(part)]
+    outlines = [part for part in parts if part.geom_type == "Polygon"]
+    return outlines if len(outlines) == 1 else parts
 
 
 def _parsed(path: Path, geometry: pd.Series) -> list:
@@ -235,11 +237,12 @@ def _parts(content: dict | list) -> Iterator[tuple[dict | None, dict]]:
 
 
 def _simple(geometry: dict | None) -> Iterator[dict | None]:
-    """The polygons and points that a geometry is made of."""
+    """The polygons and points that a geometry is made of; of one polygon with anything beside it the polygon."""
     kind = geometry["type"] if geometry else ""
     if kind == "GeometryCollection":
-        for one in geometry["geometries"]:
-            yield from _simple(one)
+        parts = [part for one in geometry["geometries"] for part in _simple(one)]
+        outlines = [part for part in parts if part and part["type"] == "Polygon"]
+        yield from outlines if len(outlines) == 1 else parts
     elif kind in ("MultiPolygon", "MultiPoint"):
         for one in geometry["coordinates"]:
             yield {"type": kind.removeprefix("Multi"), "coordinates": one}
