@@ -25,7 +25,7 @@ def run(request):
         pytest.skip(f"build/{request.param} is not there: run make book COHORT={request.param} first")
     report = json.loads((build / "audit.json").read_text())
     given = yaml.safe_load((build / "parameters/28_audit.yaml").read_text())
-    tables = {key: pd.DataFrame(report[key]) for key in ("scores", "twin", "partial", "floors")}
+    tables = {key: pd.DataFrame(report[key]) for key in ("scores", "twin", "given", "floors")}
     return tables, given, lambda name: pd.read_csv(build / "results" / name)
 
 
@@ -83,8 +83,7 @@ def test_what_is_left_given_nuclei_and_depth(run, given_what):
     tables, given, read = run
     where = {"backbone": given["backbone"], "split": "section", "target": given["space"], "given": given_what}
     chapter = rows_of(read("partial.csv"), **where)
-    rows = tables["partial"]
-    rows = rows[(rows["space"] == given["space"]) & (rows["given"] == given_what)]
-    audited = pd.DataFrame({name: judge.summarize_given(part, 50) for name, part in rows.groupby("section")}).T
-    for column in ("r", "partial", "semi_partial", "median_partial", "unique", "shared", "capture_only"):
-        same(audited[column].sort_index(), chapter[column])
+    audited = rows_of(tables["given"], space=given["space"], given=given_what)
+    scores = ["r", "semi_partial", "unique", "shared", "capture_only", *judge.GIVEN_CLAIMS]
+    for column in [*scores, *(f"{name}_chance_95" for name in judge.GIVEN_CLAIMS)]:
+        same(audited[column], chapter[column])

@@ -46,6 +46,47 @@ def test_a_symbol_of_two_genes_is_numbered():
     assert list(gene_names.symbols(["TBCE", "TBCE", "A"], "a.h5ad")) == ["TBCE", "TBCE-1", "A"]
 
 
+PROBED = [f"G{i}" for i in range(40)]
+OF_PROBES = {
+    "id, gene and probe": [f"ENSG{i:011d}|G{i // 2}|8eab{i:03x}" for i in range(80)],
+    "gene and probe": [f"G{i // 2}|8eab{i:03x}" for i in range(80)],
+    "numbered": [f"G{i // 2}|8eab{i:03x}-1" for i in range(80)],
+    "names repeated": [f"G{i // 2}" for i in range(80)],
+    "names made unique": [gene + end for gene in PROBED for end in ("", "-1", "-2")],
+    "names made unique by R": [gene + end for gene in PROBED for end in ("", ".1", ".2")],
+    "some genes thrice": [*PROBED, *PROBED[:6], *PROBED[:6]],
+    "transcripts": [f"ENST{i:011d}.3" for i in range(80)],
+    "exons of mice": [f"ENSMUSE{i:011d}" for i in range(80)],
+}
+
+
+@pytest.mark.parametrize("names", OF_PROBES.values(), ids=OF_PROBES)
+def test_rows_that_are_parts_of_genes_are_refused_with_the_matrix_to_give_instead(names):
+    says = r"a\.h5: .*give counts of genes, one row each: of Space Ranger filtered_feature_bc_matrix\.h5"
+    with pytest.raises(ValueError, match=says):
+        gene_names.symbols(names, "a.h5")
+    for column in ("gene_ids", "gene_name"):  # beside other names
+        with pytest.raises(ValueError, match=says):
+            gene_names.symbols([f"row{i}" for i in range(len(names))], "a.h5", pd.DataFrame({column: names}))
+
+
+def test_names_like_those_of_parts_are_genes_all_the_same():
+    names = [
+        "NKX2-1",
+        "NKX2-2",
+        "NKX2-3",
+        "HLA-A",
+        "H1-0",
+        "H1-1",
+        "TBCE",
+        "TBCE-1",
+        "A|B",
+        "mt-Nd1",
+        "ENSG00000187634",
+    ]
+    assert list(gene_names.symbols(names, "a.h5ad")) == names
+
+
 def test_what_gives_no_symbol_is_refused():
     with pytest.raises(ValueError, match=r"a\.h5ad: genes are named by id, ENSG.*\.7; give gene_names"):
         gene_names.symbols([f"{name}.7" for name in IDS], "a.h5ad", pd.DataFrame({"n": IDS}))

@@ -13,6 +13,9 @@ IDS = ("gene_ids", "gene_id", "id", "ensembl_id", "ensembl")
 MISSING = {"", "nan", "none", "na", "n/a", "null", "<na>"}
 _GENOME = r"[A-Za-z]+[A-Za-z.]*\d[A-Za-z0-9.]*_+"  # of a reference of two genomes: GRCh38_, mm10___
 _ID = re.compile(rf"({_GENOME})?(ENS[A-Z]*G\d{{6,}}|FBgn\d{{7}}|WBGene\d{{8}}|[NX][MR]_\d{{6,}})(\.\d+)?", re.I)
+# Space Ranger names a probe ENSG00000187634|SAMD11|8eab823, others SAMD11|8eab823; ENST are transcripts, ENSE exons.
+_PARTS = re.compile(r".+\|[0-9a-f]{6,}(-\d+)?|(DEPRECATED_)?ENS[A-Z]*[TPE]\d{6,}(\.\d+)?", re.I)
+REPEATED, FEW = 0.1, 10  # of all rows, that bear a name which another has: of genes, a few in a thousand do
 # Symbols are MT-CO1 in people, mt-Co1 in mice, mt:CoI in flies, MT.CO1 as R mends it; RPS3, Rps3, RpS3.
 _LEFT_OUT = re.compile(rf"({_GENOME})?(mt[-.:]|rp[sl])", re.I)
 
@@ -25,9 +28,36 @@ def symbols(
     A gene without a symbol keeps its name. A symbol of two genes is numbered, as scanpy does. ValueError, naming
     `where`, for ids without symbols beside them, and for markup; numbers are warned of.
     """
+    for given in (names, *(beside[one] for one in (beside if beside is not None else ()) if _is_named(one))):
+        check_genes(given, where)
     found = _symbols(names, where, beside, column)
     check_words(found, "gene", where)
     return found
+
+
+def check_genes(names: Sequence[str], where: str) -> None:
+    """Refuse names of parts of genes, probe by probe or by transcript: a gene's counts would be torn into several."""
+    names = clean(names)
+    parts = [name for name in names if _PARTS.fullmatch(name)]
+    if 2 * len(parts) > len(names):
+        what = f"rows are probes, or transcripts, of genes, {parts[0]}"
+    else:
+        known = names[~names.str.lower().isin(MISSING)]
+        # A name that was made unique, SAMD11-1 or SAMD11.1, repeats one only where that stands there too.
+        stem = known.str.replace(r"[-._]\d+$", "", regex=True)
+        stem = stem.where(stem.isin(known), known)
+        repeated = stem.duplicated()
+        if repeated.sum() <= max(REPEATED * len(known), FEW):
+            return
+        what = f"{repeated.sum()} of {len(known)} rows bear the name of another, as {stem[repeated][0]}"
+    raise ValueError(
+        f"{where}: {what}; give counts of genes, one row each: of Space Ranger filtered_feature_bc_matrix.h5, not a "
+        "matrix of probes (raw_probe_bc_matrix.h5), else sums over a gene's rows"
+    )
+
+
+def _is_named(column: str) -> bool:
+    return str(column).lower() in {*SYMBOLS, *IDS}
 
 
 def _symbols(names: Sequence[str], where: str, beside: pd.DataFrame | None, column: str | None) -> pd.Index:

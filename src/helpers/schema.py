@@ -102,7 +102,8 @@ def check_counts(counts, where: str) -> None:
     # Only a sparse matrix has nnz; its numbers are its data.
     values = counts.data if hasattr(counts, "nnz") else np.asarray(counts)
     if values.dtype.kind not in "iuf":
-        raise ValueError(f"{where}: the counts hold text where numbers are wanted; check the columns")
+        held = "complex numbers" if values.dtype.kind == "c" else "text"
+        raise ValueError(f"{where}: the counts hold {held} where numbers are wanted; check the columns")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ValueError(f"{where}: some counts are missing (NaN) or infinite; write 0 where nothing was captured")
     if (values < 0).any():
@@ -171,7 +172,8 @@ def patient_name(value) -> str:
 def patient_of(section: AnnData) -> str:
     """The patient of a section, by its spots or as a whole; "" where it is not known."""
     of_spots = section.obs.get("patient", [])
-    return str(of_spots.iloc[0] if len(of_spots) else section.uns.get("patient", ""))
+    name = str(of_spots.iloc[0] if len(of_spots) else section.uns.get("patient", ""))
+    return name if patient_name(name) else ""
 
 
 def patients_of(sections: Mapping[str, AnnData]) -> dict[str, str]:

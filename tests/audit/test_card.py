@@ -21,7 +21,14 @@ SUMMARY |= {f"excess_{floor}{end}": 0.1 for floor in ("nuclei", "place") for end
 def report():
     floors = [{**KEYS, "floor": "nuclei", "pcc": 0.45}, {**KEYS, "floor": "depth", "pcc": 0.5}]
     kept = [
-        {"section": "S1", "space": "log2", "given": g, "r": 0.4, "partial": p}
+        {
+            "section": "S1",
+            "space": "log2",
+            "given": g,
+            "median_r": 0.4,
+            "median_partial": p,
+            "median_partial_chance_95": p / 2,
+        }
         for g, p in (("depth", 0.2), ("both", 0.1))
     ]
     flags = [{"id": flag.id, "raised": flag.id == "chance", "says": f"{flag.id} & more"} for flag in FLAGS]
@@ -29,7 +36,7 @@ def report():
         "scores": pd.DataFrame([{**KEYS, **SCORES}, {**KEYS, **SCORES, "k": 10, "pcc": 0.7}]),
         "twin": pd.DataFrame([{**KEYS, **SCORES, "pcc": 0.3}]),
         "floors": pd.DataFrame(floors),
-        "partial": pd.DataFrame(kept),
+        "given": pd.DataFrame(kept),
         "skills": pd.DataFrame([{"section": "S1", "k": 50, "library": 0.7, "composition": np.nan}]),
         "remarks": ["section S1: <odd>"],
         "flags": flags,
@@ -42,9 +49,12 @@ def test_scores_stand_beside_floors_excess_and_twin(report):
     assert row["excess"] == pytest.approx(0.15) and row["depth"] == 0.5 and row["twin"] == 0.3
 
 
-def test_partial_correlations_stand_beside_the_plain_one(report):
+def test_partial_correlations_stand_beside_the_plain_one_each_with_its_chance(report):
     [row] = card.partial_by_section(report).to_dict("records")
-    assert row == {"section": "S1", "space": "log2", "plain": 0.4, "given both": 0.1, "given depth": 0.2}
+    shown = {"given depth": 0.2, "95 % of chance, given depth": 0.1}
+    shown |= {"given both": 0.1, "95 % of chance, given both": 0.05}
+    assert row == {"section": "S1", "space": "log2", "plain": 0.4} | shown
+    assert "no null" not in card.page(report, "T") and "<th>95 % of chance, given both</th>" in card.page(report, "T")
 
 
 def test_the_page_is_whole_and_safe(report):
@@ -65,7 +75,7 @@ def test_what_a_file_says_is_escaped_everywhere(report):
     bad = "<script>alert(1)</script>"
     report["scores"]["section"] = report["twin"]["section"] = report["floors"]["section"] = bad
     report["flags"] = [{"id": flag.id, "raised": None, "says": bad} for flag in FLAGS]
-    report["partial"]["section"] = report["skills"]["section"] = bad
+    report["given"]["section"] = report["skills"]["section"] = bad
     assert "<script" not in card.page(report | {"remarks": [bad]}, bad)
 
 

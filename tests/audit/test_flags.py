@@ -8,6 +8,7 @@ from helpers.audit import flags
 from helpers.audit.flags import FLAGS, Evidence
 
 ROW = {"pcc": 0.6, "score": 0.6, "chance_95": 0.2, "own_library": 0.4, "composition": 0.5, "composition_chance_95": 0.2}
+ROW |= {"own_library_chance_95": 0.1}
 ROW |= {"nuclei_pcc": 0.3, "nuclei_chance_95": 0.2, "place_pcc": 0.1, "place_chance_95": 0.2}
 ROW |= {"shift": 1, "shift_pcc": 0.5, "shift_gain": -0.1, "shift_error": 0.02, "above_ceiling": -0.02, "same_as": ""}
 ROW |= {"kept_by_conversion": 0.99, "doubts": "", "not_umi": ""}

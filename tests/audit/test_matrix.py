@@ -188,7 +188,7 @@ def _once():
 
     with pytest.MonkeyPatch.context() as patch:
         remembered(patch, judge, "basis", lambda section: section.obsm["spatial"].tobytes())
-        remembered(patch, judge, "ceilings", lambda section, target, genes, *n: (of(section), target, *genes))
+        remembered(patch, judge, "ceilings_in", lambda targets, section, genes, *n: (of(section), *targets, *genes))
         remembered(
             patch,
             assess,
@@ -205,6 +205,7 @@ def _once():
         patch.setattr(assess, "SCORED_IN", ())
         remembered(patch, assess, "score_on_twin", lambda one, judged, k, n: (of(one.section), *judged, k))
         remembered(patch, assess, "partial_scores", lambda one, space: (of(one.section), space, *one.genes))
+        remembered(patch, assess, "what_is_left", lambda one, genes, judged, n: (of(one.section), *judged, *one.genes))
         yield
 
 

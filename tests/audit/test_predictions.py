@@ -176,3 +176,23 @@ def test_an_h5ad_file_of_several_places_is_asked_for_one(tmp_path, table):
 def test_tables_are_read_as_people_write_them(tmp_path, table, write):
     (tmp_path / "p.tsv").write_text(write(table))
     pd.testing.assert_frame_equal(predictions.read(tmp_path / "p.tsv"), table, check_names=False)
+
+
+@pytest.mark.parametrize("kind", ["complex64", "complex128", "datetime64[s]", "timedelta64[s]", "bool"])
+def test_values_that_are_no_real_numbers_are_refused(tmp_path, kind):
+    values, spots, genes = np.ones((30, 3)).astype(int).astype(kind), [f"s{i}" for i in range(30)], list("abc")
+    np.savez(tmp_path / "S1.npz", values=values, spots=spots, genes=genes)
+    with pytest.raises(ValueError, match=r"S1\.npz: predictions are \w+.* values; write them as plain real numbers"):
+        predictions.read(tmp_path / "S1.npz")
+
+
+def test_complex_numbers_in_other_files_are_refused(tmp_path):
+    values = np.ones((30, 3)) + 1j
+    table = pd.DataFrame(values, [f"s{i}" for i in range(30)], list("abc"))
+    table.to_csv(tmp_path / "S1.csv")
+    AnnData(values, obs=pd.DataFrame(index=table.index), var=pd.DataFrame(index=table.columns)).write_h5ad(
+        tmp_path / "S1.h5ad"
+    )
+    for name in ("S1.csv", "S1.h5ad"):
+        with pytest.raises(ValueError, match=f"{name}: (some predictions are text|predictions are complex128)"):
+            predictions.read(tmp_path / name)

@@ -311,8 +311,16 @@ def test_spots_outside_the_image_are_left_out_as_in_the_book(tmp_path):
 
 def test_the_same_counts_under_two_names_are_remarked_on(cohort):
     read = {"S0": cohort["S0"].copy(), "T0": cohort["S0"][::-1].copy(), "S1": cohort["S1"].copy()}
+    read = {name: as_the_book(section, name, "", 1)[0] for name, section in read.items()}
     [said] = doubts(read, dict.fromkeys(read, ""))
     assert said.startswith("section T0: 100% of its spots have the counts of those of S0: the same data")
+
+
+def test_shuffled_spots_are_remarked_on_without_an_image(cohort):
+    section = cohort["S0"].copy()
+    section.obsm[schema.SPATIAL] = np.random.default_rng(0).permutation(section.obsm[schema.SPATIAL])
+    [said] = doubts({"S0": as_the_book(section, "S0", "", 1)[0]}, {"S0": ""})
+    assert said.startswith("section S0: the depth of a spot follows that of its 6 neighbours") and "shuffled" in said
 
 
 def test_spots_placed_otherwise_than_their_image_says_are_remarked_on(tmp_path):

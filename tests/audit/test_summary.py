@@ -25,16 +25,16 @@ def report():
         for k in (10, 50)
     ]
     scores = pd.DataFrame(rows)
-    partial = [
-        {"section": s, "space": "log2", "given": g, "gene": gene, "partial": p}
+    given = [
+        {"section": s, "space": "log2", "given": g, "median_partial": p, "median_partial_chance_95": p / 2}
         for s, p in (("S1", 0.1), ("S2", 0.3))
         for g in ("depth", "both")
-        for gene in "ab"
     ]
     return {
         "scores": scores,
         "twin": scores.assign(pcc=scores["pcc"] / 2),
-        "partial": pd.DataFrame(partial),
+        "partial": pd.DataFrame({"gene": list("ab")}),
+        "given": pd.DataFrame(given),
         "floors": pd.DataFrame([{"floor": "depth", "section": "S1", "space": "log2", "k": 50, "pcc": 0.5}]),
         "skills": pd.DataFrame({"library": [np.nan] * 2, "composition": [0.1, 0.3], "composition_chance_95": 0.2}),
         "excess": pd.DataFrame({"section": ["S1", "S2"], "patient": ["", ""], "excess_place": [0.1, np.nan]}),
@@ -46,6 +46,7 @@ def test_medians_are_over_sections_at_the_k_of_the_headline(report):
     assert row["k"] == 50 and row["pcc"] == pytest.approx(0.5) and row["twin"] == pytest.approx(0.25)
     assert (row["n_sections"], row["n_patients"], row["n_spots"], row["n_genes"]) == (2, 1, 7, 2)
     assert row["given_both"] == pytest.approx(0.2) and row["given_nuclei"] is None
+    assert row["given_both_chance_95"] == pytest.approx(0.1) and row["given_nuclei_chance_95"] is None
     assert row["depth"] == 0.5 and row["nuclei"] is None
     assert row["library_skill"] is None and row["library_skill_chance_95"] is None  # no library in this space
     assert row["composition_skill"] == pytest.approx(0.2) == row["composition_skill_chance_95"]

@@ -148,25 +148,25 @@ def test_what_is_left_is_said_of_models_beside_its_chance(by_gene):
 
 def test_the_control_names_the_sections_in_which_depth_alone_reads_as_more():
     row = {"section": "A", "target": "log2", "given": "depth", "error": 0.5}
-    row |= {"partial": 0.01, "median_partial": 0.0, "median_partial_rank": 0.03}
+    row |= {"partial": 0.01, "median_partial": 0.0, "median_partial_rank": 0.03, "unique": 0.01}
     row |= dict.fromkeys(partial.CHANCES, 0.02)
     table = pd.DataFrame(
         [row, row | {"section": "B", "median_partial_rank": 0.01}, row | {"error": 0, "partial": np.nan}]
     )
     text = partial.control_sentence(table, 50)
     assert text.startswith("2 sections, 1 target, relative errors of 50%: ")
-    assert "the same of ranks is above its chance in 1 of 2 (A), at most 0.030." in text
+    assert "the same of ranks is above its chance in 1 of 2 (A), at most 0.030; " in text
     assert "50 best genes is above its chance in 0 of 2, at most 0.010" in text
 
 
-def test_the_answer_is_what_is_left_given_both_and_the_own_part_of_what_is_explained(by_gene):
+def test_the_answer_is_what_is_left_given_both_and_what_predictions_alone_explain(by_gene):
     summary = partial.summarize(by_gene, 2)
     assert set(partial.model_shares(summary)["backbone"]) == {"stem", "ridge"}
-    summary = summary.assign(partial=0.3, partial_chance_95=[0.2, 0.4] * (len(summary) // 2))
+    summary = summary.assign(partial=0.3, partial_chance_95=[0.2, 0.4] * (len(summary) // 2), unique_chance_95=0.15)
     text = partial.answer(summary, 2, {"A": "A", "B": "A"})
     assert text.startswith("The score of the 2 genes that are") and "over 2 sections of 1 patient: `stem`" in text
-    assert "`stem` in log2(x + 1) 0.30 (chance 0.30, above it in 1 of 2 sections) and **25%**; " in text
-    assert text.endswith("(chance 0.30, above it in 1 of 2 sections) and **50%**.")
+    assert "`stem` in log2(x + 1) 0.30 (chance 0.30, above it in 1 of 2 sections) and 10.0% (chance 15.0%, " in text
+    assert text.endswith("above it in 1 of 2 sections) and 20.0% (chance 15.0%, above it in 2 of 2 sections) of 40%.")
 
 
 @pytest.fixture(scope="module")
@@ -212,5 +212,5 @@ def test_on_real_counts_depth_alone_is_not_above_its_chance(her2st_root, name):
     found = partial.controls_of({name: section}, ["log2", "pearson_residual", "log1p_cp10k"], {name: panel}, 20)
     erring = found[found["error"] > 0]
     assert len(erring) == 6
-    for score in ("partial", "median_partial"):
+    for score in ("partial", "median_partial", "unique"):
         assert (erring[score] <= erring[f"{score}_chance_95"]).all()

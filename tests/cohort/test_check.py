@@ -218,3 +218,17 @@ def test_links_out_of_a_root_are_named(root, tmp_path):
     assert check.links_out(root) == [root / "data/out.txt"]
     (tmp_path / "linked").symlink_to(root)
     assert check.links_out(tmp_path / "linked") == [tmp_path / "linked/data/out.txt"]
+
+
+def test_counts_that_are_rounded_logs_and_spots_that_were_shuffled_are_warned_of(tmp_path):
+    simulate.cohort(tmp_path, sections={"A1": 9000, "B1": 9000}, lattice=(12, 11), n_genes=400)
+    assert check.read("A1", readers(tmp_path), QC)[1]["warnings"] == ""
+    path = tmp_path / "data/ST-cnts/A1.tsv.gz"
+    counts = pd.read_csv(path, sep="\t", index_col=0)
+    np.rint(np.log2(1 + counts)).astype(int).to_csv(path, sep="\t")
+    said = check.read("A1", readers(tmp_path), QC)[1]["warnings"]
+    assert "section A1: counts: " in said and "were logs rounded" in said and "give the raw counts of molecules" in said
+    path = tmp_path / "data/ST-cnts/B1.tsv.gz"
+    counts = pd.read_csv(path, sep="\t", index_col=0)
+    counts.set_axis(np.random.default_rng(0).permutation(counts.index)).to_csv(path, sep="\t")
+    assert "section B1: the depth of a spot follows" in check.read("B1", readers(tmp_path), QC)[1]["warnings"]

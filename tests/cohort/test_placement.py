@@ -7,7 +7,7 @@ import pytest
 from anndata import AnnData
 from scipy.ndimage import gaussian_filter
 
-from helpers.cohort import placement
+from helpers.cohort import images, placement, sections
 
 SIZE, STEP = (1000, 800), 50
 
@@ -62,6 +62,24 @@ def test_spots_that_were_mirrored_or_turned_are_doubted_with_the_numbers(seed, m
     assert re.search(rf"better with the spots {words}: rank correlation 0\.[89]\d for", said)
 
 
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("times", [1.25, 1.5, 2])
+def test_a_picture_that_is_too_large_is_doubted_where_depth_follows_the_stain(seed, times):
+    section, image = made(seed)
+    section.obsm["spatial"] /= times
+    assert f"with the spots {times} times as far from the corner, as if the picture" in placement.doubt(
+        see(section, image)
+    )
+
+
+def test_a_real_picture_that_is_too_large_is_doubted_also_where_all_spots_lie_on_tissue(her2st_root):
+    section = sections.read("her2st", her2st_root, "B4")
+    size, thumbnail = images.size(section.uns["image"]), np.array(images.thumbnail(section.uns["image"], 1500))
+    assert placement.doubt(placement.view(section, thumbnail, size)) == ""
+    section.obsm["spatial"] = section.obsm["spatial"] / 1.5
+    assert "1.5 times as far from the corner" in placement.doubt(placement.view(section, thumbnail, size))
+
+
 def test_spots_that_were_moved_are_doubted():
     section, image = made(1)
     section.obsm["spatial"] = section.obsm["spatial"] - [2 * STEP, 0]
@@ -79,3 +97,30 @@ def test_a_picture_is_read_at_x_and_y_and_has_nothing_outside():
     picture = np.arange(6.0).reshape(2, 3)
     found = placement.at(picture, np.array([[2, 0], [0.4, 1.2], [3, 0], [-1, 0]]))
     np.testing.assert_array_equal(found, [2, 3, np.nan, np.nan])
+
+
+@pytest.mark.parametrize("follows", [1.0, -1.0])
+def test_shuffled_spots_are_doubted_without_an_image_and_lattice(follows):
+    section, _ = made(0, follows)
+    assert placement.scattered(section) == ""
+    rng = np.random.default_rng(0)
+    section.obsm["spatial"] += rng.uniform(-20, 20, (section.n_obs, 2))  # on no lattice
+    assert placement.scattered(section) == ""
+    section.obsm["spatial"] = rng.permutation(section.obsm["spatial"])
+    said = placement.scattered(section)
+    assert "as if spots were shuffled; check that positions and counts" in said and re.search(r"of -?0\.[01]\d ", said)
+
+
+def test_few_spots_and_one_depth_say_nothing_of_shuffling():
+    section, _ = made(0, 0.0)
+    assert placement.scattered(section) and placement.scattered(section[:90].copy()) == ""
+    section.obs["total_counts"] = 100.0
+    assert placement.scattered(section) == ""
+
+
+@pytest.mark.parametrize("name", ["A1", "C4", "F3"])
+def test_spots_of_a_real_section_are_not_shuffled_until_they_are(her2st_root, name):
+    section = sections.read("her2st", her2st_root, name)
+    assert placement.scattered(section) == ""
+    section.obsm["spatial"] = np.random.default_rng(0).permutation(section.obsm["spatial"])
+    assert "as if spots were shuffled" in placement.scattered(section)

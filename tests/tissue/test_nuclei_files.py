@@ -115,13 +115,125 @@ def test_detections_of_qupath_are_nuclei_and_its_annotations_regions(tmp_path):
         measurements=[{"name": "Detection probability", "value": 0.8}, {"name": "Area µm^2", "value": 3}],
     )
     cell = feature("Polygon", [[[0, 0], [60, 0], [60, 60], [0, 0]]], objectType="cell")
-    cell["nucleusGeometry"] = {"type": "Polygon", "coordinates": SQUARE}
+    cell["nucleusGeometry"] = {"type": "Polygon", "coordinates": [[[x + 30, y] for x, y in SQUARE[0]]]}
     collection = {"type": "FeatureCollection", "features": [region, star, cell]}
     read = nuclei_files.read(geojson(tmp_path, collection), MPP)
-    assert read[["x", "y"]].to_numpy().tolist() == [[15, 25], [15, 25]]
+    assert read[["x", "y"]].to_numpy().tolist() == [[15, 25], [45, 25]]
     np.testing.assert_allclose(read["area_um2"], 100 * MPP**2)
     assert read["type"].tolist() == ["Tumor: Positive", None]
     assert read["probability"].tolist()[0] == 0.8
+
+
+def squares(n=6, side=10, gap=40):
+    """Outlines of nuclei beside each other, and their centres."""
+    corners = side / 2 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]])
+    centres = gap * (1 + np.column_stack([np.arange(n), np.arange(n) % 2])).astype(float)
+    outlines = [{"type": "Polygon", "coordinates": [(at + corners).tolist()]} for at in centres]
+    return outlines, [{"type": "Point", "coordinates": at.tolist()} for at in centres]
+
+
+def features(geometries):
+    return [{"type": "Feature", "geometry": one, "properties": {}} for one in geometries]
+
+
+def together(*parts):
+    return {"type": "GeometryCollection", "geometries": list(parts)}
+
+
+def multi(kind, geometries):
+    return {"type": f"Multi{kind}", "coordinates": [one["coordinates"] for one in geometries]}
+
+
+OUTLINES, MIDDLES = squares()
+CELLS, REGION = (
+    squares(side=24)[0],
+    {"type": "Polygon", "coordinates": [[[0, 0], [900, 0], [900, 900], [0, 900], [0, 0]]]},
+)
+LINES = [{"type": "LineString", "coordinates": [[x, y], [x + 2, y]]} for x, y in (c["coordinates"] for c in MIDDLES)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        features(map(together, CELLS, OUTLINES, MIDDLES)),
+        features(map(together, CELLS, OUTLINES)),
+        together(*OUTLINES, *MIDDLES),
+        features([*MIDDLES, *OUTLINES]),
+        features([multi("Polygon", OUTLINES), multi("Point", MIDDLES)]),
+        features([*OUTLINES, *OUTLINES]),
+        features([REGION, *OUTLINES, *MIDDLES]),
+        features([*OUTLINES[:3], *MIDDLES]),
+    ],
+)
+def test_a_nucleus_that_is_given_twice_counts_once(tmp_path, content):
+    content = {"type": "FeatureCollection", "features": content} if isinstance(content, list) else content
+    with pytest.warns(UserWarning):
+        read = nuclei_files.read(geojson(tmp_path, content), 1.0)
+    assert sorted(read[["x", "y"]].round(6).to_numpy().tolist()) == sorted(c["coordinates"] for c in MIDDLES)
+    assert set(read["area_um2"].dropna()) == {100.0}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        features(map(together, OUTLINES, MIDDLES)),
+        features(map(together, MIDDLES, OUTLINES)),
+        features(together(together(*pair)) for pair in zip(OUTLINES, MIDDLES, strict=True)),
+        features(map(together, OUTLINES, LINES)),
+        features(together(one, {"type": "Point", "coordinates": [5, 5]}) for one in OUTLINES),  # not its centre
+        features(together(multi("Polygon", [one]), LINES[0]) for one in OUTLINES),
+    ],
+)
+def test_an_outline_with_something_beside_it_is_one_nucleus(tmp_path, content, recwarn):
+    read = nuclei_files.read(geojson(tmp_path, {"type": "FeatureCollection", "features": content}), 1.0)
+    assert read[["x", "y"]].round(6).to_numpy().tolist() == [c["coordinates"] for c in MIDDLES]
+    assert set(read["area_um2"]) == {100.0} and not recwarn.list
+
+
+def test_points_in_a_region_are_nuclei_and_the_region_is_none(tmp_path):
+    with pytest.warns(UserWarning, match="1 of 7 shapes are the centre of an outline, an outline around other shapes"):
+        read = nuclei_files.read(
+            geojson(tmp_path, {"type": "FeatureCollection", "features": features([REGION, *MIDDLES])}), 1.0
+        )
+    assert len(read) == 6 and read["area_um2"].isna().all()
+
+
+def test_touching_and_overlapping_outlines_are_all_counted(tmp_path, recwarn):
+    touching, _ = squares(gap=10)
+    overlapping, _ = squares(gap=7)
+    for outlines in (touching, overlapping):
+        content = {"type": "FeatureCollection", "features": features(outlines)}
+        assert len(nuclei_files.read(geojson(tmp_path, content), 1.0)) == 6
+    assert not recwarn.list
+
+
+def test_outlines_with_centres_in_a_table_of_shapes_count_once(tmp_path):
+    shapes = [shapely.geometry.shape(one) for one in [*OUTLINES, *MIDDLES]]
+    pd.DataFrame({"geometry": shapely.to_wkb(shapes), "class": "a"}).to_parquet(tmp_path / "n.parquet")
+    with pytest.warns(UserWarning, match="6 of 12 shapes"):
+        assert len(nuclei_files.read(tmp_path / "n.parquet", 1.0)) == 6
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [together(*pair) for pair in zip(OUTLINES, MIDDLES, strict=True)],
+        [multi("Polygon", OUTLINES), multi("Point", MIDDLES)],
+        [multi("Polygon", OUTLINES[:2]), multi("Polygon", OUTLINES[2:])],
+        [together(multi("Polygon", OUTLINES), *MIDDLES)],
+        [together(one, {"type": "Point", "coordinates": [500 + n, 5]}) for n, one in enumerate(OUTLINES)],
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*are not counted again")
+def test_shapes_of_several_parts_are_read_alike_in_both_kinds_of_file(tmp_path, rows):
+    shapes = [shapely.geometry.shape(one) for one in rows]
+    pd.DataFrame({"geometry": shapely.to_wkb(shapes), "class": list("ab" * 3)[: len(rows)]}).to_parquet(
+        tmp_path / "n.parquet"
+    )
+    read = nuclei_files.read(tmp_path / "n.parquet", 1.0)
+    content = {"type": "FeatureCollection", "features": features(rows)}
+    assert len(read) == len(nuclei_files.read(geojson(tmp_path, content), 1.0)) == 6
+    assert read["type"].notna().all()
 
 
 def test_points_count_as_nuclei_without_area(tmp_path):

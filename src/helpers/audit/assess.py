@@ -10,9 +10,10 @@ from scipy.sparse import eye_array
 
 from helpers import columns, schema
 from helpers.audit import predictions
-from helpers.audit.evidence import Audited, evidence, lattice_steps, why_not_umi
+from helpers.audit.evidence import Audited, evidence, lattice_steps
 from helpers.audit.flags import flags
 from helpers.audit.summary import UNSEEN, headline_k, summarize
+from helpers.cohort.molecules import why_not_umi
 from helpers.models import backbones
 from helpers.scores import judge, spatial, top_genes
 from helpers.targets import normalization, spaces, twins
@@ -35,9 +36,9 @@ def assess(
 
     `cohort` holds sections: counts of all genes, coordinates and, where nuclei are known, `obs["n_nuclei"]`;
     `predicted` maps the same names to spots x genes; `space` is a key of `normalization.TARGETS`; `targets` are what
-    the model was scored against, where that is known. Returns the tables `scores`, `twin`, `partial`, `skills`,
-    `floors`, `excess`, `evidence` and `targets`, and `remarks`, `summary` and `flags`. Where the space is in doubt,
-    predictions are scored in it and taken to no other. ValueError, naming the section, for what cannot be scored.
+    the model was scored against, where that is known. Returns the tables `scores`, `twin`, `partial`, `given`,
+    `skills`, `floors`, `excess`, `evidence` and `targets`, and `remarks`, `summary` and `flags`. Where the space is in
+    doubt, predictions are scored in it and taken to no other. ValueError names the section that cannot be scored.
     """
     normalization.named(normalization.TARGETS, "space", space)
     if panel_chosen_on not in PANELS:
@@ -46,7 +47,7 @@ def assess(
     every, doubted = audited.values(), any(one.doubts for one in audited.values())
     judged = [space] if doubted else list(dict.fromkeys([space, *SCORED_IN]))
     k = headline_k(judge.best_ks(KS, len(next(iter(every)).genes)))
-    ceilings = {(name, s): ceiling(audited[name], s, n_splits) for name, s in product(audited, judged)}
+    ceilings = {(name, s): of for name, one in audited.items() for s, of in ceilings_of(one, judged, n_splits).items()}
     report: dict = {
         "scores": stacked(score(audited[name], s, n_draws, of) for (name, s), of in ceilings.items()),
         "twin": stacked(score_on_twin(one, judged, k, n_draws) for one in every),
@@ -54,9 +55,10 @@ def assess(
         "skills": stacked(skills(one, n_draws) for one in every if not doubted),
         "floors": stacked(score_floors(audited, s, floor, n_draws) for s, floor in product(judged, backbones.FLOORS)),
         "excess": excess(audited, k),
-        "evidence": pd.DataFrame([evidence(one, k, ceilings[name, space]) for name, one in audited.items()]),
+        "evidence": pd.DataFrame([evidence(one, k, ceilings[name, space], n_draws) for name, one in audited.items()]),
         "targets": stacked(recognize(one.section, targets[name], name) for name, one in audited.items() if targets),
     }
+    report["given"] = stacked(what_is_left(one, report["partial"], judged, n_draws) for one in every)
     report["remarks"] = remarks + without_score(report["scores"], space)
     report["summary"] = summarize(report, {name: one.section for name, one in audited.items()}, space)
     report["flags"] = flags(report, panel_chosen_on)
@@ -111,9 +113,9 @@ def one_panel(predicted: Mapping[str, pd.DataFrame]) -> tuple[list[str], list[st
 # One section, one space: a table with columns section and space ----------------------------------------------------
 
 
-def ceiling(one: Audited, space: str, n_splits: int) -> np.ndarray:
-    """The noise ceiling of each gene (`judge.ceilings`)."""
-    return judge.ceilings(one.section, space, one.genes, n_splits)
+def ceilings_of(one: Audited, judged: Sequence[str], n_splits: int) -> dict[str, np.ndarray]:
+    """The noise ceiling of each gene in each space (`judge.ceilings_in`)."""
+    return judge.ceilings_in(judged, one.section, one.genes, n_splits)
 
 
 def score(one: Audited, space: str, n_draws: int, of_genes: np.ndarray) -> pd.DataFrame:
@@ -148,6 +150,24 @@ def partial_scores(one: Audited, space: str) -> pd.DataFrame:
     held = judge.covariates(one.section, space, one.genes)
     table = judge.given(judge.measured(one.section, space, one.genes), in_space(one, space), one.genes, held)
     return table.assign(section=one.section.uns["section"], space=space)
+
+
+def what_is_left(one: Audited, by_gene: pd.DataFrame, judged: Sequence[str], n_draws: int) -> pd.DataFrame:
+    """`judge.summarize_given` of `by_gene`, what `partial_scores` says of all, with `judge.given_chance` beside each.
+
+    A row for each space and set of covariates.
+    """
+    k, rows = judge.best_ks((50,), len(one.genes))[0], []
+    n_draws, name = min(n_draws, judge.N_DRAWS_GIVEN), one.section.uns["section"]
+    for space in judged:
+        sides = judge.measured(one.section, space, one.genes), in_space(one, space)
+        held = judge.covariates(one.section, space, one.genes)
+        found = by_gene[(by_gene["section"] == name) & (by_gene["space"] == space)]
+        for given, part in found.groupby("given", sort=False):
+            chance = judge.given_chance(*sides, held[given], one.spots, k, n_draws)
+            keys = {"section": name, "space": space, "given": given, "k": k}
+            rows.append(keys | judge.summarize_given(part, k).to_dict() | chance)
+    return pd.DataFrame(rows)
 
 
 def skills(one: Audited, n_draws: int) -> pd.DataFrame:

@@ -62,12 +62,16 @@ def by_section(report: Mapping, k: int) -> pd.DataFrame:
 
 
 def partial_by_section(report: Mapping) -> pd.DataFrame:
-    """Median over genes of the plain and the partial correlations, a row a section and space."""
-    table = report["partial"]
-    by = table.groupby(["section", "space", "given"], sort=False)[["r", "partial"]].median().unstack("given")
-    shown = by["partial"].add_prefix("given ")
-    shown.insert(0, "plain", by["r"].iloc[:, 0])
-    return shown.rename_axis(columns=None).reset_index()
+    """Median over genes of the plain and the partial correlations, these with chance, a row a section and space."""
+    table = report["given"]
+    rows = table.drop_duplicates(["section", "space"])[["section", "space", "median_r"]].rename(
+        columns={"median_r": "plain"}
+    )
+    for given, part in table.groupby("given", sort=False):
+        shown = part[["section", "space", "median_partial", "median_partial_chance_95"]]
+        shown = shown.set_axis(["section", "space", f"given {given}", f"95 % of chance, given {given}"], axis=1)
+        rows = rows.merge(shown, how="left", on=["section", "space"])
+    return rows
 
 
 def number(cell: object) -> str:

@@ -20,7 +20,6 @@ from helpers.targets import normalization, spaces
 STEPS = (1, 2, 3)  # of a lattice, by which predictions may lie beside their spots
 NEAR = 0.4  # of a step: a spot that lies so near to where another would lie is that one
 NO_OTHERS = 0.95  # share of the measured genes
-SAME_TOTAL = 0.01  # of the mean: counts of molecules differ by more between spots
 
 
 class Audited(NamedTuple):
@@ -35,37 +34,42 @@ class Audited(NamedTuple):
     not_umi: str  # why the counts are no molecules; "" where they may be
 
 
-def evidence(one: Audited, k: int, ceiling: np.ndarray) -> dict:
+def evidence(one: Audited, k: int, ceiling: np.ndarray, n_draws: int = judge.N_DRAWS) -> dict:
     """A row of what a section says; `ceiling` is the noise ceiling of each gene in the model's own space."""
     measured = judge.measured(one.section, one.space, one.genes)
     excess = columns.pearson(measured, one.predicted) - ceiling
-    return {
-        "section": one.section.uns["section"],
-        "own_library": own_library(one, k),
-        "above_ceiling": float(np.nanmedian(excess)) if np.isfinite(excess).any() else np.nan,
-        "same_as": same_as(one),
-        "kept_by_conversion": kept_by_conversion(one),
-        "doubts": "; ".join(one.doubts),
-        "not_umi": one.not_umi,
-        "only_panel": only_panel(one),
-    } | best_shift(one, measured, k)
+    return (
+        {
+            "section": one.section.uns["section"],
+            "above_ceiling": float(np.nanmedian(excess)) if np.isfinite(excess).any() else np.nan,
+            "same_as": same_as(one),
+            "kept_by_conversion": kept_by_conversion(one),
+            "doubts": "; ".join(one.doubts),
+            "not_umi": one.not_umi,
+            "only_panel": only_panel(one),
+        }
+        | own_library(one, k, n_draws)
+        | best_shift(one, measured, k)
+    )
 
 
 # What the model knows -------------------------------------------------------------------------------------------
 
 
-def own_library(one: Audited, k: int) -> float:
+def own_library(one: Audited, k: int, n_draws: int = judge.N_DRAWS) -> dict[str, float]:
     """What the library that predictions expect scores in their own space, with one composition in all spots.
 
-    NaN where the space holds no library, or is in doubt.
+    own_library, and own_library_chance_95, the 95 % point of its null (`judge.pcc`). NaN where the space holds no
+    library, or is in doubt.
     """
-    target = normalization.TARGETS[one.space]
+    target, names = normalization.TARGETS[one.space], ("own_library", "own_library_chance_95")
     if not target.holds_depth or one.doubts:
-        return np.nan
+        return dict.fromkeys(names, np.nan)
     share = judge.levels(one.section, one.genes)[0]
     library = spaces.library(one.predicted, one.space, share)
     alone = target.values(np.outer(library, share), library, share)
-    return top_genes.pcc_at_k(columns.pearson(judge.measured(one.section, one.space, one.genes), alone), k)
+    found = judge.pcc(judge.measured(one.section, one.space, one.genes), alone, one.spots, k, n_draws)
+    return dict(zip(names, (found["pcc"], found["chance_95"]), strict=True))
 
 
 def same_as(one: Audited) -> str:
@@ -178,15 +182,3 @@ def only_panel(one: Audited) -> bool:
     Twenty genes or fewer are no panel.
     """
     return len(one.genes) > 20 and len(one.genes) > NO_OTHERS * one.section.n_vars
-
-
-def why_not_umi(counts) -> str:
-    """Why measured counts (spots x all genes) are no numbers of molecules, in words; "" where they may be."""
-    values = np.asarray(counts.data if hasattr(counts, "nnz") else counts, float).ravel()
-    total, whole = np.asarray(counts.sum(axis=1), float).ravel(), np.array_equal(values, np.rint(values))
-    if np.ptp(total) < SAME_TOTAL * total.mean():
-        return f"every spot has the same total, {total.mean():,.0f}: they were divided by depth"
-    if not whole:
-        return "they are not whole numbers"
-    divisor = int(np.gcd.reduce(values.astype(np.int64)))
-    return f"all are multiples of {divisor}" if divisor > 1 else ""

@@ -88,7 +88,8 @@ def own_library(case: Evidence) -> Verdict:
     no_more = (case.by["score"] <= alone + ALIKE) | ~(case.by["pcc"] > case.by["chance_95"])
     return in_half(no_more), (
         f"PCC-{case.summary['k']} {said(case.by['pcc'])}; the library that it predicts, with one composition in all "
-        f"spots, {said(case.by['own_library'])}; no more than that {sections(no_more)}"
+        f"spots, {said(case.by['own_library'])} (95 % of chance {said(case.by['own_library_chance_95'])}); no more "
+        f"than that {sections(no_more)}"
     )
 
 

@@ -41,9 +41,11 @@ def read(path: str | Path, layer: str = "") -> pd.DataFrame:
         schema.check_words(names, what, path)
         if names.has_duplicates:
             raise ValueError(f"{path}: {what} {names[names.duplicated()][0]!r} occurs twice; keep one")
+    if kinds := {kind.name for kind in table.dtypes if getattr(kind, "kind", "") in "bcmM"}:
+        raise ValueError(f"{path}: predictions are {', '.join(sorted(kinds))} values; write them as plain real numbers")
     try:
         table = table.astype(float)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: some predictions are text ({error}); the first column alone holds names") from error
     bad = ~np.isfinite(table.to_numpy())
     if bad.any():

@@ -206,13 +206,14 @@ def as_the_book(section: AnnData, name: str, picture: str | Path, least: int) ->
 
 
 def doubts(read: Mapping[str, AnnData], shown: Mapping[str, str | Path]) -> list[str]:
-    """What `check` would doubt of the sections: spots placed otherwise than their images say, the same data twice."""
+    """What `check` would doubt of the sections: spots shuffled, or placed otherwise than images say, data twice."""
     seen = {
         name: placement.view(read[name], images.thumbnail(picture, check.THUMBNAIL_PX), images.size(picture))
         for name, picture in shown.items()
         if picture and read[name].n_obs >= check.MIN_PLACED
     }
-    found = [(name, placement.doubt(one)) for name, one in seen.items()]
+    found = [(name, placement.scattered(section)) for name, section in read.items()]
+    found += [(name, placement.doubt(one)) for name, one in seen.items()]
     found += [*placement.doubts_of_others(seen).items()]
     found += [*check.same_data({name: check.signature(section) for name, section in read.items()}).items()]
     return [f"section {name}: {words}" for name, words in found if words]

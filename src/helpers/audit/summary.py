@@ -32,9 +32,11 @@ def summarize(report: Mapping, sections: Mapping[str, AnnData], space: str) -> d
     floors = report["floors"]
     for floor in FLOORS:
         row[floor] = median(headline(floors[floors["floor"] == floor], space) if len(floors) else floors, "pcc")
-    left = report["partial"].query("space == @space").groupby(["given", "section"])["partial"].median().reset_index()
+    left = report["given"].query("space == @space")
     for given in ("nuclei", "depth", "both"):
-        row[f"given_{given}"] = median(left[left["given"] == given], "partial")
+        of = left[left["given"] == given]
+        row[f"given_{given}"] = median(of, "median_partial")
+        row[f"given_{given}_chance_95"] = median(of, "median_partial_chance_95")
     for skill in SKILLS:
         row[f"{skill}_skill"] = median(report["skills"], skill)
         row[f"{skill}_skill_chance_95"] = median(report["skills"], f"{skill}_chance_95")

@@ -28,7 +28,7 @@ COVARIATES = ("nuclei", "depth", "both")
 PLAIN = "plain"
 TRUE_CAPTURE = "true capture"
 
-CHANCES = ["partial_chance_95", "median_partial_chance_95", "median_partial_rank_chance_95"]
+CHANCES = [f"{name}_chance_95" for name in judge.GIVEN_CLAIMS]
 LIBRARY_ERRORS = (0.0, 0.2, 0.5)  # relative, of predictions that know nothing but the depth of a spot
 N_ERRORS = 4  # draws of such an error, whose scores are averaged
 
@@ -286,14 +286,14 @@ def left_sentence(summary: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def above_chance(rows: pd.DataFrame) -> str:
-    """The median partial score of sections, its chance, and in how many it is above its own, in words."""
-    known = rows.dropna(subset=["partial", "partial_chance_95"])
+def above_chance(rows: pd.DataFrame, name: str = "partial", form: str = ".2f") -> str:
+    """The median of a partial score over sections, its chance, and in how many it is above its own, in words."""
+    known = rows.dropna(subset=[name, f"{name}_chance_95"])
     if known.empty:
         return "nothing"
-    value, chance = known[["partial", "partial_chance_95"]].median()
-    n_above = (known["partial"] > known["partial_chance_95"]).sum()
-    return f"{value:.2f} (chance {chance:.2f}, above it in {n_above} of {labels.counted(len(known), 'sections')})"
+    value, chance = known[[name, f"{name}_chance_95"]].median()
+    n_above, of = (known[name] > known[f"{name}_chance_95"]).sum(), labels.counted(len(known), "sections")
+    return f"{value:{form}} (chance {chance:{form}}, above it in {n_above} of {of})"
 
 
 def control_sentence(controls: pd.DataFrame, k: int) -> str:
@@ -306,6 +306,7 @@ def control_sentence(controls: pd.DataFrame, k: int) -> str:
         "partial": f"the partial score of the {k} best genes",
         "median_partial": "the median partial correlation of all genes",
         "median_partial_rank": "the same of ranks",
+        "unique": "the share of variance that the prediction alone explains",
     }
     parts = []
     for name, what in words.items():
@@ -322,18 +323,17 @@ def control_sentence(controls: pd.DataFrame, k: int) -> str:
 
 
 def answer(summary: pd.DataFrame, k: int, patients: Mapping[str, str]) -> str:
-    """What is left of the best genes' score given nuclei and depth, and of what a prediction explains (Markdown).
+    """What is left of the best genes' score given nuclei and depth, and what a prediction alone explains (Markdown).
 
-    `summary` is what `summarize` returns, of one split, with CHANCES; scores are medians over sections, shares means.
+    `summary` is what `summarize` returns, of one split, with CHANCES; all are medians over sections.
     """
     both, parts = model_shares(summary), []
     for (backbone, target), part in both.groupby(["backbone", "target"], sort=False):
-        unique, shared = part[["unique", "shared"]].mean()
-        own = f"{unique / (unique + shared):.0%}"
-        parts.append(f"`{backbone}` in {labels.label(target)} {above_chance(part)} and **{own}**")
+        alone, explained = above_chance(part, "unique", ".1%"), (part["unique"] + part["shared"]).median()
+        parts.append(f"`{backbone}` in {labels.label(target)} {above_chance(part)} and {alone} of {explained:.0%}")
     return (
         f"The score of the {labels.counted(k, 'genes')} that are predicted best given nuclei and depth and, of the "
-        "variance that predictions explain in all genes, the part that these two do not explain as well, over "
+        "variance of all genes, what predictions alone explain of what they explain, over "
         f"{labels.of_patients(both['section'], patients)}: {'; '.join(parts)}."
     )
 

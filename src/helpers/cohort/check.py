@@ -14,7 +14,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy.ndimage import uniform_filter
 
-from helpers.cohort import images, pictures, placement, sections
+from helpers.cohort import images, molecules, pictures, placement, sections
 from helpers.schema import COUNTS, SPATIAL, patient_of
 
 THUMBNAIL_PX = 1500  # longer side; a spot of a 7 mm section is about twenty pixels wide
@@ -40,7 +40,9 @@ def read(name: str, readers: Mapping, qc: Mapping) -> tuple[AnnData, dict]:
         placed = _placed(whole, thumbnail, size) if image else None
         section = sections.drop_spots(whole, size, qc["min_spot_counts"], masked)
         seen = _seen(whole, thumbnail, size) if image else None
-        if words := sections.too_many(section.n_obs):
+        doubts = molecules.why_not_umi(section.layers[COUNTS]), placement.scattered(section)
+        said = [f"counts: {doubts[0]}; give the raw counts of molecules"] if doubts[0] else []
+        for words in filter(None, [*said, doubts[1], sections.too_many(section.n_obs)]):
             warnings.warn(f"section {name}: {words}", stacklevel=2)
     kept, reason = sections.quality(section, qc["min_spots"], qc["min_median_counts"])
     return section, {

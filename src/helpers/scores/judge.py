@@ -26,6 +26,7 @@ N_DRAWS_GIVEN = 1000  # of the null of a partial score, which costs more
 N_SPLITS = 5  # of a noise ceiling
 GIVEN_SCORES = ["r", "partial", "semi_partial", "partial_rank"]
 GIVEN_SHARES = ["unique", "shared", "capture_only"]  # of the variance of the measured gene
+GIVEN_CLAIMS = ["partial", "median_partial", "median_partial_rank", "unique"]  # that have a null: `given_chance`
 
 
 # What was measured ----------------------------------------------------------------------------------------------
@@ -51,11 +52,20 @@ def in_space(values: np.ndarray, source: str, target: str, section: AnnData, gen
 
 def ceilings(section: AnnData, target: str, genes: Sequence[str], n_splits: int = N_SPLITS) -> np.ndarray:
     """The noise ceiling of each gene in a target, for a prediction that is perfect (`predictability.noise_ceiling`)."""
+    return ceilings_in([target], section, genes, n_splits)[target]
+
+
+def ceilings_in(
+    targets: Sequence[str], section: AnnData, genes: Sequence[str], n_splits: int = N_SPLITS
+) -> dict[str, np.ndarray]:
+    """`ceilings` in each of several targets, of the same halves: to draw them costs more than all that follows."""
 
     def transform(counts) -> np.ndarray:
-        return normalization.clip(normalization.target(twins.as_twin(section, counts), target, list(genes)), target)
+        half = twins.as_twin(section, counts)
+        return np.hstack([normalization.clip(normalization.target(half, each, list(genes)), each) for each in targets])
 
-    return predictability.noise_ceiling(section.layers[COUNTS], transform, n_splits=n_splits)
+    every = predictability.noise_ceiling(section.layers[COUNTS], transform, n_splits=n_splits)
+    return dict(zip(targets, np.split(every, len(targets)), strict=True))
 
 
 # Scores ---------------------------------------------------------------------------------------------------------
@@ -184,8 +194,9 @@ def given(
 def summarize_given(by_gene: pd.DataFrame, k: int) -> pd.Series:
     """One row of what `given` returns for one set of covariates: means over the k best genes by plain r, and medians.
 
-    The scores of the k best (all, where the panel has fewer), the same with median_ before them over all genes, and the
-    mean shares unique, shared and capture_only.
+    The scores of the k best (all, where the panel has fewer), the same with median_ before them over all genes, the
+    mean shares unique, shared and capture_only. Squares, these are above 0 by chance too. The part of what is explained
+    that is unique has no null of its own: of what noise explains all is its own.
     """
     best = by_gene[GIVEN_SCORES].iloc[top_genes.top_k(by_gene["r"].to_numpy(), min(k, len(by_gene)))].mean()
     return pd.concat([best, by_gene[GIVEN_SCORES].median().add_prefix("median_"), by_gene[GIVEN_SHARES].mean()])
@@ -199,7 +210,7 @@ def given_chance(
     k: int,
     n_draws: int = N_DRAWS_GIVEN,
 ) -> dict[str, float]:
-    """95 % points of partial, median_partial and median_partial_rank of `summarize_given`, where nothing is known.
+    """95 % points of GIVEN_CLAIMS of `summarize_given`, where nothing is known beyond the covariates.
 
     What the covariates leave of the prediction is randomized in space (`basis` of the section); each draw chooses its
     own best genes by the plain r that goes with it, as the score did.
@@ -210,9 +221,10 @@ def given_chance(
     r, drawn = spatial.null_correlations(*left, spots, n_draws=n_draws)
     known = np.isfinite(r)
     if not known.any():
-        return dict.fromkeys(("partial_chance_95", "median_partial_chance_95", "median_partial_rank_chance_95"), np.nan)
-    length = np.prod([np.sqrt(np.einsum("ij,ij->j", side, side)) for side in left], axis=0)
-    plain = columns.pearson(values, predicted)[:, None] + length[:, None] * (drawn - r[:, None])
+        return {f"{name}_chance_95": np.nan for name in GIVEN_CLAIMS}
+    of_measured, of_predicted = (np.sqrt(np.einsum("ij,ij->j", side, side))[:, None] for side in left)
+    scored = columns.pearson(values, predicted)
+    plain = scored[:, None] + of_measured * of_predicted * (drawn - r[:, None])
     best = np.argpartition(plain[known], -min(k, known.sum()), axis=0)[-min(k, known.sum()) :]
     of_ranks, drawn_ranks = spatial.null_correlations(*ranked, spots, n_draws=n_draws)
     drawn_ranks = drawn_ranks[np.isfinite(of_ranks)]
@@ -221,6 +233,8 @@ def given_chance(
         "median_partial": np.median(drawn[known], axis=0),
         # Of a prediction that follows depth by a curve nothing is left of the ranks.
         "median_partial_rank": np.median(drawn_ranks, axis=0) if len(drawn_ranks) else [np.nan],
+        # Of a gene of which nothing is left to the prediction it owns nothing.
+        "unique": ((of_measured * drawn)[known] ** 2).sum(axis=0) / np.isfinite(scored).sum(),
     }
     return {f"{name}_chance_95": float(np.quantile(null, 0.95)) for name, null in draws.items()}
 

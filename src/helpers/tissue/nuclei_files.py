@@ -50,8 +50,9 @@ def read(path: str | Path, mpp: float, placement: np.ndarray | None = None) -> p
     `.geojson`, `.json`: a polygon or a point per nucleus, as QuPath, Baysor and Space Ranger export them, a
     MultiPolygon or MultiPoint per type, as CellViT and HEST-1k write them, or the JSON of CellViT and HoVer-Net. A
     point has no area (NaN). A file with QuPath's detections or cells gives these alone, a cell its nucleus;
-    annotations beside them are regions. Our own measurements go before geometry. Outlines that cross themselves are
-    repaired, and shapes that are no nuclei left out, with a warning that counts them and names three.
+    annotations beside them are regions. Our own measurements go before geometry. A nucleus that is given twice, as an
+    outline and its centre, counts once (`_again`). Outlines that cross themselves are repaired, and shapes that are no
+    nuclei left out, with a warning that counts them and names three.
     FileNotFoundError for a missing file; ValueError for one that is damaged, of another kind, or mostly no nuclei.
     """
     path = Path(path)
@@ -162,7 +163,19 @@ def _read_parquet(path: Path, mpp: float) -> pd.DataFrame:
         have = ", ".join(map(str, table.columns))
         raise ValueError(f"{path}: neither x and y nor geometry among its columns ({have}); give either")
     known = table.reindex(columns=["class"]).set_axis(["type"], axis=1).reset_index(drop=True)
-    return _measured(path, _parsed(path, table["geometry"]), known, mpp)
+    parts = [(part, row) for row, one in enumerate(_parsed(path, table["geometry"])) for part in _single(one)]
+    return _measured(
+        path, [part for part, _ in parts], known.iloc[[row for _, row in parts]].reset_index(drop=True), mpp
+    )
+
+
+def _single(shape) -> list:
+    """The polygons and points that a shape is made of, as `_simple` of GeoJSON."""
+    if isinstance(shape, str) or not hasattr(shape, "geoms") or not len(shape.geoms):
+        return [shape]
+    parts = [single for part in shape.geoms for single in _single(part)]
+    outlines = [part for part in parts if part.geom_type == "Polygon"]
+    return outlines if len(outlines) == 1 else parts
 
 
 def _parsed(path: Path, geometry: pd.Series) -> list:
@@ -224,11 +237,12 @@ def _parts(content: dict | list) -> Iterator[tuple[dict | None, dict]]:
 
 
 def _simple(geometry: dict | None) -> Iterator[dict | None]:
-    """The polygons and points that a geometry is made of."""
+    """The polygons and points that a geometry is made of; of one polygon with anything beside it the polygon."""
     kind = geometry["type"] if geometry else ""
     if kind == "GeometryCollection":
-        for one in geometry["geometries"]:
-            yield from _simple(one)
+        parts = [part for one in geometry["geometries"] for part in _simple(one)]
+        outlines = [part for part in parts if part and part["type"] == "Polygon"]
+        yield from outlines if len(outlines) == 1 else parts
     elif kind in ("MultiPolygon", "MultiPoint"):
         for one in geometry["coordinates"]:
             yield {"type": kind.removeprefix("Multi"), "coordinates": one}
@@ -294,9 +308,38 @@ def _measured(path: Path, shapes: list, known: pd.DataFrame, mpp: float) -> pd.D
     wrong[area > LARGE * usual] = f"an outline of more than {LARGE} nuclei"
     kept = _kept(path, wrong)
     geometry[~kept] = None  # an empty shape has no centre to ask for
+    kept &= ~_again(path, geometry, (outlined & kept).astype(bool))
     centre = shapely.centroid(geometry)
     table = pd.DataFrame({"x": shapely.get_x(centre), "y": shapely.get_y(centre), "area_um2": area})
     return _columns(known.combine_first(table)[kept])
+
+
+def _again(path: Path, geometry: np.ndarray, outlined: np.ndarray) -> np.ndarray:
+    """Which shapes say again what another says: the point in an outline, and the outline around other shapes.
+
+    A nucleus may be given by its outline and its centre, or within the outline of its cell or of a region. Of shapes
+    that are equal the first is kept.
+    """
+    if not len(geometry):
+        return np.zeros(0, bool)
+    outer, inner = shapely.STRtree(geometry).query(geometry, predicate="contains_properly")
+    outer, inner = outer[outer != inner], inner[outer != inner]
+    n_within = np.bincount(outer, minlength=len(geometry))
+    around = (n_within > 1) | (np.bincount(outer[outlined[inner]], minlength=len(geometry)) > 0)
+    again, centres = around.copy(), inner[~outlined[inner] & ~around[outer]]
+    again[centres] = True
+    known = np.array([shape is not None for shape in geometry])
+    place = np.column_stack(
+        [shapely.get_x(at := shapely.centroid(geometry)), shapely.get_y(at), shapely.area(geometry)]
+    )
+    again |= known & pd.DataFrame(place.round(2)).duplicated().to_numpy()
+    if again.any():
+        warnings.warn(
+            f"{path}: {again.sum()} of {known.sum()} shapes are the centre of an outline, an outline around other "
+            "shapes, or there twice, and are not counted again",
+            stacklevel=5,
+        )
+    return again
 
 
 def _mended(outline: shapely.Geometry) -> shapely.Geometry:

@@ -42,6 +42,28 @@ def test_spots_of_several_patients_are_warned_of(truth, tmp_path):
         assert h5ad.read(tmp_path, "A1").patient == ""
 
 
+@pytest.mark.parametrize("missing", [None, np.nan, "", " ", "NA", "unknown"])
+def test_a_patient_that_only_some_spots_name_is_not_taken_for_all(truth, tmp_path, missing):
+    writers.plain_a1(truth, tmp_path)
+    made = anndata.read_h5ad(tmp_path / "A1.h5ad")
+    made.obs["patient"] = pd.Categorical([missing] * 5 + ["P2"] * (made.n_obs - 5))
+    made.write_h5ad(tmp_path / "A1.h5ad")
+    with pytest.warns(UserWarning, match=f"A1.h5ad: 5 of {made.n_obs} spots name no patient, the others P2: that of"):
+        assert h5ad.read(tmp_path, "A1").patient == ""
+
+
+def test_spots_off_tissue_need_no_patient(truth, tmp_path, recwarn):
+    writers.plain_a1(truth, tmp_path)
+    made = anndata.read_h5ad(tmp_path / "A1.h5ad")
+    made.obs["patient"], made.obs["in_tissue"] = (
+        [None] * 5 + ["P2"] * (made.n_obs - 5),
+        [0] * 5 + [1] * (made.n_obs - 5),
+    )
+    made.write_h5ad(tmp_path / "A1.h5ad")
+    assert h5ad.read(tmp_path, "A1").patient == "P2"
+    assert not [one for one in recwarn if "patient" in str(one.message)]
+
+
 PLACES = {"x": [3.0, 1, 2], "y": [30.0, 10, 20]}
 
 

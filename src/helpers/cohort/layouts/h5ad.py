@@ -28,13 +28,14 @@ def read(root: Path, name: str, counts_layer: str | None = None, gene_names: str
     found = opened(path)
     found.obsm[SPATIAL] = _centres(found, path)
     schema.check_words(found.obs_names, "spot", path)
-    patient, scales = _one_patient(found.obs, path), _scales_within(found)
+    scales = _scales_within(found)
     found = _counted(found, counts_layer, path)
     if (column := next((one for one in found.obs if one.lower() == "in_tissue"), None)) is not None:
         chosen = tenx.flags(found.obs[column], f"{path}: obs['{column}']").to_numpy()
         if not chosen.any():
             raise ValueError(f"{path}: obs['{column}'] is 0 for all {len(chosen)} spots; choose those on tissue")
         found = found[chosen].copy()
+    patient = _one_patient(found.obs, path)
     genes = symbols(found.var_names, str(path), found.var, gene_names)
     section = raw.section(found.X, found.obs_names, genes, found.obsm[SPATIAL])
     image = raw.only_file(root, f"{name}.[a-zA-Z]*", images.SUFFIXES)
@@ -68,6 +69,8 @@ def _centres(found: AnnData, path: Path) -> np.ndarray:
     for names in (["x", "y"], ["pxl_col_in_fullres", "pxl_row_in_fullres"]):
         if set(names) <= set(getattr(places, "columns", ())):
             places = places[names]
+    if np.iscomplexobj(places):
+        raise ValueError(f"{path}: obsm['spatial'] holds complex numbers; {wanted}")
     xy = np.asarray(places, float)[:, :2]
     bad = ~np.isfinite(xy).all(axis=1) | (xy.shape[1] < 2)
     if bad.any():
@@ -102,11 +105,19 @@ def _no_counts(values, place: str) -> str:
 
 
 def _one_patient(obs: pd.DataFrame, path: Path) -> str:
-    """The patient of all spots; unknown where none is named, and, with a warning, where several are."""
-    patients = {schema.patient_name(value) for value in obs.get("patient", pd.Series(dtype=str)).unique()} - {""}
+    """The patient of all spots; unknown where none is named, and, with a warning, where several or only some are."""
+    named = obs.get("patient", pd.Series(dtype=str)).astype(object).map(schema.patient_name)
+    patients = set(named) - {""}
     schema.check_words(patients, "patient", path)
     if len(patients) > 1:
         warnings.warn(f"{path}: spots of {len(patients)} patients, {raw.listed(sorted(patients), 3)}", stacklevel=2)
+    if len(patients) == 1 and (missing := int((named == "").sum())):
+        warnings.warn(
+            f"{path}: {missing} of {len(named)} spots name no patient, the others {min(patients)}: that of the section "
+            "is not known; name one for every spot, or give patients in the config",
+            stacklevel=2,
+        )
+        return ""
     return patients.pop() if len(patients) == 1 else ""
 
 
