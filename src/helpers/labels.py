@@ -160,6 +160,15 @@ def span(low: float, high: float, form: str = "z.2f") -> str:
     return first if first == last else f"{first} to {last}"
 
 
+def p_value(p: float) -> str:
+    """A p in a table: three digits, and none that is printed as zero; a dash where there is none.
+
+    >>> p_value(0.0124), p_value(0.0002), p_value(float("nan"))
+    ('0.012', '< 0.001', '–')
+    """
+    return "–" if p != p else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def counted(n: int, what: str) -> str:
     """A number with its noun, given in the plural: "1 section", "1,200 spots"."""
     return f"{n:,} {what}" if n != 1 else f"1 {SINGULAR.get(what, what.removesuffix('s'))}"
