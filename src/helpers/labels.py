@@ -160,13 +160,14 @@ def span(low: float, high: float, form: str = "z.2f") -> str:
     return first if first == last else f"{first} to {last}"
 
 
-def p_value(p: float) -> str:
-    """A p in a table: three digits, and none that is printed as zero; a dash where there is none.
+def p_value(p: float, digits: int = 3, none: str = "–") -> str:
+    """A p or q in a table: so many digits, and none that is printed as zero; `none` where there is none.
 
-    >>> p_value(0.0124), p_value(0.0002), p_value(float("nan"))
-    ('0.012', '< 0.001', '–')
+    >>> p_value(0.0124), p_value(0.0002), p_value(0.0002, digits=4), p_value(float("nan"))
+    ('0.012', '< 0.001', '0.0002', '–')
     """
-    return "–" if p != p else "< 0.001" if p < 0.001 else f"{p:.3f}"
+    least = 10.0**-digits
+    return none if p != p else f"< {least:.{digits}f}" if p < least else f"{p:.{digits}f}"
 
 
 def counted(n: int, what: str) -> str:
