@@ -432,6 +432,18 @@ def test_nothing_moves_for_a_reader_who_asks_for_it(browser, address, motion):
     page.close()
 
 
+def test_the_heads_of_a_long_table_are_such_as_a_browser_prints_on_each_sheet(browser, address):
+    """It leaves out what sticks, and the words of a button that is a box."""
+    page = browser.new_page(viewport=DESKTOP)
+    page.goto(f"{address}/26_genes.html")
+    look = """() => [...document.querySelectorAll(".frame :is(thead, thead button)")].map(
+      element => getComputedStyle(element)).map(style => [style.position, style.display].join())"""
+    on_screen = page.evaluate(look)
+    page.emulate_media(media="print")
+    assert set(page.evaluate(look)) == {"static,table-header-group", "static,contents"} != set(on_screen)
+    page.close()
+
+
 def test_search_finds_pearson_residual(browser, address):
     page = browser.new_page(viewport=DESKTOP)
     page.goto(f"{address}/intro.html")
