@@ -131,7 +131,7 @@ def test_a_change_of_a_module_lists_its_pages_and_what_follows_from_them(house, 
 
 @pytest.mark.parametrize(
     ("gone", "again"),
-    [("pages/19_floors.ipynb", {"floors", "html", "book"}), ("html/19_floors.html", {"html", "book"})],
+    [("pages/19_floors.ipynb", {"floors", "explorer", "html", "book"}), ("html/19_floors.html", {"html", "book"})],
 )
 def test_what_was_removed_is_missed(house, gone, again):
     path = house / "build/toy" / gone

@@ -160,6 +160,16 @@ def span(low: float, high: float, form: str = "z.2f") -> str:
     return first if first == last else f"{first} to {last}"
 
 
+def p_value(p: float, digits: int = 3, none: str = "–") -> str:
+    """A p or q in a table: so many digits, and none that is printed as zero; `none` where there is none.
+
+    >>> p_value(0.0124), p_value(0.0002), p_value(0.0002, digits=4), p_value(float("nan"))
+    ('0.012', '< 0.001', '0.0002', '–')
+    """
+    least = 10.0**-digits
+    return none if p != p else f"< {least:.{digits}f}" if p < least else f"{p:.{digits}f}"
+
+
 def counted(n: int, what: str) -> str:
     """A number with its noun, given in the plural: "1 section", "1,200 spots"."""
     return f"{n:,} {what}" if n != 1 else f"1 {SINGULAR.get(what, what.removesuffix('s'))}"

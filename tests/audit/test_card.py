@@ -67,6 +67,13 @@ def test_the_page_is_whole_and_safe(report):
     assert "<td>0.700</td><td>–</td>" in page and "nan" not in page
 
 
+def test_no_p_is_printed_as_zero_and_no_zero_has_a_sign(report):
+    assert "<td>0.010</td>" in card.page(report, "T")
+    report["scores"]["p"], report["floors"].loc[0, "pcc"] = 1 / 4097, 0.6002
+    page = card.page(report, "T")
+    assert "<td>&lt; 0.001</td>" in page and "0.000</td>" in page and "-0.000" not in page
+
+
 def test_where_the_space_is_in_doubt_there_are_no_skills(report):
     assert "Not made while the space" in card.page(report | {"skills": pd.DataFrame()}, "T")
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -26,8 +27,8 @@ def made(name="S", genes=GENES, n=100, **uns):
     return section
 
 
-def predicted(measured, values, backbone="ridge", target="log2"):
-    held = made(backbone=backbone, target=target, split="section", seed=0)
+def predicted(measured, values, backbone="ridge", target="log2", section="S"):
+    held = made(section, backbone=backbone, target=target, split="section", seed=0)
     held.layers[schema.MEASURED], held.layers[schema.PREDICTED] = measured, values
     return held
 
@@ -50,6 +51,9 @@ def tables():
             score | {"split": "patient", "pcc": 0.2, "ceiling": 0.8},
             score | {"backbone": "nuclei", "pcc": 0.3, "ceiling": 0.8},
         ],
+        "floors": [
+            score | {"backbone": "place", "pcc": pcc, "split": by} for pcc, by in ((0.1, "section"), (0, "patient"))
+        ],
         "chances": [score | {"chance_95": 0.25}],
         "partial": [
             {key: score[key] for key in ("section", "split", "backbone", "target", "gene")}
@@ -62,9 +66,9 @@ def tables():
     return {name: pd.DataFrame(of_table) for name, of_table in rows.items()}
 
 
-def content(text):
-    """What a script hands to explorer: its name and what follows."""
-    return json.loads(f"[{text.removeprefix('explorer(').removesuffix(');' + chr(10))}]")
+def contents(text):
+    """What the calls of a script hand to explorer: by their names what follows."""
+    return dict(json.loads(f"[{call.removeprefix('explorer(').removesuffix(');')}]") for call in text.splitlines())
 
 
 def test_each_number_stands_where_its_table_has_it():
@@ -85,11 +89,16 @@ def test_each_number_stands_where_its_table_has_it():
         "partial_both": [0.2, None],
     }
     assert found["scores"]["nuclei"]["log2"]["S"] == {"pcc": [0.3, None]}
+    assert found["scores"]["place"]["log2"]["S"] == {"pcc": [0.1, None]} and list(found["floors"]) == [
+        "nuclei",
+        "place",
+    ]
     assert found["verdicts"]["ridge"]["log2"] == ["beyond nuclei, not depth", ""]
 
 
 def test_of_other_splits_and_seeds_there_are_other_numbers():
-    assert explorer.numbers_of(tables(), "n_nuclei", seed=1)["scores"]["ridge"]["log2"]["S"]["pcc"][0] == 0.6
+    of_seed = explorer.numbers_of(tables(), "n_nuclei", seed=1)["scores"]
+    assert of_seed["ridge"]["log2"]["S"]["pcc"][0] == 0.6 and of_seed["place"]["log2"]["S"]["pcc"][0] == 0.1
     by_patient = explorer.numbers_of(tables(), "n_nuclei", split="patient")
     assert by_patient["scores"]["ridge"]["log2"]["S"] == {"pcc": [0.2, None]}
 
@@ -135,8 +144,8 @@ def test_chance_of_a_gene_is_that_of_maps_as_smooth_as_its_prediction():
 
 
 def test_files_are_calls_with_plain_json():
-    name, found = content(explorer.script("own", {"a": [0.5, None], "ρ": "</script>"}))
-    assert name == "own" and found == {"a": [0.5, None], "ρ": "</script>"}
+    given = {"a": [0.5, None], "ρ": "</script>\n"}
+    assert contents(explorer.script("own", given)) == {"own": given}
     with pytest.raises(ValueError):
         explorer.script("own", [np.nan])
 
@@ -152,23 +161,37 @@ def test_as_many_genes_as_fit_and_the_first_ones():
 
 
 def test_files_of_a_cohort_name_its_sections_and_say_how_many_genes_fit():
-    section, held = made(), predicted(np.zeros((100, 2)), np.ones((100, 2)))
-    section.layers["log2"] = np.ones(section.shape)
-    genes, files = explorer.own_files(tables(), "n_nuclei", {"S": section}, [held], 6.0)
-    assert genes == GENES and list(files) == ["own.js", "own.S.js"] and content(files["own.js"])[1]["maps"] == ["S"]
-    assert explorer.size_sentence(2, 2, files) == "Shown are 2 of 2 genes of the panel, with maps of 1 section: 0.0 MB."
-    genes, fewer = explorer.own_files(tables(), "n_nuclei", {"S": section}, [held], 0.001)
-    assert genes == content(fewer["own.S.js"])[1]["genes"] == ["a"]
-    assert "`max_mb` decides" in explorer.size_sentence(1, 2, fewer)
+    held = [predicted(np.zeros((100, 2)), np.ones((100, 2)), section=name) for name in "ST"]
+    sections = {name: made(name) for name in "ST"}
+    for section in sections.values():
+        section.layers["log2"] = np.ones(section.shape)
+    genes, files = explorer.own_files(tables(), "n_nuclei", sections, held, 6.0)
+    assert genes == GENES and list(files) == ["own.js", "own.T.js"] and list(contents(files["own.T.js"])) == ["own.T"]
+    opening = contents(files["own.js"])
+    assert list(opening) == ["own", "own.S"] and opening["own"]["maps"] == ["S", "T"]
+    assert (
+        explorer.size_sentence(2, 2, files, 2)
+        == "Shown are 2 of 2 genes of the panel, with maps of 2 sections: 0.0 MB."
+    )
+    genes, fewer = explorer.own_files(tables(), "n_nuclei", sections, held, 0.001)
+    assert genes == contents(fewer["own.T.js"])["own.T"]["genes"] == ["a"]
+    assert "`max_mb` decides" in explorer.size_sentence(1, 2, fewer, 2)
+
+
+def test_the_page_loads_what_it_opens_with_and_the_index_last():
+    alone = (ROOT / "book/vendor/explorer/index.html").read_text()
+    loaded = ["explorer.js", "own.js", "index.js"]
+    assert [name.removeprefix("explorer/") for name in re.findall(r"script src='([^']+)'", explorer.BOX)] == loaded
+    assert re.findall(r'script src="([^"]+)"', alone) == loaded
 
 
 def test_a_committed_run_shows_its_own_tables():
     run = ROOT / "data/results/mob"
-    name, listed = content(explorer.index("Toy", [run])["index.js"])
-    assert name == "index" and listed[0] == ["own", "Toy"] and listed[1][0] == "mob"
-    name, found = content(explorer.committed_files([run])["mob.js"])
+    listed = contents(explorer.index("Toy", [run])["index.js"])["index"]
+    assert listed[0] == ["own", "Toy"] and listed[1][0] == "mob"
+    found = contents(explorer.committed_files([run])["mob.js"])["mob"]
     table = store.read_table(run / "predictability.csv.gz")
     row = table[(table["backbone"] == "ridge") & (table["target"] == "log2")].iloc[17]
     at = found["genes"].index(row["gene"])
     assert found["scores"]["ridge"]["log2"][row["section"]]["pcc"][at] == row["pcc"]
-    assert found["maps"] == [] and name == "mob"
+    assert found["maps"] == []

@@ -240,7 +240,9 @@ def test_verdicts_that_occur_are_counted_in_their_order(own):
 
 
 def test_what_is_not_known_of_a_gene_is_empty_text(own):
+    own.loc[1, ["q_both", "rho_given_both"]] = 1e-5, -0.001
     text = genes.as_text(own)
+    assert text.loc[1, ["q", "ρ given both"]].tolist() == ["< 0.0001", "0.00"]
     assert list(text) == list(genes.SHOWN.values())
     assert text.loc[0, ["PCC", "patients", "q"]].tolist() == ["0.50", "1 of 3", "0.0100"]
     assert text.loc[2, ["ρ given both", "q"]].tolist() == ["", ""]

@@ -10,7 +10,7 @@ ROWS = pd.DataFrame(
     [
         ["10.5", "as <nuclei>", "2 of 2"],
         ["9.25", "beyond", ""],
-        ["-1", "beyond nuclei", "10 of 12"],
+        ["< 0.1", "beyond nuclei", "10 of 12"],
         ["", "none", "1 of 2"],
     ],
     index=["ERBB2", "KRT19", "IGKC", "B2M"],

@@ -99,3 +99,26 @@ def test_rows_hold_the_sections_of_every_target_and_chance_only_where_it_is_give
     ax.clear()
     style.in_rows(ax, table, "pcc", "backbone", "PCC-50")
     assert not any("chance" in text for text in legend(ax))
+
+
+def test_legends_that_repeat_each_other_become_one_below_the_figure_with_each_entry_once():
+    style.use()
+    figure, axes = plt.subplots(1, 2)
+    for axis, names in zip(axes, (["a", "b"], ["b", "c"]), strict=True):
+        style.legend(axis, [style.handle(name, "red", "o") for name in names])
+    style.one_legend(figure)
+    assert [axis.get_legend() for axis in axes] == [None, None]
+    [found] = figure.legends
+    assert [text.get_text() for text in found.texts] == ["a", "b", "c"]
+    assert {line.get_marker() for line in found.legend_handles} == {"o"}
+    figure.canvas.draw()
+    below = found.get_window_extent()
+    assert below.y1 < min(axis.get_tightbbox().y0 for axis in axes) and below.y0 >= 0
+    plt.close(figure)
+
+
+def test_a_figure_without_a_legend_gets_none():
+    figure, _ = plt.subplots()
+    style.one_legend(figure)
+    assert figure.legends == []
+    plt.close(figure)

@@ -1,7 +1,8 @@
 /* The explorer: one gene of one section in one target, its maps and numbers. Plain script, no server, nothing fetched.
 
-   Data are scripts beside this one (helpers/chapters/explorer.py): each calls explorer(name, content). What is shown is
-   in the address, #section=..&gene=..&target=.., so that a gene can be linked to. */
+   Data are scripts beside this one (helpers/chapters/explorer.py): each calls explorer(name, content). The page loads
+   this one, own.js and index.js, which starts it; other files come when they are asked for. What is shown is in the
+   address, #section=..&gene=..&target=.., so that a gene can be linked to. */
 (() => {
   "use strict";
   const box = document.getElementById("explorer");
@@ -10,20 +11,22 @@
   const LEVELS = 255;
   const VIRIDIS = ["#440154", "#482878", "#3e4a89", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b",
     "#fde725"];
-  const OWN = "own"; // the cohort of the book, where no other is asked for
   const files = {}, loading = {};
   const state = {};
-  let index, cohort, maps, drawing = 0;
+  let index, cohort, maps, painted, drawing = 0;
 
-  window.explorer = (name, content) => { files[name] = content; };
+  window.explorer = (name, content) => {
+    files[name] = content;
+    if (name === "index") choose(linked());
+  };
 
-  const load = name => loading[name] ??= new Promise((resolve, reject) => {
+  const load = name => files[name] ?? (loading[name] ??= new Promise((resolve, reject) => {
     const script = document.createElement("script");
     script.src = `${base}${name}.js`;
     script.onload = () => resolve(files[name]);
     script.onerror = () => reject(new Error(`${script.src}: no such file; build the book again`));
     document.head.append(script);
-  });
+  }));
 
   const make = (name, attributes = {}, ...children) => {
     const element = document.createElement(name);
@@ -70,9 +73,9 @@
     search.addEventListener("change", () => find([whole, (name, part) => name.startsWith(part),
       (name, part) => name.includes(part)]));
     box.replaceChildren(controls, summary, noMaps, figures, spotLine, numbers, others);
-    new ResizeObserver(paint).observe(figures);
-    new MutationObserver(paint).observe(document.documentElement, { attributeFilter: ["data-theme"] });
-    window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
+    new ResizeObserver(repaint).observe(figures);
+    new MutationObserver(repaint).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+    window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
     // Other links of the page, to its headings, choose nothing.
     window.addEventListener("hashchange", () => { if (Object.keys(linked()).length) choose(linked()); });
   };
@@ -120,8 +123,7 @@
     const turn = ++drawing, missing = [];
     Object.assign(state, changes);
     try {
-      if (!state.cohort) load(OWN).catch(() => {}); // beside the index; a fault is told when it is waited for
-      index ??= await load("index");
+      index ??= files.index;
       offer("cohort", index, missing);
       const loaded = await load(state.cohort);
       if (turn !== drawing) return;
@@ -405,9 +407,15 @@
       `${panel.at.length} spots of ${state.section}: Spearman's ρ ${three(rho)}.`);
   };
 
+  const size = now => [figures.clientWidth, window.devicePixelRatio, ...Object.values(now)].join();
+
+  /* Once more where the width or the colours are others: as a page opens both are told again unchanged. */
+  const repaint = () => { if (maps && size(look()) !== painted) paint(); };
+
   function paint() {
     if (!maps || !figures.clientWidth) return;
     const found = quantities(), now = look();
+    painted = size(now);
     for (const [name, quantity] of Object.entries(found)) drawMap(panels[name], quantity, now);
     drawScatter(panels["against cells"], found.cells, found.measured, coupling("rho_nuclei"), now);
     drawScatter(panels["against depth"], found.depth, found.measured, coupling("rho_depth"), now);
@@ -431,5 +439,5 @@
   };
 
   frame();
-  choose(linked());
+  summary.textContent = `No numbers yet. Where none follow, ${base}index.js is missing: build the book again.`;
 })();

@@ -9,7 +9,7 @@ import pandas as pd
 
 from helpers.audit.flags import CHECKLIST, FLAGS, sentence
 from helpers.figures import judging, style
-from helpers.labels import FLOORS
+from helpers.labels import FLOORS, p_value
 
 TEMPLATE = Path(__file__).with_name("card.html")
 STATES = {True: ("raised", "⚑"), False: ("clear", "✓"), None: ("not known", "?")}
@@ -41,7 +41,7 @@ def page(report: Mapping, title: str) -> str:
         flags=[(flag, report_flags[flag.id]) for flag in FLAGS],
         raised={name: flag["raised"] for name, flag in report_flags.items()},
         figure=figure(report, k),
-        scores=by_section(report, k),
+        scores=by_section(report, k).assign(p=lambda scores: scores["p"].map(p_value)),
         skills=report["skills"].drop(columns="k", errors="ignore"),
         partial=partial_by_section(report),
         checklist=CHECKLIST,
@@ -75,9 +75,9 @@ def partial_by_section(report: Mapping) -> pd.DataFrame:
 
 
 def number(cell: object) -> str:
-    """A cell of a table: numbers to three digits, a dash where there is none."""
+    """A cell of a table: numbers to three digits, a dash where there is none, and no minus before a zero."""
     if isinstance(cell, float):
-        return "–" if pd.isna(cell) else f"{cell:.3f}"
+        return "–" if pd.isna(cell) else f"{cell:z.3f}"
     return str(cell)
 
 

@@ -2,7 +2,8 @@
 
 A page that is opened from disk may load scripts and nothing else, so each file is one call of the function `explorer`
 (book/vendor/explorer/explorer.js) with its name and JSON: `index`, a file for each cohort, one for each section with
-maps. No number is computed here but the chance of a single gene's score, which no other page has.
+maps. The first section, with which the page opens, stands in the file of this book's cohort. No number is computed
+here but the chance of a single gene's score, which no other page has.
 """
 
 import base64
@@ -29,6 +30,7 @@ TABLES = {
         "predictability.csv.gz",
         ["section", "split", "backbone", "seed", "target", "gene", "pcc", "ceiling"],
     ),
+    "floors": ("floors_genes.csv.gz", ["section", "split", "backbone", "target", "gene", "pcc"]),
     "chances": ("score_chance.csv.gz", ["section", "split", "backbone", "seed", "target", "gene", "chance_95"]),
     "partial": ("partial_genes.csv.gz", ["section", "split", "backbone", "target", "given", "gene", "partial"]),
     "verdicts": ("genes.csv", ["backbone", "target", "gene", "verdict"]),
@@ -43,7 +45,10 @@ LEVELS = 255  # of a value on a map, between the least and the largest of its ge
 BOX = (  # filled by the script; by hand, with no book around, the link says where to look
     "<link rel='stylesheet' href='explorer/explorer.css'><div id='explorer'></div>"
     "<p>The same <a href='explorer/index.html'>in a window of its own</a>: <code>explorer/index.html</code>, in the "
-    "folder that this page leaves behind.</p><script src='explorer/explorer.js'></script>"
+    "folder that this page leaves behind.</p>"
+    # One after the other and not by the program: so they come before the theme's own scripts, which take a second.
+    "<script src='explorer/explorer.js'></script><script src='explorer/own.js'></script>"
+    "<script src='explorer/index.js'></script>"
 )
 
 Tables = Mapping[str, pd.DataFrame]
@@ -129,12 +134,15 @@ def _couplings(tables: Tables) -> pd.DataFrame:
 def _scores(tables: Tables, split: str, seed: int) -> pd.DataFrame:
     """A row for every section, backbone, target and gene, with SCORES as far as they are known."""
     of_score = ["section", "backbone", "target", "gene"]
-    known, chance, partial = (
-        part[part["split"] == split] for part in (tables[name] for name in ("predictability", "chances", "partial"))
+    known, floors, chance, partial = (
+        part[part["split"] == split]
+        for part in (tables[name] for name in ("predictability", "floors", "chances", "partial"))
     )
     chance = chance[chance["seed"] == seed].set_index(of_score)["chance_95"]
     partial = partial.pivot(index=of_score, columns="given", values="partial").add_prefix("partial_")
-    return known[known["seed"] == seed].join(partial, on=of_score).join(chance, on=of_score)
+    # Floors that are fitted apart from models have no seed.
+    parts = [part for part in (known[known["seed"] == seed], floors) if len(part)]
+    return pd.concat(parts, ignore_index=True).join(partial, on=of_score).join(chance, on=of_score)
 
 
 def _nested(table: pd.DataFrame, keys: Sequence[str], columns: Sequence[str], genes: Sequence[str]) -> dict:
@@ -238,12 +246,14 @@ def own_files(
 
     def write(genes: Sequence[str]) -> dict[str, str]:
         numbers = numbers_of(tables, measure, genes, split, seed) | {"maps": list(sections)}
-        files = {f"{OWN}.js": script(OWN, numbers)}
+        files = {}
         for name, section in sections.items():
             predictions = [held for held in kept if held.uns["section"] == name]
             content = maps_of(section, predictions, targets, genes)
-            files[f"{OWN}.{name}.js"] = script(f"{OWN}.{name}", content)
-        return files
+            files[f"{OWN}.{name}"] = script(f"{OWN}.{name}", content)
+        first = files.pop(f"{OWN}.{next(iter(sections))}")
+        files = {OWN: script(OWN, numbers) + first} | files
+        return {f"{name}.js": text for name, text in files.items()}
 
     return fitting(list(dict.fromkeys(tables["associations"]["gene"])), write, max_mb)
 
@@ -267,12 +277,12 @@ def size_mb(files: Mapping[str, str]) -> float:
     return sum(map(len, files.values())) / 1e6
 
 
-def size_sentence(n_genes: int, n_panel: int, files: Mapping[str, str]) -> str:
+def size_sentence(n_genes: int, n_panel: int, files: Mapping[str, str], n_sections: int) -> str:
     """How many genes of the panel are shown, with maps of how many sections, and what the files take."""
     fit = "" if n_genes == n_panel else "; `max_mb` decides how many genes fit"
     return (
         f"Shown are {n_genes} of {counted(n_panel, 'genes')} of the panel, with maps of "
-        f"{counted(len(files) - 1, 'sections')}: {size_mb(files):.1f} MB{fit}."
+        f"{counted(n_sections, 'sections')}: {size_mb(files):.1f} MB{fit}."
     )
 
 

@@ -9,7 +9,7 @@ from scipy.stats import combine_pvalues
 
 from helpers.chapters.controls import twin_of
 from helpers.columns import spearman
-from helpers.labels import counted, label
+from helpers.labels import counted, label, p_value
 from helpers.models import backbones
 from helpers.schema import COUNTS, MEASURED, PREDICTED, cellularity, patients_of
 from helpers.scores import judge, paired, partial, spatial
@@ -270,9 +270,9 @@ def tally(table: pd.DataFrame) -> pd.DataFrame:
 def as_text(table: pd.DataFrame) -> pd.DataFrame:
     """The columns that are shown of a gene table, as text, under their names; "" for what is not known."""
     numbers = [column for column in SHOWN if column not in ("verdict", "patients", "q_both")]
-    text = table[numbers].map("{:.2f}".format).replace("nan", "")
+    text = table[numbers].map("{:z.2f}".format).replace("nan", "")
     text["patients"] = table["patients_both"].astype(str) + " of " + table["n_patients"].astype(str)
-    text["q_both"] = table["q_both"].map("{:.4f}".format).replace("nan", "")
+    text["q_both"] = [p_value(q, digits=4, none="") for q in table["q_both"]]
     return text.assign(verdict=table["verdict"])[list(SHOWN)].rename(columns=SHOWN)
 
 

@@ -26,8 +26,8 @@ STYLE = """
 #NAME th[aria-sort=ascending] button::after { content: " ↑"; opacity: 1; }
 #NAME th[aria-sort=descending] button::after { content: " ↓"; opacity: 1; }
 """
-# Sorts by number where both cells begin with one, else by their words; empty cells stay last. A search keeps the rows
-# that hold all of its words.
+# Sorts by number where both cells begin with one, after a "<" or not, else by their words; empty cells stay last. A
+# search keeps the rows that hold all of its words.
 SCRIPT = """
 (() => {
   const box = document.getElementById(NAME), body = box.querySelector("tbody");
@@ -51,7 +51,7 @@ SCRIPT = """
     head.setAttribute("aria-sort", down ? "descending" : "ascending");
     const cell = row => row.cells[column].textContent;
     const order = (a, b) => {
-      const x = cell(a), y = cell(b), p = parseFloat(x), q = parseFloat(y);
+      const x = cell(a), y = cell(b), [p, q] = [x, y].map(words => parseFloat(words.replace("< ", "")));
       if (!x || !y) return !x - !y;
       return (down ? -1 : 1) * (isNaN(p) || isNaN(q) ? x.localeCompare(y) : p - q);
     };

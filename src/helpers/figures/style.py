@@ -108,6 +108,18 @@ def legend(ax: Axes, handles: list, columns: int = 3) -> None:
     ax.legend(handles=handles, ncol=columns, handletextpad=0.4, columnspacing=1.2, **place)
 
 
+def one_legend(figure: Figure, columns: int = 4) -> None:
+    """One legend below a figure in place of those of its axes, which repeat each other; each entry once."""
+    entries = {}
+    for ax in figure.axes:
+        if (own := ax.get_legend()) is not None:
+            entries |= {text.get_text(): line for text, line in zip(own.texts, own.legend_handles, strict=True)}
+            own.remove()
+    place = {"loc": "outside lower center", "handletextpad": 0.4, "columnspacing": 1.2}
+    if entries:
+        figure.legend(entries.values(), entries.keys(), ncol=columns, **place)
+
+
 def handle(label: str, colour: str, marker: str = "", line: str | tuple = "") -> Line2D:
     """An entry of a legend: a marker, a line, or both."""
     return Line2D([], [], color=colour, marker=marker, linestyle=line, label=labels.of_cells(label), markersize=6)

@@ -51,7 +51,8 @@ def scores_over_steps(ax: Axes, scores: pd.DataFrame, value: str) -> Axes:
     ax.set(xscale="log", xlabel="spot views trained on (thousands)", ylabel=OVER_STEPS[value])
     ax.set_title(f"{counted(scores['held_out'].nunique(), 'folds')}, {', '.join(scores['held_out'].unique())} held out")
     ax.xaxis.set_major_formatter(FuncFormatter(lambda views, _: f"{views:,.0f}"))
-    legend(ax, [handle(label, colour, marker=marker, line="-") for label, colour, marker in look.values()])
+    curves = [handle(label, colour, marker=marker, line="-") for label, colour, marker in look.values()]
+    legend(ax, [*curves, handle("ridge", GREY, line=DASHES)])
     return ax
 
 
