@@ -130,4 +130,13 @@ awk -F'[|]' '
             printf "%6d %6d %5.2f  %s\n", asked[job], sum, sum / asked[job], name[job]
         }
     }' "$house/used.txt" | sort -k3,3nr
+
+echo "rule, MB, seconds: the most that a run of it took, for profiles/needs.csv"
+find "build/$COHORT/benchmarks" -name '*.tsv' | while read -r file; do
+    rule=${file#"build/$COHORT/benchmarks/"}
+    rule=${rule%%/*}
+    printf '%s\t%s\n' "${rule%.tsv}" "$(tail -1 "$file")"
+done | awk -F'\t' '
+    {if ($4 > mb[$1]) mb[$1] = $4; if ($2 > seconds[$1]) seconds[$1] = $2}
+    END {for (rule in mb) printf "%s,%d,%d\n", rule, mb[rule] + 0.5, seconds[rule] + 0.5}' | sort
 finished=yes
