@@ -46,16 +46,16 @@ def test_the_ceiling_is_that_of_the_genes_scored_and_the_null_that_of_the_statis
     rng = np.random.default_rng(1)
     values, spots = judge.measured(section, "log2", GENES), judge.basis(section)
     predicted, ceiling = values + rng.normal(0, 2, values.shape), rng.uniform(size=N)
-    found = judge.pcc(values, predicted, spots, 7, 49, ceiling)
+    found = judge.pcc(values, predicted, spots, 7, 399, ceiling)
     r = columns.pearson(values, predicted)
     best = np.argsort(-r)[:7]
     assert found["pcc"] == pytest.approx(r[best].mean()) and found["ceiling"] == pytest.approx(ceiling[best].mean())
-    _, drawn = spatial.null_correlations(values, predicted, spots, n_draws=49)
+    _, drawn = spatial.null_correlations(values, predicted, spots, n_draws=399)
     null = np.sort(drawn, axis=0)[-7:].mean(axis=0)
     assert found["chance"] == pytest.approx(np.median(null)) and found["chance_95"] == pytest.approx(
         np.quantile(null, 0.95)
     )
-    assert found["p"] == (1 + (null >= found["pcc"]).sum()) / 50
+    assert found["p"] == (1 + (null >= found["pcc"]).sum()) / 400
 
 
 def test_spots_lie_where_their_coordinates_say_in_any_unit(section):

@@ -103,10 +103,13 @@ def pcc(
 
 def _best_of_draws(drawn: np.ndarray, k: int) -> np.ndarray:
     """`top_genes.pcc_at_k` of every draw: genes that have a correlation x draws."""
-    k = min(k, len(drawn))
-    return (
-        np.partition(drawn, len(drawn) - k, axis=0)[len(drawn) - k :].mean(axis=0) if k else drawn[:0].sum(0) * np.nan
-    )
+    n, means = len(drawn), np.full(drawn.shape[1], np.nan, drawn.dtype)
+    k = min(k, n)
+    for start in range(0, drawn.shape[1] if k else 0, 256):  # draws in rows and few at a time stay in the cache
+        draws = slice(start, start + 256)
+        best = np.partition(np.ascontiguousarray(drawn[:, draws].T), n - k, axis=1)[:, n - k :]
+        means[draws] = np.ascontiguousarray(best.T).mean(axis=0)
+    return means
 
 
 def best_ks(ks: Sequence[int], n_genes: int) -> list[int]:
