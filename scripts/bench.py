@@ -248,13 +248,19 @@ def audit_of_size(n_spots):
 
 
 def size_table(sizes):
+    """Seconds and MB that an audit took, beside those that it foretells (those of its data are not in the MB taken)."""
+    from helpers.audit import size
+
     rows = []
     for n in sizes:
         prepare, task = (functools.partial(one, n) for one in (sized_section, audit_of_size))
         [(seconds, memory)] = run(prepare, task, repeats=1)
         before = rows[-1] if rows else {"spots": np.nan, "seconds": np.nan}
         exponent = np.log(seconds / before["seconds"]) / np.log(n / before["spots"])
-        rows.append({"spots": n, "seconds": seconds, "MB": memory, "exponent": exponent})
+        foretold = size.need(*sized_section(n))
+        sized_section.cache_clear()
+        taken = {"spots": n, "seconds": seconds, "MB": memory, "exponent": exponent}
+        rows.append(taken | {"seconds foretold": foretold.seconds, "MB foretold": foretold.bytes / 1e6})
     return pd.DataFrame(rows)
 
 

@@ -107,12 +107,12 @@ wait "$run" && { echo "job $job was killed, and the run does not say so"; exit 1
 run=
 echo "job $job killed; after $((SECONDS - started)) s the run ended: $(grep -m1 '^ *Error in' killed.log)"
 
-before=$(find "build/$COHORT/pages" -name '*.ipynb' | sort | xargs ls --time-style=full-iso -l)
+pages() { find "build/$COHORT/pages" -name '*.ipynb' -printf '%T@ %p\n' | sort; }
+pages > before.txt
 started=$SECONDS
 book > resumed.log 2>&1 || { cat resumed.log; exit 1; }
 echo "resumed: $((SECONDS - started)) s"
-after=$(find "build/$COHORT/pages" -name '*.ipynb' | sort | xargs ls --time-style=full-iso -l)
-diff <(echo "$before") <(echo "$after") | grep '^<' && { echo "pages that were there were made again"; exit 1; }
+if comm -23 before.txt <(pages) | grep .; then echo "pages that were there were made again"; exit 1; fi
 
 echo
 awk '{for (i = 1; i <= NF; i++) if ($i ~ /^JobState=/) n[$i]++} END {for (state in n) print n[state], "jobs", state}' \
@@ -130,4 +130,13 @@ awk -F'[|]' '
             printf "%6d %6d %5.2f  %s\n", asked[job], sum, sum / asked[job], name[job]
         }
     }' "$house/used.txt" | sort -k3,3nr
+
+echo "rule, MB, seconds: the most that a run of it took, for profiles/needs.csv"
+find "build/$COHORT/benchmarks" -name '*.tsv' | while read -r file; do
+    rule=${file#"build/$COHORT/benchmarks/"}
+    rule=${rule%%/*}
+    printf '%s\t%s\n' "${rule%.tsv}" "$(tail -1 "$file")"
+done | awk -F'\t' '
+    {if ($4 > mb[$1]) mb[$1] = $4; if ($2 > seconds[$1]) seconds[$1] = $2}
+    END {for (rule in mb) printf "%s,%d,%d\n", rule, mb[rule] + 0.5, seconds[rule] + 0.5}' | sort
 finished=yes

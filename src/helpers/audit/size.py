@@ -11,8 +11,9 @@ from anndata import AnnData
 from helpers.labels import counted
 from helpers.schema import COUNTS
 
-# Measured at 5,000 to 60,000 spots, 300 predicted of 2,000 genes, on one core of 2.4 GHz (scripts/bench.py --spots).
-SECONDS, BYTES, LEAST_BYTES = 25e-6, 110, 150e6  # of each number predicted; and the signs of the null
+# Measured at 5,000 to 60,000 spots, 80 and 300 predicted of 2,000 genes, as seconds of one core of 2.4 GHz.
+SECONDS, BYTES = 9e-6, 70  # of each number predicted
+SECONDS_OF_SPOT, BYTES_OF_SPOT, LEAST_BYTES = 0.8e-3, 9400, 150e6  # whatever is predicted; and the signs of the null
 BYTES_OF_COUNT = 20  # of each count above 0: halves and twins are copies
 LONG = 60  # seconds that need no word
 
@@ -26,13 +27,14 @@ class Need(NamedTuple):
 
 
 def need(cohort: Mapping[str, AnnData], predicted: Mapping[str, pd.DataFrame]) -> Need:
-    """What the audit of these sections takes, by the numbers that are predicted and the counts above 0."""
+    """What the audit of these sections takes, by its spots, the numbers predicted and the counts above 0."""
     n_spots, n_genes = sum(map(len, predicted.values())), max(table.shape[1] for table in predicted.values())
     n_values = sum(table.size for table in predicted.values())
     counts = [section.layers[COUNTS] for section in cohort.values()]
     n_counts = sum(getattr(one, "nnz", np.size(one)) for one in counts)
     what = f"{n_spots:,} spots x {counted(n_genes, 'genes')} in {counted(len(cohort), 'sections')}"
-    return Need(what, SECONDS * n_values, LEAST_BYTES + BYTES * n_values + BYTES_OF_COUNT * n_counts)
+    n_bytes = LEAST_BYTES + BYTES_OF_SPOT * n_spots + BYTES * n_values + BYTES_OF_COUNT * n_counts
+    return Need(what, SECONDS_OF_SPOT * n_spots + SECONDS * n_values, n_bytes)
 
 
 def announced(wanted: Need, free: float | None = None) -> str:
