@@ -123,9 +123,9 @@ def test_the_numbers_of_the_decision_table_are_those_of_the_committed_run():
 
     def cells(table, value, chance=None):
         """The medians of the three targets as the page has them, in brackets those of the 95 % point of chance."""
-        by = table.groupby("target")
-        points = {t: f" ({by[chance].median()[t]:.2f})" if chance else "" for t in TARGETS}
-        return [f"{by[value].median()[t]:.2f}{points[t]}" for t in TARGETS]
+        middle = table.groupby("target").median(numeric_only=True)
+        points = {t: f" ({middle.loc[t, chance]:.2f})" if chance else "" for t in middle.index}
+        return [f"{middle.loc[t, value]:.2f}{points[t]}" if t in middle.index else "–" for t in TARGETS]
 
     def read(name, **where):
         table = pd.read_csv(run / f"{name}.csv")
@@ -133,7 +133,7 @@ def test_the_numbers_of_the_decision_table_are_those_of_the_committed_run():
             table = table[table[column] == value]
         return table
 
-    section = {"split": "section", "backbone": "ridge"}
+    section, stem = ({"split": "section", "backbone": backbone} for backbone in ("ridge", "stem"))
     alone = [cells(read("floors", split="section", backbone=b), "pcc_50") for b in ("ridge", "nuclei", "place")]
     kept = read("frontier", measure="composition")
     kept["target"] = (kept["size_factor"] + " " + kept["transform"]).map(ARMS)
@@ -143,7 +143,9 @@ def test_the_numbers_of_the_decision_table_are_those_of_the_committed_run():
         [", ".join(scores) for scores in zip(*alone, strict=True)],
         cells(read("controls", twin="depth_only", **section), "pcc_50", "chance_95"),
         cells(read("partial", given="both", **section), "partial", "partial_chance_95"),
+        cells(read("partial", given="both", **stem), "partial", "partial_chance_95"),
         cells(read("skills", **section), "composition", "composition_chance_95"),
+        cells(read("skills", **stem), "composition", "composition_chance_95"),
         ["; ".join(map(str, pair)) for pair in zip(*map(above, TRAINED, [read("patients")] * 2), strict=True)],
         cells(kept, "value", "chance_95"),
         [f"{float(share):.0%}".replace("%", " %") for share in cells(ranks, "contested")],
