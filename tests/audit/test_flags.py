@@ -121,7 +121,8 @@ def test_the_sentence_holds_every_number_with_its_null_and_ceiling():
     assert "0.60 (95 % of chance 0.20, noise ceiling 0.90) in the space of log2" in said
     assert "+0.30 over nuclei alone (+0.20 to +0.40) and +0.50 over place alone" in said
     assert (
-        "floors fitted on other patients, the median and range of 2 patients, too few for a test over patients" in said
+        "floors fitted on other patients, which flatters a model trained on others of the same one, the median and "
+        "range of 2 patients, too few for a test over patients" in said
     )
     assert "Composition skill (which genes these are) is 0.50 (95 % of chance 0.30, noise ceiling 0.70)" in said
 

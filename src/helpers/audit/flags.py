@@ -380,7 +380,7 @@ def over_floors(summary: Mapping) -> str:
     )
     fitted = "fitted on the other sections" if summary["n_sections"] > 1 else "fitted on the rest of the section"
     if summary["unit"] == "patients" and summary["n_units"] > 1:
-        fitted = "fitted on other patients"
+        fitted = "fitted on other patients, which flatters a model trained on others of the same one"
     said = f"No floor has a score in {of}"
     if words:
         said = f"Its excess is {words}, floors {fitted}, the median and range of {of}"
