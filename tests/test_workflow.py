@@ -158,6 +158,12 @@ def test_each_rule_asks_for_what_it_was_measured_to_take_and_at_most_twice_of_it
         assert took["seconds"] / 60 < asked["runtime"]({}) <= max(workflow.AT_LEAST, 2 * took["seconds"] / 60 + 1)
 
 
+def test_a_chapter_that_was_never_measured_asks_for_what_the_largest_took():
+    asked = workflow.resources("30_mine", Page(), 6)
+    largest = max(workflow.resources(rule, Page(), 6)["mem_mb"]({}) for rule in workflow.needs())
+    assert asked["mem_mb"]({}) == largest and asked["runtime"]({}) >= workflow.AT_LEAST
+
+
 def test_a_page_of_all_sections_asks_for_more_time_the_more_there_are(monkeypatch):
     monkeypatch.chdir(ROOT)
     few, many = (workflow.resources("20_partial", Page(), n)["runtime"]({}) for n in (50, 100))

@@ -221,7 +221,7 @@ def answer(over: pd.DataFrame, score: str, split: str, patient_of: Mapping[str, 
         nearest = wide.median().idxmin()
         not_above = wide.index[wide.min(axis=1) <= 0]
         where = f"not above every floor in {', '.join(not_above)}" if len(not_above) else "above every floor in each"
-        median = f"**{wide[nearest].median():+.2f}** ({labels.FLOORS[nearest]}; {where})"
+        median = f"**{wide[nearest].median():+.2f}** ({labels.FLOORS.get(nearest, nearest)}; {where})"
         parts.append(f"`{backbone}` in {labels.label(target)} {median}")
     return (
         f"{name} less that of the nearest floor, medians over {labels.of_patients(honest['section'], patient_of)}, one "

@@ -269,7 +269,8 @@ def against_floors(table: pd.DataFrame, by: str) -> str:
     parts = []
     for target, part in excess(table, by).sort_values(by, kind="stable").groupby("target", sort=False):
         ends = " to ".join(
-            f"{row.excess:+.2f} ({labels.FLOORS[row.floor]}{f', not above all in {row.below}' if row.below else ''})"
+            f"{row.excess:+.2f} ({labels.FLOORS.get(row.floor, row.floor)}"
+            + (f", not above all in {row.below})" if row.below else ")")
             for row in part.iloc[[0, -1]].itertuples()
         )
         sunk = ", ".join(map(RUNGS[by], part.loc[part["excess"] <= 0, by]))

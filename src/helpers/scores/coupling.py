@@ -98,12 +98,6 @@ def chance_table(
 # Tidy tables: `associations` with a section column; `predictability` with section, split, backbone, seed, target ------
 
 
-def _median(values: pd.Series) -> float:
-    """Median of what is known; NaN, without a warning, where nothing is."""
-    known = values.dropna()
-    return float(known.median()) if len(known) else np.nan
-
-
 def section_summary(associations: pd.DataFrame, chances: pd.DataFrame | None = None) -> pd.DataFrame:
     """Per section and target, over genes: what panels B and C draw.
 

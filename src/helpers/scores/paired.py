@@ -104,7 +104,7 @@ def sign_flip(
 def test_deltas(differences: pd.DataFrame, n_draws: int = 9_999, seed: int = 0) -> pd.DataFrame:
     """Table 2: the tests of each backbone, split, ranking, definition and k over sections.
 
-    Takes what `scores.differences` returns. `smallest_p` is the least permutation p at this number of sections.
+    Takes what `top_genes.differences` returns. `smallest_p` is the least permutation p at this number of sections.
     Sections where fewer than k genes could be ranked (NaN) are left out of `n_sections`.
 
     >>> fit = dict(backbone="ridge", split="section", ranking="same", definition="own_top_k", k=50)
