@@ -11,7 +11,10 @@ from helpers.figures import style
 RESULTS = Path(__file__).parents[1] / "data/results"
 
 answer.write(RESULTS.parents[1] / "README.md", RESULTS)
-tables, beside = answer.read(RESULTS / answer.RUNS[0]), answer.couplings([RESULTS / name for name in answer.RUNS])
+tables, beside = (
+    answer.read(RESULTS / answer.RUNS[0]),
+    answer.couplings_of_runs([RESULTS / name for name in answer.RUNS]),
+)
 style.use()
 figure = plt.figure(figsize=drawn.SIZE)
 ranks = answer.quoted_ranks(tables)

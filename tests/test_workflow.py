@@ -173,11 +173,11 @@ def test_a_page_of_all_sections_asks_for_more_time_the_more_there_are(monkeypatc
 
 def test_a_network_asks_for_a_gpu_where_its_profile_is_for_one_and_a_fit_of_ridge_never(monkeypatch):
     monkeypatch.chdir(ROOT)
-    linear, network = (SimpleNamespace(fit=fit) for fit in ("linear", "stem.log2"))
+    cheap, network = (SimpleNamespace(fit=fit) for fit in ("cheap", "stem.log2"))
     asked = workflow.resources("08_stem_training", Page(gpu=lambda wildcards: int(wildcards is network)), 1)
-    assert asked["mem_mb"](network) == workflow.GPU_MEMORY > asked["mem_mb"](linear)
+    assert asked["mem_mb"](network) == workflow.GPU_MEMORY > asked["mem_mb"](cheap)
     on_cpus = workflow.resources("08_stem_training", Page(runtime=lambda wildcards: 1440), 1)
-    assert workflow.GPU_MEMORY > on_cpus["mem_mb"](network) > on_cpus["mem_mb"](linear)
+    assert workflow.GPU_MEMORY > on_cpus["mem_mb"](network) > on_cpus["mem_mb"](cheap)
     assert on_cpus["runtime"](network) == 1440
 
 

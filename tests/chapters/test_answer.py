@@ -88,7 +88,7 @@ def runs(folder):
 
 @pytest.fixture
 def found(runs):
-    return answer.read(runs / "her2st"), answer.couplings([runs / name for name in answer.RUNS])
+    return answer.read(runs / "her2st"), answer.couplings_of_runs([runs / name for name in answer.RUNS])
 
 
 def test_readme_has_an_answer_a_figure_and_six_sentences(runs):

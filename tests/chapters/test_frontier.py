@@ -74,9 +74,11 @@ def test_an_arm_that_a_section_lacks_is_not_compared(kept, coupling):
 
 def test_levels_are_those_of_the_sections_that_are_shown(kept):
     kept.loc[kept["section"] == "A1", "chance"] = 0.9
-    found = frontier.levels(kept, "separation", "depth", ["A1"])
+    found = frontier.reference_levels(kept, "separation", "depth", ["A1"])
     assert found == {"chance": 0.9, "depth alone": 0.9}
-    assert frontier.levels(kept, "separation", "depth", SECTIONS) == pytest.approx({"chance": 0.3, "depth alone": 0.65})
+    assert frontier.reference_levels(kept, "separation", "depth", SECTIONS) == pytest.approx(
+        {"chance": 0.3, "depth alone": 0.65}
+    )
 
 
 def test_no_arm_beats_those_on_the_frontier():

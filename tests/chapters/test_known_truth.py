@@ -56,7 +56,7 @@ def table():
 
 @pytest.fixture(scope="module")
 def ranked(table):
-    return chapter.ranks(table)
+    return chapter.ranks_of_models(table)
 
 
 # A section of known truth ---------------------------------------------------------------------------------------
@@ -66,7 +66,7 @@ def test_poisson_counts_have_no_spread_and_gamma_ones_that_of_their_gamma():
     rng = np.random.default_rng(0)
     library, share = np.full(20_000, 500.0), np.array([0.1, 0.1])
     mean = 50 * np.column_stack([np.ones(20_000), rng.gamma(4, 1 / 4, 20_000)])
-    spread = chapter.spread_of(rng.poisson(mean), library, share)
+    spread = chapter.sd_beyond_poisson(rng.poisson(mean), library, share)
     assert spread[0] < 0.03 and spread[1] == pytest.approx(np.sqrt(np.log(1 + 1 / 4)), rel=0.05)
 
 

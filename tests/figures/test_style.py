@@ -84,8 +84,8 @@ def test_targets_side_by_side_share_the_distance_between_ticks_evenly():
 
 
 def test_points_are_spread_to_both_sides_alike_and_a_single_one_is_not():
-    np.testing.assert_allclose(style.spread(3, 0.2), [-0.2, 0, 0.2])
-    assert style.spread(1, 0.2).tolist() == [0] and len(style.spread(0, 0.2)) == 0
+    np.testing.assert_allclose(style.spread_out(3, 0.2), [-0.2, 0, 0.2])
+    assert style.spread_out(1, 0.2).tolist() == [0] and len(style.spread_out(0, 0.2)) == 0
 
 
 def test_rows_hold_the_sections_of_every_target_and_chance_only_where_it_is_given(ax):

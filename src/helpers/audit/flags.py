@@ -45,12 +45,12 @@ class Flag(NamedTuple):
 
 def flags(report: Mapping, panel_chosen_on: str) -> list[dict]:
     """Every flag of FLAGS: its id, `raised` (True, False, or None where it cannot be told), and what it says."""
-    by = by_section(report, report["summary"]["space"])
+    by = evidence_by_section(report, report["summary"]["space"])
     case = Evidence(report["summary"], by, target_in_words(report["targets"]), panel_chosen_on)
     return [dict(zip(("id", "raised", "says"), (flag.id, *flag.judge(case)), strict=True)) for flag in FLAGS]
 
 
-def by_section(report: Mapping, space: str) -> pd.DataFrame:
+def evidence_by_section(report: Mapping, space: str) -> pd.DataFrame:
     """The evidence of each section beside its score, skills and floors in the model's own space, as the card has them.
 
     A prediction that is the same everywhere has no score: `score` is 0 there, `pcc` NaN.
@@ -348,17 +348,17 @@ def sentence(summary: Mapping) -> str:
     parts = [
         f"On {counted(summary['n_sections'], 'held-out sections')}{patients} ({counted(summary['n_spots'], 'spots')}, "
         f"{counted(summary['n_genes'], 'genes')}) the mean Pearson correlation of the {summary['k']} best predicted "
-        f"genes is {with_null(summary['pcc'], summary['chance'], summary['ceiling'])} in the space of "
+        f"genes is {score_in_words(summary['pcc'], summary['chance'], summary['ceiling'])} in the space of "
         f"{summary['space']}.",
         over_floors(summary),
     ]
     for skill, of in (("library", "how many molecules a spot holds"), ("composition", "which genes these are")):
         value = (summary[f"{skill}_skill{end}"] for end in ("", "_chance_95", "_ceiling"))
-        parts.append(f"{skill.capitalize()} skill ({of}) is {with_null(*value)}.")
+        parts.append(f"{skill.capitalize()} skill ({of}) is {score_in_words(*value)}.")
     return " ".join(parts)
 
 
-def with_null(value: float | None, chance_95: float | None, ceiling: float | None) -> str:
+def score_in_words(value: float | None, chance_95: float | None, ceiling: float | None) -> str:
     """A score in words, with the 95 % point of its chance and its noise ceiling, as far as they are known."""
     beside = [
         f"{what} {number:.2f}"

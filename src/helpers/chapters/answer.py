@@ -51,7 +51,7 @@ def read(folder: Path) -> dict[str, pd.DataFrame]:
     return of_run | {REDUCED: store.read_table(folder.parent / RUNS[1] / "patients.csv")}
 
 
-def couplings(runs: Sequence[Path]) -> pd.DataFrame:
+def couplings_of_runs(runs: Sequence[Path]) -> pd.DataFrame:
     """`organs.side_by_side` of reference runs, the one that scores are taken from first."""
     return organs.side_by_side(runs, SHOWN)
 
@@ -59,7 +59,7 @@ def couplings(runs: Sequence[Path]) -> pd.DataFrame:
 def block(results: Path) -> str:
     """README's lines of results: the answer and the sentences (Markdown). `results` holds a folder for each of RUNS."""
     runs = [results / name for name in RUNS]
-    tables, beside = read(runs[0]), couplings(runs)
+    tables, beside = read(runs[0]), couplings_of_runs(runs)
     lines = "".join(f"- {sentence}\n" for sentence in sentences(tables, beside))
     return f"{short(tables, beside)}\n\n{FIGURE}\n\n{lines}"
 

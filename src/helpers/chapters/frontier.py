@@ -53,7 +53,7 @@ def comparable(both: pd.DataFrame, measure: str, what: str) -> pd.DataFrame:
     return shown[n_of == shown["section"].nunique()]
 
 
-def levels(kept: pd.DataFrame, measure: str, what: str, sections: Sequence[str]) -> dict[str, float]:
+def reference_levels(kept: pd.DataFrame, measure: str, what: str, sections: Sequence[str]) -> dict[str, float]:
     """Medians to compare arms with, over these sections: chance, and what the single number `what` knows."""
     part = kept[(kept["measure"] == measure) & kept["section"].isin(sections)]
     alone = of_target(part, measure, (ALONE, what))

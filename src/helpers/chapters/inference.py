@@ -38,7 +38,7 @@ def opening(cohort: str, sections: Mapping[str, AnnData], n_patients: int) -> st
 # Genes against nuclei and depth ---------------------------------------------------------------------------------
 
 
-def bases_of(section: AnnData) -> Bases:
+def bases_of_nulls(section: AnnData) -> Bases:
     """The basis of each of NULLS on a section; None where spots are shuffled."""
     return {"iid": None, "spatial": judge.basis(section), "place": judge.basis(section, place=True)}
 
@@ -91,7 +91,7 @@ def cohort_tests(
 
     A section without an image is tested against depth only.
     """
-    bases = {name: bases_of(section) for name, section in cohort.items()}
+    bases = {name: bases_of_nulls(section) for name, section in cohort.items()}
     tables, rows = [], []
     for covariate, (name, section), target in product(COVARIATES, cohort.items(), targets):
         if covariate in (known := covariates(section)):

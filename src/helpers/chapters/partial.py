@@ -19,7 +19,8 @@ from helpers.columns import unit
 from helpers.models.backbones import MODELS
 from helpers.scores import judge
 from helpers.scores import partial as partial_correlation
-from helpers.targets import genes, normalization
+from helpers.targets import normalization
+from helpers.targets.panel import choose_panel, gene_statistics
 
 KEYS = ["section", "split", "target", "backbone", "given"]
 CORRELATIONS = ["r", "partial", "semi_partial"]
@@ -250,8 +251,8 @@ def score_perfect_predictions(targets: Sequence[str], couplings: Sequence[float]
         (coupling, name): simulated(name, depth, profiles, coupling)
         for coupling, (name, depth) in product(couplings, simulate.SECTIONS.items())
     }
-    statistics = {name: genes.statistics(made[couplings[0], name][0]) for name in simulate.SECTIONS}
-    panel = [gene for gene in genes.panel(statistics, 100) if profiles.loc[gene, "marker"]]
+    statistics = {name: gene_statistics(made[couplings[0], name][0]) for name in simulate.SECTIONS}
+    panel = [gene for gene in choose_panel(statistics, 100) if profiles.loc[gene, "marker"]]
     tables = [
         score_perfect(*sides, panel, target).assign(coupling=coupling, section=name, target=target)
         for ((coupling, name), sides), target in product(made.items(), targets)

@@ -11,7 +11,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy.spatial.distance import cdist
 
-from helpers.chapters.inference import BRIEF, LEVEL, NULLS, bases_of, gene_tests, shares_called
+from helpers.chapters.inference import BRIEF, LEVEL, NULLS, bases_of_nulls, gene_tests, shares_called
 from helpers.labels import label
 from helpers.schema import LATTICE, patients_of
 from helpers.scores import spatial
@@ -60,7 +60,7 @@ def outline(lattice: tuple[int, int] = (18, 16)) -> np.ndarray:
 
 def radial(xy: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """Maps that rise or fall from the border to the middle, each in its own way, and are uneven besides."""
-    depth = spatial.place(xy)[:, 2] / spatial.place(xy)[:, 2].max()
+    depth = spatial.place_and_border(xy)[:, 2] / spatial.place_and_border(xy)[:, 2].max()
     profiles = [rng.choice([-1, 1]) * rng.uniform(1, 4) * depth ** rng.uniform(0.5, 2) for _ in range(n)]
     return np.transpose(profiles) + fields(xy, 2, n, rng)
 
@@ -95,7 +95,11 @@ FAMILIES = {
 
 def rates_of_pairs(X: np.ndarray, Y: np.ndarray, xy: np.ndarray, n_draws: int = 499) -> dict[str, float]:
     """How often each of NULLS calls maps related, every column of X against every one of Y (spots x maps)."""
-    bases = {"iid": None, "spatial": spatial.moran_basis(xy), "place": spatial.moran_basis(xy, fixed=spatial.place(xy))}
+    bases = {
+        "iid": None,
+        "spatial": spatial.moran_basis(xy),
+        "place": spatial.moran_basis(xy, fixed=spatial.place_and_border(xy)),
+    }
     return {null: spatial.type_one_error(X, Y, basis, True, LEVEL, n_draws) for null, basis in bases.items()}
 
 
@@ -199,7 +203,7 @@ def unrelated(
         own, others = shared_places(one, other, MIRRORS[i % 3] if mirrored else AS_IT_IS)
         if len(own):
             y = other.obs[covariate].to_numpy(float)[others]
-            bases = bases_of(one[own])
+            bases = bases_of_nulls(one[own])
             for target, null in product(targets, NULLS):
                 tests, _ = gene_tests(one.layers[target][own], y, bases[null], n_draws)
                 rows.append((target, null, *shares_called(tests), tests["rho"].mean()))

@@ -151,7 +151,7 @@ def side_by_side(n: int, width: float = 0.8) -> tuple[np.ndarray, float]:
     return (np.arange(n) - (n - 1) / 2) * each, each
 
 
-def spread(n: int, width: float) -> np.ndarray:
+def spread_out(n: int, width: float) -> np.ndarray:
     """Places of n points from -width to width, so that they do not hide each other; a single one at 0."""
     return np.linspace(-width, width, n) if n > 1 else np.zeros(n)
 
@@ -169,7 +169,7 @@ def in_rows(
     for (row, target), part in table.groupby([by, "target"], sort=False):
         _, colour, marker = look[target]
         y = rows.index(row) + offsets[list(look).index(target)]
-        around = y + spread(len(part), 0.3 * width)
+        around = y + spread_out(len(part), 0.3 * width)
         ax.scatter(part[value], around, s=24, color=colour, marker=marker, alpha=0.55, lw=0)
         ends = y - 0.45 * width, y + 0.45 * width
         ax.vlines(part[value].median(), *ends, color=colour, lw=3)

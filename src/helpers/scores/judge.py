@@ -80,7 +80,7 @@ def basis(section: AnnData, place: bool = False) -> spatial.Basis:
 def _basis(xy: bytes, place: bool) -> spatial.Basis:
     """`basis` of these coordinates: sections are asked for theirs again and again, and it costs more than a score."""
     xy = np.frombuffer(xy).reshape(-1, 2)
-    return spatial.moran_basis(xy, fixed=spatial.place(xy) if place else None)
+    return spatial.moran_basis(xy, fixed=spatial.place_and_border(xy) if place else None)
 
 
 def pcc(
