@@ -277,7 +277,7 @@ PAGES = {
 }
 # Of the others all is known by their parameters. 01_data tells what sections there are: it has its own rule below.
 NAMES = sorted({path.stem for path in Path("notebooks").glob(book.PAGES)} - {"01_data"})
-PAGES = {name: book.whole(name, PAGES.get(name, Page()), BUILD, VALUES) for name in NAMES}
+PAGES = {name: book.with_declared_files(name, PAGES.get(name, Page()), BUILD, VALUES) for name in NAMES}
 if workflow.is_main_process:
     # Snakemake lists a folder once: stamps that are written later would be missing to it.
     for name in ("01_data", *NAMES):

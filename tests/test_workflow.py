@@ -121,29 +121,32 @@ def test_a_parameter_that_nobody_declares_or_sets_is_refused(house, paths, says)
 
 
 def test_files_of_a_rule_are_those_that_the_notebook_declares(house):
-    page = workflow.whole("05_page", Page(), "build/x", {"k": 5, "table": {"no": "path"}})
+    page = workflow.with_declared_files("05_page", Page(), "build/x", {"k": 5, "table": {"no": "path"}})
     assert page.takes == {"table": "build/x/a.csv"} and page.leaves == {"result": "build/x/results/b.txt"}
-    said = workflow.whole("05_page", Page({"table": "c.csv"}), "build/x", {"result": None})
+    said = workflow.with_declared_files("05_page", Page({"table": "c.csv"}), "build/x", {"result": None})
     assert said.takes == {"table": "c.csv"} and said.leaves == {}
-    assert workflow.whole("05_page", Page(own={"table": "c"}), "build/x", {}).takes == {}
+    assert workflow.with_declared_files("05_page", Page(own={"table": "c"}), "build/x", {}).takes == {}
 
 
 def test_files_of_a_page_that_runs_once_per_section_have_its_wildcards(monkeypatch):
     monkeypatch.chdir(ROOT)
-    page = workflow.whole("02_segmentation", Page(run="{section}"), "build/x", {})
+    page = workflow.with_declared_files("02_segmentation", Page(run="{section}"), "build/x", {})
     assert page.takes == {"section": "build/x/sections/{section}.h5ad"}
     assert (
         page.leaves["overview"] == "build/x/overview/{section}.jpg"
         and page.executed("02_x") == "runs/02_x/{section}.ipynb"
     )
-    fit = workflow.whole("08_stem_training", Page(run="{split}.{section}.{fit}"), "build/x", {})
+    fit = workflow.with_declared_files("08_stem_training", Page(run="{split}.{section}.{fit}"), "build/x", {})
     assert fit.leaves["predictions"] == "build/x/predictions/{split}.{section}.{fit}"
-    assert workflow.whole("14_figure1", Page(), "build/x", {}).leaves["figure"][1] == "build/x/results/figure1.svg"
+    assert (
+        workflow.with_declared_files("14_figure1", Page(), "build/x", {}).leaves["figure"][1]
+        == "build/x/results/figure1.svg"
+    )
 
 
 def test_lists_of_inputs_are_of_a_cohort_and_have_to_be_said(monkeypatch):
     monkeypatch.chdir(ROOT)
-    page = workflow.whole("03_segmentation_check", Page(), "build/x", {})
+    page = workflow.with_declared_files("03_segmentation_check", Page(), "build/x", {})
     with pytest.raises(ValueError, match="does not set segmented"):
         workflow.parameters("03_segmentation_check", page.takes | page.leaves, {})
 

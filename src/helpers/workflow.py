@@ -167,7 +167,7 @@ class Page(NamedTuple):
         return f"runs/{self.run_of(name)}.ipynb" if self.run else f"pages/{name}.ipynb"
 
 
-def whole(name: str, page: Page, build: str, values: Mapping) -> Page:
+def with_declared_files(name: str, page: Page, build: str, values: Mapping) -> Page:
     """A page with the files that its notebook declares and neither the page itself nor a value of the cohort says.
 
     A path of the toy is that of the cohort's folder `build`, with wildcards where it names the run; what the notebook

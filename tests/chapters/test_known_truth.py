@@ -260,5 +260,5 @@ def test_ceilings_hold_for_logs_of_poisson_counts_and_are_too_high_where_counts_
 
 def test_sections_with_nuclei_are_those_of_the_ceilings():
     counted, not_counted = section("A1"), section("B1", nuclei=False)
-    assert list(chapter.with_nuclei({"A1": counted, "B1": not_counted})) == ["A1"]
-    assert list(chapter.with_nuclei({"B1": not_counted})) == ["B1"]
+    assert list(chapter.with_nuclei_or_all({"A1": counted, "B1": not_counted})) == ["A1"]
+    assert list(chapter.with_nuclei_or_all({"B1": not_counted})) == ["B1"]

@@ -20,7 +20,7 @@ from anndata import AnnData
 from scipy.sparse import csr_matrix
 from scipy.spatial.distance import cdist
 
-from helpers.chapters.cross_space import Fits, ceilings_of
+from helpers.chapters.cross_space import Fits, section_ceilings
 from helpers.columns import pearson, unit
 from helpers.labels import counted, label
 from helpers.models.backbones import FLOORS, MODELS, place
@@ -62,9 +62,9 @@ def functions_of_parts(
 ) -> dict[str, list[np.ndarray]]:
     """What each part but the rest is a function of, in the order in which it is taken out.
 
-    Library and nuclei as `judge.covariates` holds them fixed. Place: what the floor of that name looks at.
+    Library and nuclei as `judge.covariate_sets` holds them fixed. Place: what the floor of that name looks at.
     """
-    held = judge.covariates(section, target, genes)
+    held = judge.covariate_sets(section, target, genes)
     return {
         LIBRARY: held["depth"],
         NUCLEI: held["nuclei"],
@@ -159,7 +159,7 @@ def score_fits(
     scores, gaps = [], []
     for (name, split, backbone, _, genes), values in fits.items():
         section, genes = sections[name], list(genes)
-        known, found = ceilings_of(ceilings, name, genes), {}
+        known, found = section_ceilings(ceilings, name, genes), {}
         keys = dict(zip(KEYS, (name, patients[name], split, backbone), strict=True))
         for target in (target for target in (LOG, RESIDUAL) if target in values):
             predicted = values[target].loc[section.obs_names].to_numpy(float)

@@ -264,7 +264,7 @@ def sweep(
 # Ceilings -------------------------------------------------------------------------------------------------------
 
 
-def with_nuclei(sections: Mapping[str, AnnData]) -> dict[str, AnnData]:
+def with_nuclei_or_all(sections: Mapping[str, AnnData]) -> dict[str, AnnData]:
     """The sections in which nuclei were counted, which are those that are predicted; all where there is none."""
     return {name: section for name, section in sections.items() if has_cellularity(section)} or dict(sections)
 

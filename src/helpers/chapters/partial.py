@@ -40,7 +40,7 @@ Sections = Mapping[str, AnnData]
 
 
 def covariates_of(prediction: AnnData, section: AnnData) -> Covariates:
-    """`judge.covariates` of a prediction's spots and genes, its nuclei as it keeps them, from its section's counts."""
+    """`judge.covariate_sets` of a prediction's spots and genes, nuclei as it keeps them, its section's counts."""
     spots = section[prediction.obs_names]
     share, _ = judge.levels(section, prediction.var_names)
     total, nuclei = normalization.library_size(spots), schema.cellularity(prediction)
@@ -118,7 +118,7 @@ def control_of(section: AnnData, target: str, genes: Sequence[str], error: float
     A row for depth and, where nuclei are known, for both; columns section, target, error, given, scores and CHANCES.
     """
     values, spots = judge.measured(section, target, genes), judge.basis(section)
-    held = judge.covariates(section, target, genes)
+    held = judge.covariate_sets(section, target, genes)
     held.pop("nuclei", None)  # depth is no part of it
     rows = []
     for seed in range(N_ERRORS if error else 1):
