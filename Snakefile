@@ -49,7 +49,8 @@ CELLULARITY = "haematoxylin" if COHORT["nuclei"]["back_end"] == "haematoxylin" e
 TITLE = COHORT["title"] + ", cellularity by the mean haematoxylin of a disc" * (CELLULARITY == "haematoxylin")
 SPLIT, EXAMPLE = COHORT["splits"][0], COHORT["example"]
 
-# Models that cost seconds are one fit together, with the floors; a costly one is a fit, hence a job, per target.
+# Models that cost seconds are one fit together, with the floors; a costly one, such as stem, is a fit, hence a
+# job, for each of stem_targets.
 CHEAP_MODELS = ["ridge", *(b for b in COHORT["backbones"] if not BACKBONES[b].costly and b != "ridge"), *FLOORS_BESIDE]
 COSTLY = [f"{b}.{target}" for b in COHORT["backbones"] if BACKBONES[b].costly for target in COHORT["stem_targets"]]
 FITS = [book.CHEAP, *COSTLY]

@@ -1,7 +1,8 @@
 """What a reviewer would ask of predictions: one function a flag, and the sentence to paste.
 
 A flag judges what the model knows, whichever space it predicts in. It is raised (True), not raised (False), or cannot
-be told (None). What a model knows is judged by half of the sections, a fault of the data by any of them.
+be told (None). A score that is no more than chance, or than its own library, is one in at least half of the sections; a
+floor beats the model in more than half; a fault of the data is one in any of them.
 """
 
 from collections.abc import Callable, Mapping
@@ -111,7 +112,7 @@ def beaten_by(case: Evidence, floor: str) -> Verdict:
     alone, chance = case.by[f"{floor}_pcc"], case.by[f"{floor}_chance_95"]
     some_score = (alone > chance) | (case.by["pcc"] > case.by["chance_95"])
     beaten = some_score & (case.by["score"] <= alone + ALIKE)
-    return bool(beaten.mean() > 0.5), (
+    return in_most(beaten), (
         f"PCC-{case.summary['k']} {said(case.by['pcc'])}, {floor} alone {said(alone)} (95 % of chance {said(chance)}); "
         f"no more than {floor} {sections(beaten)}"
     )
@@ -209,6 +210,11 @@ def not_converted(case: Evidence) -> str:
 def in_half(raised: pd.Series) -> bool:
     """Whether it is so in at least half of the sections."""
     return bool(raised.mean() >= 0.5)
+
+
+def in_most(raised: pd.Series) -> bool:
+    """Whether it is so in more than half of the sections: where as many say the other, neither has won."""
+    return bool(raised.mean() > 0.5)
 
 
 def sections(which: pd.Series) -> str:
