@@ -49,12 +49,13 @@ CELLULARITY = "haematoxylin" if COHORT["nuclei"]["back_end"] == "haematoxylin" e
 TITLE = COHORT["title"] + ", cellularity by the mean haematoxylin of a disc" * (CELLULARITY == "haematoxylin")
 SPLIT, EXAMPLE = COHORT["splits"][0], COHORT["example"]
 
-# Backbones that cost seconds are fitted together, with the floors; one that is costly is a fit, hence a job, per target.
-QUICK = ["ridge", *(b for b in COHORT["backbones"] if not BACKBONES[b].costly and b != "ridge"), *FLOORS_BESIDE]
+# Models that cost seconds are one fit together, with the floors; a costly one, such as stem, is a fit, hence a
+# job, for each of stem_targets.
+CHEAP_MODELS = ["ridge", *(b for b in COHORT["backbones"] if not BACKBONES[b].costly and b != "ridge"), *FLOORS_BESIDE]
 COSTLY = [f"{b}.{target}" for b in COHORT["backbones"] if BACKBONES[b].costly for target in COHORT["stem_targets"]]
-FITS = ["linear", *COSTLY]
-# An arm is stem with one thing changed: fits beside the others, of some sections, for one table of their own.
-ARMS = [f"{fit}.{arm}" for fit in COSTLY if fit.startswith("stem.") for arm in COHORT["stem_arms"]]
+FITS = [book.CHEAP, *COSTLY]
+# A STEM arm is stem with one thing changed: fits beside the others, of some sections, for one table of their own.
+STEM_ARMS = [f"{fit}.{arm}" for fit in COSTLY if fit.startswith("stem.") for arm in COHORT["stem_arms"]]
 STUDIED = COHORT["stem_studied"]
 EXAMPLE_FIT = FITS[min(1, len(FITS) - 1)]
 # Published encoders take the GPU, or all cores: one section at a time.
@@ -78,8 +79,8 @@ VALUES = COHORT | {
     "reference_runs": [f"../{folder}" for folder in REFERENCE_RUNS if os.path.isfile(f"{folder}/associations.csv.gz")],
     "raw": configs.readers(COHORT, ".."),
     "manifest": f"../{COHORT['manifest']}" if DOWNLOADED else None,
-    "backbone": "ridge" if EXAMPLE_FIT == "linear" else EXAMPLE_FIT.split(".")[0],
-    "space": "log2" if EXAMPLE_FIT == "linear" else EXAMPLE_FIT.split(".")[1],
+    "backbone": "ridge" if EXAMPLE_FIT == book.CHEAP else EXAMPLE_FIT.split(".")[0],
+    "space": "log2" if EXAMPLE_FIT == book.CHEAP else EXAMPLE_FIT.split(".")[1],
     **COHORT["ladder"],
 }
 
@@ -109,7 +110,7 @@ def given(page, **own):
 
 wildcard_constraints:
     section="[^/]+",
-    fit="|".join(map(re.escape, [*FITS, *ARMS])),
+    fit="|".join(map(re.escape, [*FITS, *STEM_ARMS])),
     split="section|patient",
 
 
@@ -218,19 +219,19 @@ PAGES = {
         own={
             "held_out": lambda wildcards: wildcards.section,
             "split": lambda wildcards: wildcards.split,
-            "profile": lambda wildcards: "none" if wildcards.fit == "linear" else COHORT["profile"],
-            "backbones": lambda wildcards: QUICK if wildcards.fit == "linear" else wildcards.fit.split(".")[:1],
-            "targets": lambda wildcards: COHORT["targets"] if wildcards.fit == "linear" else [wildcards.fit.split(".")[1]],
+            "profile": lambda wildcards: "none" if wildcards.fit == book.CHEAP else COHORT["profile"],
+            "backbones": lambda wildcards: CHEAP_MODELS if wildcards.fit == book.CHEAP else wildcards.fit.split(".")[:1],
+            "targets": lambda wildcards: COHORT["targets"] if wildcards.fit == book.CHEAP else [wildcards.fit.split(".")[1]],
             "arm": lambda wildcards: (wildcards.fit.split(".") + [None, None])[2],
             "keep_samples": lambda wildcards: wildcards.section in STUDIED and wildcards.fit.count(".") == 1,
             # No output: a fit that was killed goes on from there. The notebook removes it in the end.
             "checkpoints": lambda wildcards: f"../{BUILD}/checkpoints/{COHORT['profile']}/{'.'.join(wildcards)}",
         },
         # A core for each process of a fit, so that as many fits run side by side as there are devices for.
-        threads=lambda wildcards: 1 if wildcards.fit == "linear" else COHORT["n_devices"],
-        runtime=lambda wildcards: None if wildcards.fit == "linear" else 1440,
-        gpu=lambda wildcards: COHORT["n_devices"] * int(COHORT["profile"] == "paper" and wildcards.fit != "linear"),
-        group=lambda wildcards: "fits" if wildcards.fit == "linear" else None,
+        threads=lambda wildcards: 1 if wildcards.fit == book.CHEAP else COHORT["n_devices"],
+        runtime=lambda wildcards: None if wildcards.fit == book.CHEAP else 1440,
+        gpu=lambda wildcards: COHORT["n_devices"] * int(COHORT["profile"] == "paper" and wildcards.fit != book.CHEAP),
+        group=lambda wildcards: "fits" if wildcards.fit == book.CHEAP else None,
     ),
     "09_controls": Page({"section_files": ENCODED, "predictions": EVERY_FIT}),
     "10_training_check": Page(
@@ -238,7 +239,7 @@ PAGES = {
             "predictions": EVERY_FIT,
             "section_files": COUNTS,
             "losses": images(f"{BUILD}/losses/{{split}}.{{section}}.{{fit}}.csv", split=COHORT["splits"], fit=FITS),
-            "arm_predictions": expand(PREDICTIONS, section=STUDIED, split=COHORT["splits"], fit=ARMS),
+            "arm_predictions": expand(PREDICTIONS, section=STUDIED, split=COHORT["splits"], fit=STEM_ARMS),
         },
     ),
     "11_sampling": Page(
@@ -277,7 +278,7 @@ PAGES = {
 }
 # Of the others all is known by their parameters. 01_data tells what sections there are: it has its own rule below.
 NAMES = sorted({path.stem for path in Path("notebooks").glob(book.PAGES)} - {"01_data"})
-PAGES = {name: book.whole(name, PAGES.get(name, Page()), BUILD, VALUES) for name in NAMES}
+PAGES = {name: book.with_declared_files(name, PAGES.get(name, Page()), BUILD, VALUES) for name in NAMES}
 if workflow.is_main_process:
     # Snakemake lists a folder once: stamps that are written later would be missing to it.
     for name in ("01_data", *NAMES):

@@ -52,7 +52,7 @@ def draw_slide(root):
 
     from helpers.cohort import simulate
 
-    simulate.cohort(root, sections={"A1": 3000})
+    simulate.write_cohort(root, sections={"A1": 3000})
     tissue = np.asarray(Image.open(root / "data/ST-imgs/A/A1/toy_HE_A1.jpg"))
     side = np.array([9936, 9270])
     whole = np.tile(tissue, (*-(-side // tissue.shape[:2]), 1))[: side[0], : side[1]]

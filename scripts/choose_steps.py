@@ -10,7 +10,7 @@ import pandas as pd
 
 from helpers import schema, store
 from helpers.chapters import inner_splits
-from helpers.targets.genes import panel_of
+from helpers.targets.panel import panel_of
 
 
 def main(build: Path, table: Path) -> None:

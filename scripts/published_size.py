@@ -28,7 +28,7 @@ def prepare(build: Path, held_out: str, out: Path) -> None:
     """Write features and targets of the sections with features, for the panel of the fold, into one file of arrays."""
     from helpers import schema, store
     from helpers.targets import normalization
-    from helpers.targets.genes import panel_of
+    from helpers.targets.panel import panel_of
 
     genes = panel_of(held_out, store.read_table(build / "results/panel.csv", ["panel", "gene"]))
     arrays = {}
@@ -70,7 +70,7 @@ def fit(
     names = [key.split("/")[0] for key in arrays if key.endswith("/conditions")]
     training = [name for name in names if name not in (predict, leave)]
     start = time.perf_counter()
-    with devices.claimed(devices.usable(hyper.precision)) as fabric:
+    with devices.claimed(devices.usable_precision(hyper.precision)) as fabric:
         name = torch.cuda.get_device_name() if fabric.device.type == "cuda" else "cpu"
         about = asdict(hyper) | {"target": target, "predict": predict, "leave": leave, "training": training}
         for kept in _followed(fabric, arrays, training, predict, target, hyper):
@@ -132,7 +132,7 @@ def score(build: Path, reference: Path, out: Path, fits: list[Path]) -> None:
     import pandas as pd
 
     from helpers import store
-    from helpers.targets.genes import panel_of
+    from helpers.targets.panel import panel_of
 
     panels = store.read_table(build / "results/panel.csv", ["panel", "gene"])
     losses, rows, ran = [], [], {}

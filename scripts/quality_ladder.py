@@ -13,7 +13,7 @@ import pandas as pd
 
 from helpers import store
 from helpers.chapters import quality_ladder
-from helpers.targets.genes import panel_of
+from helpers.targets.panel import panel_of
 
 
 def main(build: Path, table: Path) -> None:

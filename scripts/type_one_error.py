@@ -23,7 +23,7 @@ SLOW = 5000  # spots, above which no exact basis is made
 
 def bases(xy: np.ndarray) -> dict[tuple[str, str], spatial.Basis]:
     """Both nulls of a section with its own maps, and with exact ones beside its tiles: (null, maps) -> basis."""
-    given, most = {"spatial": None, "place": spatial.place(xy)}, spatial.EXACT
+    given, most = {"spatial": None, "place": spatial.place_and_border(xy)}, spatial.EXACT
     found = {}
     for exact in [False, True] if most < len(xy) <= SLOW else [False]:
         spatial.EXACT = SLOW if exact else most

@@ -26,7 +26,8 @@ from helpers import store
 from helpers.cohort import config as configs
 from helpers.cohort import images, sections, simulate
 from helpers.models import backbones
-from helpers.targets import genes, normalization
+from helpers.targets import normalization
+from helpers.targets.panel import choose_panel, gene_statistics
 from helpers.tissue import patches
 
 ROOT = Path(__file__).parents[1]
@@ -37,7 +38,7 @@ IMAGE = "data/ST-imgs/A/A1/toy_HE_A1.jpg"
 @pytest.fixture(scope="module")
 def good(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("good")
-    simulate.cohort(root, sections={"A1": 3000, "B1": 900}, lattice=(5, 4), n_genes=120)
+    simulate.write_cohort(root, sections={"A1": 3000, "B1": 900}, lattice=(5, 4), n_genes=120)
     return root
 
 
@@ -566,10 +567,10 @@ def test_a_panel_gene_absent_from_a_section_is_named_with_the_section(root):
     for method in map(normalization.get, normalization.TARGETS):
         with pytest.raises(ValueError, match="section A1: no gene ATLANTIS1; choose the panel"):
             method(section, ["ERBB2", "ATLANTIS1"])
-    statistics = {"A1": genes.statistics(section), "B1": genes.statistics(section[:, 10:].copy())}
-    assert "ERBB2" not in genes.panel(statistics, 10)
+    statistics = {"A1": gene_statistics(section), "B1": gene_statistics(section[:, 10:].copy())}
+    assert "ERBB2" not in choose_panel(statistics, 10)
     with pytest.raises(ValueError, match="a panel of 5000 genes is wanted"):
-        genes.panel(statistics, 5000)
+        choose_panel(statistics, 5000)
 
 
 # --- a full disk ---
@@ -632,7 +633,7 @@ def write_with_room_for(n_bytes, out):
 
 def test_a_full_disk_leaves_no_half_cohort_file(good, tmp_path):
     with room_for(4096), pytest.raises(OSError, match="File too large"):
-        simulate.cohort(tmp_path / "toy", sections={"A1": 3000, "B1": 900}, lattice=(5, 4), n_genes=120)
+        simulate.write_cohort(tmp_path / "toy", sections={"A1": 3000, "B1": 900}, lattice=(5, 4), n_genes=120)
     for path in tmp_path.rglob("*"):
         if path.is_file():
             assert path.read_bytes() == (good / path.relative_to(tmp_path / "toy")).read_bytes()

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from helpers import pages, workflow
-from helpers.chapters import answer
+from helpers.chapters import answer_numbers
 from helpers.models import backbones
 
 ROOT = Path(__file__).parents[1]
@@ -137,7 +137,9 @@ def test_the_numbers_of_the_decision_table_are_those_of_the_committed_run():
     alone = [cells(read("floors", split="section", backbone=b), "pcc_50") for b in ("ridge", "nuclei", "place")]
     kept = read("frontier", measure="composition")
     kept["target"] = (kept["size_factor"] + " " + kept["transform"]).map(ARMS)
-    ranks = answer.quoted_ranks({"known_truth_ranks": read("known_truth_ranks")}).rename(columns={"report": "target"})
+    ranks = answer_numbers.quoted_ranks({"known_truth_ranks": read("known_truth_ranks")}).rename(
+        columns={"report": "target"}
+    )
     rows = [
         cells(read("table1", metric="median_abs_rho_nuclei"), "value", "chance_95"),
         [", ".join(scores) for scores in zip(*alone, strict=True)],

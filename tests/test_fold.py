@@ -6,14 +6,15 @@ import pytest
 from helpers import schema
 from helpers.cohort import sections, simulate
 from helpers.models import backbones
-from helpers.targets import genes, normalization
+from helpers.targets import normalization
+from helpers.targets.panel import choose_panel, gene_statistics
 
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):
     root = tmp_path_factory.mktemp("cohort")
     names = {"A1": 3000, "A2": 2500, "B1": 2000}
-    simulate.cohort(root, sections=names, lattice=(6, 5), n_genes=200, images=False)
+    simulate.write_cohort(root, sections=names, lattice=(6, 5), n_genes=200, images=False)
     read = {name: sections.drop_spots(sections.read("her2st", root, name)) for name in names}
     for seed, section in enumerate(read.values()):
         rng = np.random.default_rng(seed)
@@ -23,8 +24,8 @@ def cohort(tmp_path_factory):
 
 
 def fold(cohort, held_out, backbone):
-    statistics = {name: genes.statistics(section, 60) for name, section in cohort.items()}
-    panel = genes.panel(statistics, 20, exclude=[held_out])
+    statistics = {name: gene_statistics(section, 60) for name, section in cohort.items()}
+    panel = choose_panel(statistics, 20, exclude=[held_out])
     targets = {}
     for name, section in cohort.items():
         targets[name] = section[:, panel].copy()
@@ -52,5 +53,5 @@ def test_the_replication_panel_does_see_it(cohort):
     other = {name: section.copy() for name, section in cohort.items()}
     counts = other["B1"].layers[schema.COUNTS]
     counts.data = np.random.default_rng(9).permutation(counts.data) * 30
-    panels = [genes.panel({n: genes.statistics(s, 60) for n, s in c.items()}, 20) for c in (cohort, other)]
+    panels = [choose_panel({n: gene_statistics(s, 60) for n, s in c.items()}, 20) for c in (cohort, other)]
     assert panels[0] != panels[1]

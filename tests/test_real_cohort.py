@@ -3,7 +3,7 @@
 import pytest
 
 from helpers.cohort import sections
-from helpers.targets import genes
+from helpers.targets.panel import choose_panel, gene_statistics
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +26,9 @@ def test_the_cohort_matters(her2st_sections):
     """The panel of all 36 sections shares only 112 of 300 genes with that of the five with images."""
     if len(her2st_sections) < 36:
         pytest.skip("fewer than 36 sections in HER2ST_ROOT")
-    statistics = {name: genes.statistics(section) for name, section in her2st_sections.items()}
-    panel = genes.panel(statistics, 300)
+    statistics = {name: gene_statistics(section) for name, section in her2st_sections.items()}
+    panel = choose_panel(statistics, 300)
     assert len(set(panel)) == 300
     assert {"ERBB2", "CD74"} <= set(panel)
-    five = genes.panel({name: statistics[name] for name in ("B4", "C2", "C3", "C4", "C5")}, 300)
+    five = choose_panel({name: statistics[name] for name in ("B4", "C2", "C3", "C4", "C5")}, 300)
     assert len(set(panel) & set(five)) == 112

@@ -72,21 +72,21 @@ def test_each_door_refuses_what_expands_without_bound(tmp_path, monkeypatch, rea
 def test_the_limit_can_be_raised_and_has_to_be_a_number(tmp_path, monkeypatch):
     path = tmp_path / "p.npz"
     packed_arrays(path)
-    unpacked.check(path)
+    unpacked.check_size(path)
     monkeypatch.setenv("MEMORY_GB", "0.017")
-    unpacked.check(path)
+    unpacked.check_size(path)
     monkeypatch.setenv("MEMORY_GB", "much")
     with pytest.raises(ValueError, match="MEMORY_GB=much: a number"):
-        unpacked.check(path)
+        unpacked.check_size(path)
 
 
 def test_what_is_small_missing_or_damaged_is_left_to_its_reader(tmp_path):
     for name in ("a.csv.gz", "a.npz", "a.parquet", "a.h5ad", "a.csv"):
-        unpacked.check(tmp_path / name)
+        unpacked.check_size(tmp_path / name)
         (tmp_path / name).write_bytes(b"\x1f\x8b nonsense")
-        unpacked.check(tmp_path / name)
+        unpacked.check_size(tmp_path / name)
     AnnData(np.eye(3)).write_h5ad(tmp_path / "good.h5ad")
-    unpacked.check(tmp_path / "good.h5ad")
+    unpacked.check_size(tmp_path / "good.h5ad")
 
 
 def linked(file):

@@ -121,29 +121,32 @@ def test_a_parameter_that_nobody_declares_or_sets_is_refused(house, paths, says)
 
 
 def test_files_of_a_rule_are_those_that_the_notebook_declares(house):
-    page = workflow.whole("05_page", Page(), "build/x", {"k": 5, "table": {"no": "path"}})
+    page = workflow.with_declared_files("05_page", Page(), "build/x", {"k": 5, "table": {"no": "path"}})
     assert page.takes == {"table": "build/x/a.csv"} and page.leaves == {"result": "build/x/results/b.txt"}
-    said = workflow.whole("05_page", Page({"table": "c.csv"}), "build/x", {"result": None})
+    said = workflow.with_declared_files("05_page", Page({"table": "c.csv"}), "build/x", {"result": None})
     assert said.takes == {"table": "c.csv"} and said.leaves == {}
-    assert workflow.whole("05_page", Page(own={"table": "c"}), "build/x", {}).takes == {}
+    assert workflow.with_declared_files("05_page", Page(own={"table": "c"}), "build/x", {}).takes == {}
 
 
 def test_files_of_a_page_that_runs_once_per_section_have_its_wildcards(monkeypatch):
     monkeypatch.chdir(ROOT)
-    page = workflow.whole("02_segmentation", Page(run="{section}"), "build/x", {})
+    page = workflow.with_declared_files("02_segmentation", Page(run="{section}"), "build/x", {})
     assert page.takes == {"section": "build/x/sections/{section}.h5ad"}
     assert (
         page.leaves["overview"] == "build/x/overview/{section}.jpg"
         and page.executed("02_x") == "runs/02_x/{section}.ipynb"
     )
-    fit = workflow.whole("08_stem_training", Page(run="{split}.{section}.{fit}"), "build/x", {})
+    fit = workflow.with_declared_files("08_stem_training", Page(run="{split}.{section}.{fit}"), "build/x", {})
     assert fit.leaves["predictions"] == "build/x/predictions/{split}.{section}.{fit}"
-    assert workflow.whole("14_figure1", Page(), "build/x", {}).leaves["figure"][1] == "build/x/results/figure1.svg"
+    assert (
+        workflow.with_declared_files("14_figure1", Page(), "build/x", {}).leaves["figure"][1]
+        == "build/x/results/figure1.svg"
+    )
 
 
 def test_lists_of_inputs_are_of_a_cohort_and_have_to_be_said(monkeypatch):
     monkeypatch.chdir(ROOT)
-    page = workflow.whole("03_segmentation_check", Page(), "build/x", {})
+    page = workflow.with_declared_files("03_segmentation_check", Page(), "build/x", {})
     with pytest.raises(ValueError, match="does not set segmented"):
         workflow.parameters("03_segmentation_check", page.takes | page.leaves, {})
 
@@ -173,11 +176,11 @@ def test_a_page_of_all_sections_asks_for_more_time_the_more_there_are(monkeypatc
 
 def test_a_network_asks_for_a_gpu_where_its_profile_is_for_one_and_a_fit_of_ridge_never(monkeypatch):
     monkeypatch.chdir(ROOT)
-    linear, network = (SimpleNamespace(fit=fit) for fit in ("linear", "stem.log2"))
+    cheap, network = (SimpleNamespace(fit=fit) for fit in ("cheap", "stem.log2"))
     asked = workflow.resources("08_stem_training", Page(gpu=lambda wildcards: int(wildcards is network)), 1)
-    assert asked["mem_mb"](network) == workflow.GPU_MEMORY > asked["mem_mb"](linear)
+    assert asked["mem_mb"](network) == workflow.GPU_MEMORY > asked["mem_mb"](cheap)
     on_cpus = workflow.resources("08_stem_training", Page(runtime=lambda wildcards: 1440), 1)
-    assert workflow.GPU_MEMORY > on_cpus["mem_mb"](network) > on_cpus["mem_mb"](linear)
+    assert workflow.GPU_MEMORY > on_cpus["mem_mb"](network) > on_cpus["mem_mb"](cheap)
     assert on_cpus["runtime"](network) == 1440
 
 

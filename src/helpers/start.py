@@ -37,6 +37,6 @@ def promise(notebook: Path) -> tuple[str, str]:
 def seconds(build: Path) -> dict[str, int]:
     """Seconds that a run of each page took in a built book, the mean where it ran more than once."""
     runs: dict[str, list[float]] = {}
-    for name, took in workflow.measured(build):
+    for name, took in workflow.seconds_of_runs(build):
         runs.setdefault(name.parts[0], []).append(took)
     return {page: round(sum(took) / len(took)) for page, took in runs.items()}

@@ -17,7 +17,7 @@ class Foreign(ValueError):
     """A file that would read another one."""
 
 
-def check(path: str | Path) -> None:
+def check_size(path: str | Path) -> None:
     """Refuse a packed file, by the ending of its name, that takes more memory than MEMORY_GB, default 4 GB.
 
     ValueError too for an HDF5 file that would read other files. What is missing or damaged is left to its reader.
@@ -34,7 +34,7 @@ def check(path: str | Path) -> None:
 
 
 def gunzipped(path: Path) -> bytes:
-    """The bytes of a gzip file, refused as `check` does once they are too many; errors of gzip pass."""
+    """The bytes of a gzip file, refused as `check_size` does once they are too many; errors of gzip pass."""
     pieces, n_bytes, most = [], 0, limit()
     with gzip.open(path) as file:
         while piece := file.read(PIECE):

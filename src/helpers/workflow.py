@@ -32,6 +32,7 @@ LOOKS = ("figures/", "labels")
 FEED_FITS = ("01_data", "02_segmentation", "05_patches", "06_normalization", "08_stem_training")
 READ, WRITTEN = "../build/toy/", "../build/by_hand/toy/"  # where a notebook run by hand reads and writes
 TOY = {"split": "section", "section": "A1", "fit": "stem.log2"}  # the run that the defaults of a notebook are of
+CHEAP = "cheap"  # the one fit of all models that are not costly, and of the floors
 NEEDS = Path("profiles/needs.csv")  # what the runs of each rule took
 HEADROOM, AT_LEAST, START_MB, GPU_MEMORY = 1.5, 5, 300, 8000  # minutes; MB of Snakemake in a job; on a GPU not measured
 # Pages that take a minute and more, and those such a page waits for, start before others, so that no book waits for one
@@ -166,7 +167,7 @@ class Page(NamedTuple):
         return f"runs/{self.run_of(name)}.ipynb" if self.run else f"pages/{name}.ipynb"
 
 
-def whole(name: str, page: Page, build: str, values: Mapping) -> Page:
+def with_declared_files(name: str, page: Page, build: str, values: Mapping) -> Page:
     """A page with the files that its notebook declares and neither the page itself nor a value of the cohort says.
 
     A path of the toy is that of the cohort's folder `build`, with wildcards where it names the run; what the notebook
@@ -205,7 +206,7 @@ def resources(rule: str, page: Page, n_sections: int) -> dict:
     """What a run of a rule asks of a cluster: mem_mb, runtime (minutes) and gpu, for a cohort of so many sections."""
 
     def took(wildcards):
-        network = getattr(wildcards, "fit", "linear") != "linear"
+        network = getattr(wildcards, "fit", CHEAP) != CHEAP
         known = needs()
         # A chapter that was never measured asks for what the largest rule took, until its row is written.
         most = {"mb": max(row["mb"] for row in known.values()), "seconds": 600.0, "sections": 0.0}
@@ -396,7 +397,7 @@ def _elsewhere(value, old: str, new: str):
     return value.replace(old, new, 1) if isinstance(value, str) else value
 
 
-def measured(build: Path) -> Iterator[tuple[Path, float]]:
+def seconds_of_runs(build: Path) -> Iterator[tuple[Path, float]]:
     """Seconds on the clock of each run of a cohort's book, as Snakemake measured them: its name, below the page's."""
     for path in sorted((build / "benchmarks").rglob("*.tsv")):
         with path.open() as file:
@@ -411,7 +412,7 @@ def times(build: Path) -> str:
     figure and all others took, and what is left went to starting and ending it.
     """
     rows = []
-    for name, whole in measured(build):
+    for name, whole in seconds_of_runs(build):
         spent = _spent(build / ("runs" if name.parent.name else "pages") / f"{name}.ipynb")
         rows.append((whole, whole - sum(spent), *spent, str(name)))
     rows.sort(reverse=True)

@@ -125,7 +125,7 @@ def test_counts_that_are_not_whole_are_rounded_with_a_word(cohort):
 
 def test_the_flags_judge_the_numbers_that_the_tables_hold(cohort):
     report = assess(cohort, knows_composition_alone, "log1p_cp10k")
-    by = flags.by_section(report, "log1p_cp10k")
+    by = flags.evidence_by_section(report, "log1p_cp10k")
     own = report["scores"].query("space == 'log1p_cp10k' and k == 50").set_index("section")
     assert by["pcc"].equals(own["pcc"]) and by["composition"].tolist() == report["skills"]["composition"].tolist()
 

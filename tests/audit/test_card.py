@@ -87,4 +87,4 @@ def test_what_a_file_says_is_escaped_everywhere(report):
 
 
 def test_numbers_have_three_digits_and_what_is_missing_a_dash():
-    assert [card.number(cell) for cell in (0.12345, float("nan"), 12, "S1")] == ["0.123", "–", "12", "S1"]
+    assert [card.cell_text(cell) for cell in (0.12345, float("nan"), 12, "S1")] == ["0.123", "–", "12", "S1"]

@@ -300,7 +300,7 @@ def test_a_target_and_a_panel_are_judged_by_what_is_given():
             {"targets": over_panel},
         )
     ]
-    assert [[flags[name] for name in NOT_GIVEN.split()] for flags in found] == [
+    assert [[flags[name] for name in ("panel_leak", "smoothed_target", "panel_library")] for flags in found] == [
         [False, False, False],
         [True, True, False],
         [None, False, True],

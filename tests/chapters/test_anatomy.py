@@ -36,7 +36,7 @@ def tissue(shape, median, seed=0):
 
 @pytest.fixture(scope="module")
 def section():
-    truth = anatomy.known(*tissue("long", 3000), n_genes=N_GENES)
+    truth = anatomy.known_section(*tissue("long", 3000), n_genes=N_GENES)
     made = truth.draw(np.random.default_rng(1))
     made.obs["patient"], made.uns["section"] = "A", "A1"
     made.obsm[LATTICE] = made.obsm[SPATIAL]
@@ -64,7 +64,7 @@ def test_parts_sum_to_r_to_pcc_k_and_to_one(section, target):
 def test_parts_are_recovered_on_known_truth(shape, depth):
     """A shallow and a deep section; every part of both scores and of the gap, ceilings among them."""
     for length in (0.7, 2.0):
-        found = anatomy.recovered(anatomy.known(*tissue(shape, depth), length), k=50)
+        found = anatomy.recovered(anatomy.known_section(*tissue(shape, depth), length), k=50)
         assert len(found) == 2 * len(anatomy.TO_ONE) + len(GAP)
         assert (found["found"] - found["true"]).abs().max() < 0.03
         true = found.set_index(["of", "part"])["true"]
@@ -73,14 +73,14 @@ def test_parts_are_recovered_on_known_truth(shape, depth):
 
 
 def test_smooth_composition_counts_as_place_and_nothing_is_lost():
-    found = anatomy.recovered(anatomy.known(*tissue("round", 3000), length=3.0), k=50).set_index(["of", "part"])
+    found = anatomy.recovered(anatomy.known_section(*tissue("round", 3000), length=3.0), k=50).set_index(["of", "part"])
     assert found.loc[(RESIDUAL, PLACE), "true"] > found.loc[(RESIDUAL, PLACE), "made"] + 0.1
     both = found.loc[RESIDUAL].loc[[PLACE, COMPOSITION]].sum()
     assert both["true"] == pytest.approx(both["made"], abs=0.01)
 
 
 def test_without_noise_the_true_parts_leave_nothing_to_the_rest():
-    truth = anatomy.known(*tissue("long", 3000), n_genes=N_GENES)
+    truth = anatomy.known_section(*tissue("long", 3000), n_genes=N_GENES)
     for target in (LOG, RESIDUAL):
         given = truth.given(target)
         rest = anatomy.in_parts(truth.values(truth.expected, target), given)[REST]
@@ -212,7 +212,7 @@ def test_tables_have_a_row_for_each_part_with_models_first_and_seeds_in_one(tabl
     np.testing.assert_allclose(of, 1)
     pcc = scores[scores["part"].isin(PARTS)].groupby(["backbone", "target"])["value"].sum()
     assert gaps["value"].sum() == pytest.approx(pcc["ridge", LOG] - pcc["ridge", RESIDUAL])
-    wide = anatomy.by_section(scores)
+    wide = anatomy.parts_by_section(scores)
     assert wide.index.tolist()[:2] == [("ridge", LOG, "A1"), ("ridge", LOG, "mean")]
     assert wide.loc[("ridge", LOG, "mean"), "PCC"] == pytest.approx(pcc["ridge", LOG])
 

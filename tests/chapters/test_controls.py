@@ -10,7 +10,6 @@ from helpers.chapters import controls, simulated
 from helpers.cohort import simulate
 from helpers.schema import COUNTS, LATTICE, PREDICTED, SPATIAL
 from helpers.scores import judge, spatial
-from helpers.targets import genes as gene_panels
 from helpers.targets import normalization
 
 GENES = [f"g{i}" for i in range(6)]
@@ -175,8 +174,8 @@ def test_the_panel_is_chosen_from_all_sections(monkeypatch):
         table = pd.DataFrame({"total": total, "total_of_squares": np.square(total)}, index=["a", "b", "c"])
         return table.assign(highly_variable=True, n_spots=1)
 
-    monkeypatch.setattr(gene_panels, "statistics", statistics)
-    assert controls.choose_panel({"A": [5, 4, 1], "B": [1, 12, 2]}, 2) == ["b", "a"]
+    monkeypatch.setattr(controls, "gene_statistics", statistics)
+    assert controls.panel_of_counts({"A": [5, 4, 1], "B": [1, 12, 2]}, 2) == ["b", "a"]
 
 
 # --- sentences ---

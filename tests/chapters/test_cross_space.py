@@ -175,11 +175,11 @@ def test_counts_have_a_ceiling_below_one_that_grows_with_the_counts(fits, sectio
 
 def test_ceilings_are_in_the_order_of_the_genes_and_asked_for_where_missing(sections):
     ceilings = known(sections, [RESIDUAL, LOG])
-    found = cross_space.ceilings_of(ceilings, "A", [GENES[2], GENES[0]])
+    found = cross_space.section_ceilings(ceilings, "A", [GENES[2], GENES[0]])
     assert list(found) == [RESIDUAL, LOG] and found[LOG].tolist() == pytest.approx([0.7, 0.9])
     for section, genes in (("C", GENES[:1]), ("A", [*GENES[:2], "other"])):
         with pytest.raises(ValueError, match=f"section {section}: no noise ceiling"):
-            cross_space.ceilings_of(ceilings, section, genes)
+            cross_space.section_ceilings(ceilings, section, genes)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ QC = {"min_spots": 10, "min_median_counts": 1000, "min_spot_counts": 1, "reason"
 def cohort(tmp_path_factory):
     """Two sections without images, the second with a spot that holds nothing."""
     root = tmp_path_factory.mktemp("cohort")
-    simulate.cohort(root, sections={"A1": 3000, "B1": 900}, lattice=(6, 5), n_genes=120, images=False)
+    simulate.write_cohort(root, sections={"A1": 3000, "B1": 900}, lattice=(6, 5), n_genes=120, images=False)
     return root
 
 

@@ -137,7 +137,7 @@ def test_chance_of_a_gene_is_that_of_maps_as_smooth_as_its_prediction():
     smooth, rough = square()[:100, 1], rng.normal(size=100)
     measured = np.column_stack([square()[:100, 1], square()[:100, 1]])
     held = predicted(measured, np.column_stack([smooth + 0.1 * rough, rough]))
-    table = explorer.chances([held], n_draws=256)
+    table = explorer.chance_of_genes([held], n_draws=256)
     assert list(table["gene"]) == GENES and table["chance_95"][0] > 2 * table["chance_95"][1] > 0
     null = spatial.null_correlations(measured, held.layers[schema.PREDICTED], judge.basis(held), n_draws=256)[1]
     assert np.allclose(table["chance_95"], np.quantile(null, 0.95, axis=1))

@@ -37,7 +37,7 @@ def cohort():
 
 
 def test_thinning_makes_spots_equal_and_keeps_the_depth_that_is_to_be_forgotten(cohort):
-    twin = factorial.thinned(cohort["A1"])
+    twin = factorial.at_equal_depth(cohort["A1"])
     depths = np.asarray(twin.layers[schema.COUNTS].sum(axis=1)).ravel()
     measured = cohort["A1"].obs["total_counts"]
     assert set(depths) == {int(np.quantile(measured, 0.25))}
@@ -53,7 +53,7 @@ def test_a_section_without_an_image_has_no_arm_of_nuclei():
 
 
 def test_the_thinned_arm_is_the_log_of_thinned_counts(cohort):
-    twin = factorial.thinned(cohort["A1"])
+    twin = factorial.at_equal_depth(cohort["A1"])
     expected = np.log1p(twin[:, GENES[:3]].layers[schema.COUNTS].toarray())
     np.testing.assert_allclose(factorial.arm_values(twin, factorial.THINNED, GENES[:3]), expected)
 
@@ -108,7 +108,8 @@ def test_the_ceiling_of_the_thinned_arm_is_below_that_of_all_counts(cohort):
     panels = dict.fromkeys(cohort, GENES)
     arms = [("none", "log"), ("total", "log")]
     groups = {
-        name: [(section, arms), (factorial.thinned(section), [factorial.THINNED])] for name, section in cohort.items()
+        name: [(section, arms), (factorial.at_equal_depth(section), [factorial.THINNED])]
+        for name, section in cohort.items()
     }
     found = factorial.arm_ceilings(groups, panels, k=3).set_index(factorial.KEYS)["ceiling"]
     assert found.between(0, 1).all() and len(found) == 6

@@ -91,8 +91,8 @@ def test_scores_are_means_of_the_best_genes_and_a_k_beyond_the_panel_has_none(ge
     scores = floors.score_table(genes, [2, 50]).set_index(["section", "backbone"])
     assert scores.loc[("A1", "ridge"), ["pcc_2", "pcc_all"]].tolist() == pytest.approx([0.45, 0.4])
     assert scores["pcc_50"].isna().all()
-    assert floors.headline(scores, 2) == ("pcc_2", "PCC-2")
-    assert floors.headline(scores, 50) == ("pcc_all", "mean PCC of the panel")
+    assert floors.headline_score(scores, 2) == ("pcc_2", "PCC-2")
+    assert floors.headline_score(scores, 50) == ("pcc_all", "mean PCC of the panel")
 
 
 def test_every_model_is_set_against_every_floor_on_the_same_section(genes):
@@ -167,12 +167,12 @@ def test_ridge_without_nuclei_loses_what_only_they_say(sections):
         stain = one.obs["haematoxylin"].to_numpy()
         one.obsm[schema.PATCH] = np.column_stack([stain, rng.normal(size=(len(stain), 2))])
         one.uns |= {"section": name, "patch_names": np.array(["100um:nuclei_per_mm2", "100um:od", "100um:hue"])}
-    table = floors.without_nuclei(sections, dict.fromkeys(PANELS, ["stained"]), ["log2"], "section", 1)
+    table = floors.ridge_without_nuclei(sections, dict.fromkeys(PANELS, ["stained"]), ["log2"], "section", 1)
     assert (table["with_nuclei"] > 0.9).all() and (table["without_nuclei"] < 0.5).all()
     assert "medians over 3 sections: log2(x + 1) " in floors.ablation_sentence(table, 1)
     for one in sections.values():
         one.uns["patch_names"] = np.array(["uni:0", "uni:1", "uni:2"])
-    nothing = floors.without_nuclei(sections, PANELS, ["log2"], "section", 1)
+    nothing = floors.ridge_without_nuclei(sections, PANELS, ["log2"], "section", 1)
     assert nothing.empty and "nothing to leave out" in floors.ablation_sentence(nothing, 1)
 
 

@@ -63,20 +63,22 @@ def test_a_measure_counts_where_some_section_has_coupling_as_well(kept, coupling
 
 def test_an_arm_that_a_section_lacks_is_not_compared(kept, coupling):
     both = frontier.beside_coupling(kept, coupling)
-    whole = frontier.comparable(both, "separation", "depth")
+    whole = frontier.with_measure(both, "separation", "depth")
     assert len(whole) == 3 * 6 and list(whole.columns[-2:]) == ["median_rho_depth", "value_separation"]
-    lacking = frontier.comparable(
+    lacking = frontier.with_measure(
         both.drop(index=both.index[both["transform"] == "pearson_residual"][0]), "separation", "depth"
     )
     assert set(lacking["transform"]) == {"log"} and len(lacking) == 2 * 6
-    assert frontier.comparable(both, "composition", "depth").empty
+    assert frontier.with_measure(both, "composition", "depth").empty
 
 
 def test_levels_are_those_of_the_sections_that_are_shown(kept):
     kept.loc[kept["section"] == "A1", "chance"] = 0.9
-    found = frontier.levels(kept, "separation", "depth", ["A1"])
+    found = frontier.reference_levels(kept, "separation", "depth", ["A1"])
     assert found == {"chance": 0.9, "depth alone": 0.9}
-    assert frontier.levels(kept, "separation", "depth", SECTIONS) == pytest.approx({"chance": 0.3, "depth alone": 0.65})
+    assert frontier.reference_levels(kept, "separation", "depth", SECTIONS) == pytest.approx(
+        {"chance": 0.3, "depth alone": 0.65}
+    )
 
 
 def test_no_arm_beats_those_on_the_frontier():

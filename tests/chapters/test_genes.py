@@ -56,7 +56,7 @@ def test_patients_are_combined_by_fisher_and_a_missing_one_is_no_test():
 def test_a_verdict_ends_with_the_first_test_that_fails():
     q = {"plain": [0.01, 0.01, 0.01, 0.5, np.nan], "nuclei": [0.01, 0.01, 0.5, 0.01, np.nan]}
     q["both"] = [0.01, 0.5, 0.01, 0.01, np.nan]
-    assert genes.verdicts(q).tolist() == [*genes.VERDICTS, genes.UNDEFINED]
+    assert genes.verdicts_of_genes(q).tolist() == [*genes.VERDICTS, genes.UNDEFINED]
 
 
 # --- sections, and predictions of them ---
@@ -116,7 +116,7 @@ def test_a_mean_of_seeds_leaves_the_seeds_as_they_are(sections):
 
 def test_genes_of_unlike_panels_are_put_in_one_order(sections):
     held = {("ridge", LOG): {"A1": prediction(sections["A1"], kept=["b", "a"]), "A2": prediction(sections["A2"])}}
-    assert genes.panel_of(held) == ["b", "a", "c"]
+    assert genes.genes_predicted(held) == ["b", "a", "c"]
     values = genes.aligned(np.array([[1.0, 2], [3, 4]]), pd.Index(["b", "a"]), ["a", "c", "b"])
     np.testing.assert_array_equal(values, [[3, 4], [np.nan, np.nan], [1, 2]])
     np.testing.assert_array_equal(genes.aligned(np.array([1.0, 3]), pd.Index(["b", "a"]), ["c", "b"]), [np.nan, 1])
@@ -135,7 +135,7 @@ def test_what_is_predicted_only_by_nuclei_is_not_beyond_them(sections):
     one, basis = sections["A1"], spatial.moran_basis(GRID)
     held = prediction(one)
     held.layers[PREDICTED] = np.repeat(one.obs[["n_nuclei"]].to_numpy(float), 3, axis=1)
-    found = genes.evidence(held.layers[MEASURED], held, one, basis, n_draws=99)
+    found = genes.correlations_and_draws(held.layers[MEASURED], held, one, basis, n_draws=99)
     assert list(found) == list(genes.GIVEN) and found["plain"][1].shape == (3, 99)
     rho = [spearmanr(column, one.obs["n_nuclei"])[0] for column in held.layers[MEASURED].T]
     np.testing.assert_allclose(found["plain"][0], rho)
@@ -145,10 +145,13 @@ def test_what_is_predicted_only_by_nuclei_is_not_beyond_them(sections):
 def test_a_prediction_of_the_other_genes_counts_is_not_beyond_depth(sections):
     one, basis = sections["A1"], spatial.moran_basis(GRID)
     held = prediction(one)
-    assert genes.evidence(held.layers[MEASURED], held, one, basis, n_draws=9)["both"][0][0] > 0.8
+    assert genes.correlations_and_draws(held.layers[MEASURED], held, one, basis, n_draws=9)["both"][0][0] > 0.8
     counts = one.layers[COUNTS].toarray()
     held.layers[PREDICTED] = counts.sum(axis=1, keepdims=True) - counts
-    rho = {given: pair[0] for given, pair in genes.evidence(held.layers[MEASURED], held, one, basis, n_draws=9).items()}
+    rho = {
+        given: pair[0]
+        for given, pair in genes.correlations_and_draws(held.layers[MEASURED], held, one, basis, n_draws=9).items()
+    }
     assert (rho["plain"] > 0.5).all() and np.isfinite(rho["nuclei"]).all() and (rho["both"] < 0).all()
 
 
@@ -158,7 +161,7 @@ def test_sections_of_a_patient_are_averaged_before_patients_are_combined():
         name: (np.array([rho, np.nan]), np.tile(null, (2, 1))) for name, rho in (("A1", 0.98), ("A2", 0.92), ("B1", 0))
     }
     pairs = {name: (rho, np.where(np.isnan(rho)[:, None], np.nan, drawn)) for name, (rho, drawn) in pairs.items()}
-    test = genes.over_patients(pairs, {"A1": "A", "A2": "A", "B1": "B", "C1": "C"})
+    test = genes.tests_over_patients(pairs, {"A1": "A", "A2": "A", "B1": "B", "C1": "C"})
     assert test["rho"][0] == pytest.approx((0.95 + 0) / 2) and np.isnan(test["rho"][1])
     assert [test[column][0] for column in ("sections", "patients", "n_sections", "n_patients")] == [2, 1, 3, 2]
     assert test["n_sections"][1] == test["n_patients"][1] == 0 and np.isnan([test["p"][1], test["q"][1]]).all()
@@ -173,7 +176,7 @@ def test_every_gene_has_three_tests_and_a_verdict(sections, fitted):
     one = table.loc["ridge", LOG]
     assert one.loc["a", "verdict"] == genes.VERDICTS[0] and one.loc["absent", "verdict"] == genes.UNDEFINED
     assert one.loc["a", ["n_sections", "n_patients", "sections_both", "patients_both"]].tolist() == [3, 2, 3, 2]
-    again = genes.gene_tests(fitted["ridge", LOG], sections, bases, ["absent", "b", "a"], n_draws=99)
+    again = genes.tests_and_verdict(fitted["ridge", LOG], sections, bases, ["absent", "b", "a"], n_draws=99)
     pd.testing.assert_frame_equal(again.loc[one.index], one)
 
 

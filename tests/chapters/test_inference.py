@@ -62,7 +62,7 @@ def test_a_gene_at_the_level_is_called_by_p_and_not_by_q():
 def test_a_section_sums_up_its_genes():
     made = section()
     depth = made.obs["total_counts"].to_numpy(float)
-    table, row = inference.section_tests(made, "log2", depth, inference.bases_of(made), n_draws=99)
+    table, row = inference.section_tests(made, "log2", depth, inference.bases_of_nulls(GRID), n_draws=99)
     assert list(table["gene"]) == GENES and row["n_spots"] == len(GRID)
     assert table["n_effective"][0] < 30 < table["n_effective"][1]  # gradients repeat themselves, noise does not
     assert row["p_iid"] == (table["p_iid"].dropna() <= 0.05).mean()

@@ -73,9 +73,10 @@ def test_regions_are_used_where_there_are_two_of_spots_enough(section, halves):
     few = halves.copy()
     few.iloc[2:34] = "undetermined"  # 2 of the left are left, too few for a region
     known = {
-        name: kept_biology.Known(labels, n) for name, labels, n in (("A1", halves, 3), ("A2", one, 0), ("B1", few, 0))
+        name: kept_biology.Labelled(labels, n)
+        for name, labels, n in (("A1", halves, 3), ("A2", one, 0), ("B1", few, 0))
     }
-    known["B2"] = kept_biology.Known()
+    known["B2"] = kept_biology.Labelled()
     drawn, left_out = kept_biology.usable_regions(known, dict.fromkeys(known, section))
     assert list(drawn) == ["A1"] and drawn["A1"].equals(halves)
     assert left_out["section"].tolist() == ["A1", "A2", "B1"]
@@ -84,14 +85,14 @@ def test_regions_are_used_where_there_are_two_of_spots_enough(section, halves):
 
 
 def test_a_cohort_without_labels_has_an_empty_table_of_regions(section):
-    drawn, left_out = kept_biology.usable_regions({"A1": kept_biology.Known()}, {"A1": section})
+    drawn, left_out = kept_biology.usable_regions({"A1": kept_biology.Labelled()}, {"A1": section})
     assert drawn == {} and len(left_out) == 0
     assert "regions" in kept_biology.regions_table(left_out, drawn)
 
 
 def test_shares_are_those_of_spots_with_counts_in_the_tables_order(section):
     shares = pd.DataFrame({"T": [0.1, 0.2, 0.3]}, index=["3x4", "99x99", "0x0"])
-    known = {"A1": kept_biology.Known(shares=shares), "B1": kept_biology.Known()}
+    known = {"A1": kept_biology.Labelled(shares=shares), "B1": kept_biology.Labelled()}
     found = kept_biology.usable_shares(known, {"A1": section, "B1": section})
     assert list(found) == ["A1"] and found["A1"].index.tolist() == ["3x4", "0x0"]
 

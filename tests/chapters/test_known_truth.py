@@ -56,7 +56,7 @@ def table():
 
 @pytest.fixture(scope="module")
 def ranked(table):
-    return chapter.ranks(table)
+    return chapter.ranks_of_models(table)
 
 
 # A section of known truth ---------------------------------------------------------------------------------------
@@ -66,7 +66,7 @@ def test_poisson_counts_have_no_spread_and_gamma_ones_that_of_their_gamma():
     rng = np.random.default_rng(0)
     library, share = np.full(20_000, 500.0), np.array([0.1, 0.1])
     mean = 50 * np.column_stack([np.ones(20_000), rng.gamma(4, 1 / 4, 20_000)])
-    spread = chapter.spread_of(rng.poisson(mean), library, share)
+    spread = chapter.sd_beyond_poisson(rng.poisson(mean), library, share)
     assert spread[0] < 0.03 and spread[1] == pytest.approx(np.sqrt(np.log(1 + 1 / 4)), rel=0.05)
 
 
@@ -260,5 +260,5 @@ def test_ceilings_hold_for_logs_of_poisson_counts_and_are_too_high_where_counts_
 
 def test_sections_with_nuclei_are_those_of_the_ceilings():
     counted, not_counted = section("A1"), section("B1", nuclei=False)
-    assert list(chapter.with_nuclei({"A1": counted, "B1": not_counted})) == ["A1"]
-    assert list(chapter.with_nuclei({"B1": not_counted})) == ["B1"]
+    assert list(chapter.with_nuclei_or_all({"A1": counted, "B1": not_counted})) == ["A1"]
+    assert list(chapter.with_nuclei_or_all({"B1": not_counted})) == ["B1"]

@@ -8,7 +8,6 @@ from scipy import sparse
 
 from helpers import store
 from helpers.chapters import normalization
-from helpers.targets import genes
 
 GENES = ["CD74", "G1", "G2", "G3"]
 
@@ -31,7 +30,7 @@ def cohort(monkeypatch):
         columns = {"highly_variable": True, "n_spots": section.n_obs, "total": total, "total_of_squares": total**2}
         return pd.DataFrame(columns, index=section.var_names)
 
-    monkeypatch.setattr(genes, "statistics", statistics)
+    monkeypatch.setattr(normalization, "gene_statistics", statistics)
     return {"A1": section_of([[9, 1, 5, 3]] * 2), "B1": section_of([[1, 9, 5, 3]] * 2, "B1")}
 
 
@@ -39,7 +38,7 @@ def test_one_panel_is_of_all_sections_and_folds_leave_their_own_out(cohort):
     assert normalization.choose_panels(cohort, 2, "all").keys() == {"all"}
     folds = normalization.choose_panels(cohort, 2, "fold")
     assert folds == {"A1": ["G1", "G2"], "B1": ["CD74", "G2"]}
-    assert normalization.genes_of(folds) == ["CD74", "G1", "G2"]
+    assert normalization.genes_of_panels(folds) == ["CD74", "G1", "G2"]
     with pytest.raises(ValueError, match="panel_choose 'patient' is neither 'all' nor 'fold'"):
         normalization.choose_panels(cohort, 2, "patient")
 

@@ -28,7 +28,7 @@ def test_differences_leave_sections_without_nuclei_out():
     rows = [("A", "log2", 0.5, 0.4), ("A", "b", -0.2, 0.1), ("B", "log2", np.nan, 0.3), ("B", "b", np.nan, 0.1)]
     table = pd.DataFrame(rows, columns=["section", "target", "rho_nuclei", "rho_depth"])
     table = table.assign(gene="g")
-    found = over_patients.differences(table, ["b"])
+    found = over_patients.median_differences(table, ["b"])
     assert found["nuclei", "b"].to_dict() == pytest.approx({"A": 0.3})
     assert found["depth", "b"].to_dict() == pytest.approx({"A": 0.3, "B": 0.2})
 

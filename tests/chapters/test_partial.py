@@ -10,7 +10,7 @@ from helpers import schema
 from helpers.chapters import partial
 from helpers.cohort import sections, simulate
 from helpers.scores import judge
-from helpers.targets import genes as gene_panels
+from helpers.targets.panel import choose_panel, gene_statistics
 
 GENES = ["a", "b", "c", "d"]
 
@@ -60,7 +60,7 @@ def test_scores_carry_the_metadata_of_their_prediction(section):
 
 
 def test_a_prediction_is_found_by_split_section_and_backbone(tmp_path):
-    names = [f"section.{name}.linear/{file}.log2.0.h5ad" for name in ("A1", "A2") for file in ("depth", "ridge")]
+    names = [f"section.{name}.cheap/{file}.log2.0.h5ad" for name in ("A1", "A2") for file in ("depth", "ridge")]
     files = [tmp_path / name for name in names]
     assert partial.find_prediction(files, "section", "A2", "ridge") == files[3]
     with pytest.raises(ValueError, match="section B1 by stem"):
@@ -208,7 +208,7 @@ def test_over_adjustment_is_the_gap_of_medians_without_a_minus_before_zero():
 def test_on_real_counts_depth_alone_is_not_above_its_chance(her2st_root, name):
     """Sections without an image, of five patients; with 1 count a spot the shallow ones alone would carry a line."""
     section = sections.drop_spots(sections.read("her2st", her2st_root, name), min_counts=100)
-    panel = gene_panels.panel({name: gene_panels.statistics(section)}, 60)
+    panel = choose_panel({name: gene_statistics(section)}, 60)
     found = partial.controls_of({name: section}, ["log2", "pearson_residual", "log1p_cp10k"], {name: panel}, 20)
     erring = found[found["error"] > 0]
     assert len(erring) == 6

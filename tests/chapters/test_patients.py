@@ -69,10 +69,10 @@ def test_sets_are_as_large_as_the_other_and_each_holds_the_patient():
 
 def test_thinning_keeps_so_many_spots_and_drops_empty_sections(cohort):
     pair = {name: cohort[name] for name in ("A1", "B1")}
-    made = patients.thinned(pair, 25, rng())
+    made = patients.with_fewer_spots(pair, 25, rng())
     assert sum(part.n_obs for part in made.values()) == 25
     assert all(part.obs_names.isin(pair[name].obs_names).all() for name, part in made.items())
-    assert len(patients.thinned(pair, 1, rng())) == 1
+    assert len(patients.with_fewer_spots(pair, 1, rng())) == 1
 
 
 def test_all_molecules_kept_leave_targets_as_they_were(cohort):

@@ -43,7 +43,7 @@ def cohort():
 
 
 def test_a_thinned_section_has_the_same_spots_and_genes_and_totals_of_its_own(cohort):
-    whole, fewer = cohort["A1"], ladder.thinned(cohort["A1"], 4)
+    whole, fewer = cohort["A1"], ladder.with_fewer_molecules(cohort["A1"], 4)
     assert list(fewer.obs_names) == list(whole.obs_names) and list(fewer.var_names) == GENES
     assert library_size(fewer).sum() / library_size(whole).sum() == pytest.approx(0.25, abs=0.01)
     np.testing.assert_array_equal(fewer.obsm[schema.PATCH], whole.obsm[schema.PATCH])
@@ -73,20 +73,20 @@ def test_a_coarser_picture_shows_the_same_tissue_without_nuclei(tmp_path):
 
 
 def test_models_see_what_the_picture_shows(cohort):
-    fine = ladder.looks(cohort, ["200um:red_mean"])
+    fine = ladder.models_on_picture(cohort, ["200um:red_mean"])
     assert list(fine) == [ladder.RIDGE, ladder.SHARED, *ladder.FLOORS]
     np.testing.assert_array_equal(fine[ladder.SHARED][1]["B1"], cohort["B1"].obsm[schema.PATCH][:, :1])
     for section in cohort.values():
         section.uns["mpp"] = 3.2
-    assert list(ladder.looks(cohort)) == [ladder.RIDGE, "haematoxylin", "place"]
+    assert list(ladder.models_on_picture(cohort)) == [ladder.RIDGE, "haematoxylin", "place"]
 
 
 # Scores ---------------------------------------------------------------------------------------------------------
 
 
 def test_what_a_model_knows_outlives_what_the_measurement_shows(cohort):
-    models = {ladder.RIDGE: ladder.looks(cohort)[ladder.RIDGE]}
-    fewer = {name: ladder.thinned(section, 64) for name, section in cohort.items()}
+    models = {ladder.RIDGE: ladder.models_on_picture(cohort)[ladder.RIDGE]}
+    fewer = {name: ladder.with_fewer_molecules(section, 64) for name, section in cohort.items()}
     whole, thin = (pd.DataFrame(ladder.score_rung(models, cohort, to, GENES, 5)) for to in (cohort, fewer))
     np.testing.assert_allclose(whole["unthinned"], whole["pcc"], rtol=1e-6)
     assert (thin["pcc"] < whole["pcc"] - 0.1).all()
@@ -185,7 +185,7 @@ def test_the_answer_names_sections_patients_null_and_what_was_done_with_shallow_
 def test_orders_are_said_patient_by_patient_where_they_differ(table):
     by_factor = ladder.ladders(table)["factor"]
     assert ladder.by_patient(by_factor, "factor") == (
-        f"{ladder.turns(by_factor, 'factor')}; {ladder.ends(by_factor, 'factor')}"
+        f"{ladder.turns(by_factor, 'factor')}; {ladder.first_and_last(by_factor, 'factor')}"
     )
     table.loc[(table["patient"] == "B") & (table["target"] == LOG_CP10K) & (table["factor"] == 1), "pcc"] = 0.6
     says = ladder.by_patient(ladder.ladders(table)["factor"], "factor")

@@ -43,8 +43,8 @@ def test_ranks_run_from_nought_to_one_and_a_log_follows_depth(section):
 def test_the_regions_of_the_example_are_shown_then_drawn_ones_then_rings(tissue):
     known = {"B1": pd.Series(["x"]), "C1": pd.Series(["y"])}
     for name, found in (("C1", "C1"), ("A1", "B1")):
-        assert region_profile.shown({}, name, known) == (found, known[found])
-    name, regions = region_profile.shown({"A1": tissue}, "A1", {})
+        assert region_profile.section_to_show({}, name, known) == (found, known[found])
+    name, regions = region_profile.section_to_show({"A1": tissue}, "A1", {})
     assert name == "A1" and list(regions.index) == list(tissue.obs_names)
 
 

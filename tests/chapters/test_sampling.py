@@ -42,14 +42,14 @@ def test_the_published_way_comes_first_and_the_own_one_last():
 
 def test_the_ladder_counts_calls_of_all_samples(truth):
     ways = [{"sampler": "ancestral"}, {"sampler": "ddim", "calls": 20, "shared": True}, {"sampler": "mean"}]
-    table = sampling.ladder({"hyper": SAMPLERS}, truth, truth, [way | {"n_samples": 2} for way in ways])
+    table = sampling.sampler_ladder({"hyper": SAMPLERS}, truth, truth, [way | {"n_samples": 2} for way in ways])
     assert table["network_calls"].tolist() == [2000, 40, 2]
     assert table["starts"].tolist() == ["independent", "shared", "independent"]
 
 
 def test_genes_that_do_not_vary_are_left_out_of_every_score(truth):
     way = [{"sampler": "sde", "calls": 5, "n_samples": 2}]
-    every, varying = (sampling.ladder({"hyper": SAMPLERS}, x, x, way) for x in (truth, truth[:, :3]))
+    every, varying = (sampling.sampler_ladder({"hyper": SAMPLERS}, x, x, way) for x in (truth, truth[:, :3]))
     assert every["pcc"].item() == pytest.approx(varying["pcc"].item(), abs=0.01)
     assert every["rvd_samples"].item() < 0.2
 
@@ -87,7 +87,7 @@ def test_a_fit_has_its_own_way_marked_once(truth):
     uns = {"target": "log2", "seed": 3}
     prediction = AnnData(obs=section.obs, var=pd.DataFrame(index=list("abcd")), uns=uns)
     prediction.layers[schema.MEASURED] = truth
-    table = sampling.ladders([({"hyper": SAMPLERS}, prediction)], section, n_spots=30, n_samples=4)
+    table = sampling.sampler_ladders([({"hyper": SAMPLERS}, prediction)], section, n_spots=30, n_samples=4)
     assert list(table) == sampling.COLUMNS
     assert table["n_spots"].eq(30).all() and table["seed"].eq(3).all()
     own = table[table["profile"]]
@@ -99,7 +99,7 @@ def test_a_fit_has_its_own_way_marked_once(truth):
 
 
 def test_without_a_fit_the_ladder_is_empty_and_nothing_is_remarked():
-    table = sampling.ladders([], None, 10, 4)
+    table = sampling.sampler_ladders([], None, 10, 4)
     assert table.empty and list(table) == sampling.COLUMNS and sampling.remark(table) == ""
 
 

@@ -43,11 +43,11 @@ def test_a_square_shares_with_the_disc_what_lies_in_both():
     """Discs of 100 px radius: two nuclei in the first, none in the second; the squares hold one more each."""
     found = nuclei_at((0, 0), (50, 0), (-95, 95), (1000, 150))
     section = section_of([[0, 0], [1000, 0]], n_nuclei=[2, 0])
-    table = segmentation.coverage(section, found, {"disc": 100.0, "square": 150.0})
+    table = segmentation.nuclei_by_width(section, found, {"disc": 100.0, "square": 150.0})
     assert table["width, pixels"].tolist() == [200, 300]
     assert table["nuclei, median per spot"].tolist() == [1, 2]
     assert table["of these under the disc"].tolist() == [1, 0.5]
-    empty = segmentation.coverage(section[1:], found[:0], {"disc": 100.0, "square": 150.0})
+    empty = segmentation.nuclei_by_width(section[1:], found[:0], {"disc": 100.0, "square": 150.0})
     assert empty["of these under the disc"].tolist() == [0, 0]
 
 
@@ -108,7 +108,7 @@ def test_implausible_nuclei_warn_by_section_and_in_a_box():
 def test_nuclei_are_counted_in_discs_of_the_section_s_own_size(spot_um, n, area):
     """At 0.5 um/px a disc of 100 um has a radius of 100 px, one of 55 um of 55 px."""
     section = section_of([[0, 0], [1000, 0]], spot_um)
-    counted = segmentation.with_nuclei(section, nuclei_at((0, 0), (50, 0), (90, 0)), stained, "table")
+    counted = segmentation.with_counted_nuclei(section, nuclei_at((0, 0), (50, 0), (90, 0)), stained, "table")
     assert counted.obs["n_nuclei"].tolist() == n
     assert counted.obs["nuclei_area_um2"].tolist() == area
     assert counted.obs["haematoxylin"].to_numpy() == pytest.approx([0.3, 0.3], rel=0.05)
@@ -157,10 +157,10 @@ def test_the_stain_stands_for_nuclei_that_a_coarse_pixel_does_not_show():
     section = section_of([[200, 300], [600, 300], [1000, 300]])
     stain = {"back_end": "haematoxylin"}
     found = segmentation.detect(section, stained, stain, 100, 1.0)
-    measured = segmentation.with_nuclei(section, found, stained, "haematoxylin")
+    measured = segmentation.with_counted_nuclei(section, found, stained, "haematoxylin")
     assert found.empty and "n_nuclei" not in measured.obs and (measured.obs["haematoxylin"] > 0.2).all()
     assert "haematoxylin of a disc has a median of **0.29" in segmentation.answer(measured, found)
-    assert list(segmentation.coverage(measured, found, {"disc": 100.0})) == ["width, µm", "width, pixels"]
+    assert list(segmentation.nuclei_by_width(measured, found, {"disc": 100.0})) == ["width, µm", "width, pixels"]
     assert segmentation.close_ups(measured, found, stained, 50.0, 1.0)[0].title.startswith("1x0: haematoxylin 0.29")
 
 

@@ -9,7 +9,7 @@ import pytest
 from helpers.chapters import simulated
 from helpers.cohort import simulate
 from helpers.schema import COUNTS, LATTICE
-from helpers.targets import genes, normalization
+from helpers.targets import normalization
 
 SMALL = partial(simulate.section, lattice=(6, 6))
 TARGETS = ["log2", "pearson_residual"]
@@ -20,8 +20,8 @@ def cohorts():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(simulate, "section", SMALL)
         # How a panel is chosen is tested with the panel.
-        patch.setattr(genes, "statistics", lambda section: section.var)
-        patch.setattr(genes, "panel", lambda statistics, size: list(statistics["A1"].index[-size:]))
+        patch.setattr(simulated, "gene_statistics", lambda section: section.var)
+        patch.setattr(simulated, "choose_panel", lambda statistics, size: list(statistics["A1"].index[-size:]))
         return simulated.cohorts(TARGETS, n_genes=150, panel_size=20, depths={"A": 4000})
 
 

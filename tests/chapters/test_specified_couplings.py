@@ -89,15 +89,15 @@ def test_spots_that_reach_the_deeper_count_are_a_reading_where_they_differ_and_a
     for section, low in ((deep, 0), (mixed, 7)):
         section.layers[schema.COUNTS] = sparse.csr_matrix(np.full((32, 5), 100.0))
         section.layers[schema.COUNTS][:low] *= 0.99  # 495 counts
-    found = specified_couplings.spots_of({"A1": deep, "B1": mixed}, ["A1", "B1"])
+    found = specified_couplings.spots_by_reading({"A1": deep, "B1": mixed}, ["A1", "B1"])
     assert {name: len(read) for name, read in found["500 counts"].items()} == {"A1": 32, "B1": 25}
     assert specified_couplings.by_spots(found, "A1")[0][1] == ["all kept", "500 counts"]
     assert [which for _, which in specified_couplings.by_spots(found, "B1")] == [["all kept"], ["500 counts"]]
     said = specifications.spots_sentence(found)
     assert "57 of 64 spots are left: all in 1 of 2 sections, and B1 25 of 32." in said
-    assert list(specified_couplings.spots_of({"A1": deep}, ["A1"])) == ["all kept"]
+    assert list(specified_couplings.spots_by_reading({"A1": deep}, ["A1"])) == ["all kept"]
     mixed.layers[schema.COUNTS][:15] *= 0.9
-    assert list(specified_couplings.spots_of({"B1": mixed}, ["B1"])) == ["all kept"]  # 17 spots are too few
+    assert list(specified_couplings.spots_by_reading({"B1": mixed}, ["B1"])) == ["all kept"]  # 17 spots are too few
 
 
 def test_couplings_of_fewer_spots_are_those_of_the_whole_sections_targets(section, nuclei):

@@ -41,7 +41,7 @@ def test_a_prediction_is_scored_on_what_it_was_trained_on_and_without_clipping(s
     held = AnnData(obs=pd.DataFrame(index=spots), var=pd.DataFrame(index=panel))
     held.layers[schema.MEASURED], held.layers[schema.PREDICTED] = np.minimum(whole, 0.5), whole
     held.uns |= {"section": "A1", "split": "section", "target": RESIDUAL, "backbone": "ridge", "seed": 0}
-    found = specified_differences.predictability([held], {"A1": section}, spots_in(A1=held)).set_index("clip")
+    found = specified_differences.pcc_by_clipping([held], {"A1": section}, spots_in(A1=held)).set_index("clip")
     assert found.loc["none", "pcc"].tolist() == pytest.approx([1, 1])
     assert found.loc["clipped", "pcc"].tolist() == pytest.approx(list(columns.pearson(np.minimum(whole, 0.5), whole)))
 
@@ -77,7 +77,7 @@ def test_differences_are_taken_of_every_reading_and_know_their_quantity():
 
 
 def test_tests_of_five_differences_above_zero_reach_the_least_p():
-    found = specified_differences.p_values(np.arange(1.0, 6))
+    found = specified_differences.tests_of_differences(np.arange(1.0, 6))
     assert [row["test"] for row in found] == ["one-sided", "two-sided", "of the mean", "of the median"]
     # The median is as far from zero wherever the three largest have one sign: 2 x 4 patterns of 32.
     assert [row["value"] for row in found] == pytest.approx([1 / 32, 1 / 16, 1 / 16, 8 / 32])

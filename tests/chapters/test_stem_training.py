@@ -53,7 +53,7 @@ def test_an_arm_sees_the_target_as_it_is_and_is_scored_as_all_others(sections, m
         return np.zeros((len(x_new), 3)), {}
 
     monkeypatch.setitem(backbones.BACKBONES, "stem", replace(backbones.BACKBONES["stem"], fit=fit))
-    found = stem_training.fit_and_predict(sections, "A1", "stem", "pearson_residual", 0, arm="standardized")
+    found = stem_training.fit_and_predict(sections, "A1", "stem", "pearson_residual", 0, stem_arm="standardized")
     unclipped = np.vstack([sections[name].layers["pearson_residual"] for name in ("B1", "B2")])
     np.testing.assert_array_equal(seen["y"], unclipped)
     assert seen["scaling"] == "standardized"
@@ -71,9 +71,9 @@ def test_an_arm_is_another_seed_or_sees_no_nuclei(sections, monkeypatch):
     for name, one in sections.items():
         one.uns["section"] = name
         one.uns["patch_names"] = np.array(["a:od", "a:nuclei_per_mm2", "b:od", "b:nuclei_area_sd"])
-    found = stem_training.fit_and_predict(sections, "A1", "stem", "pearson_residual", 0, arm="seed_2")
+    found = stem_training.fit_and_predict(sections, "A1", "stem", "pearson_residual", 0, stem_arm="seed_2")
     assert (seen["seed"], found.uns["seed"], found.uns["arm"], seen["x"].shape[1]) == (2, 2, "seed_2", 4)
-    stem_training.fit_and_predict(sections, "A1", "stem", "pearson_residual", 0, arm="without_nuclei")
+    stem_training.fit_and_predict(sections, "A1", "stem", "pearson_residual", 0, stem_arm="without_nuclei")
     np.testing.assert_array_equal(seen["x"], np.vstack([sections[n].obsm["patch"][:, [0, 2]] for n in ("B1", "B2")]))
     sections["A1"].uns["patch_names"] = np.array(["uni:0", "uni:1", "uni:2", "uni:3"])
     with pytest.raises(ValueError, match="section A1: no feature is of nuclei; leave out the arm without_nuclei"):

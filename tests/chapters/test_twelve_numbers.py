@@ -36,8 +36,8 @@ def cohort():
 
 
 def test_all_genes_are_those_counted_in_every_section_the_most_abundant_first(cohort):
-    assert numbers.genes_of(cohort, [], ALL) == ["g4", "g3", "g2", "g1", "g0"]
-    assert numbers.genes_of(cohort, ["g5", "g0"], numbers.PANEL) == ["g5", "g0"]
+    assert numbers.genes_of_reading(cohort, [], ALL) == ["g4", "g3", "g2", "g1", "g0"]
+    assert numbers.genes_of_reading(cohort, ["g5", "g0"], numbers.PANEL) == ["g5", "g0"]
 
 
 def test_smoothing_is_the_mean_of_a_spot_and_those_around_it():

@@ -66,7 +66,7 @@ def test_sentences_name_the_worst_maps_and_every_one_outside_the_band():
         for null, f in (("iid", 2), ("spatial", 1), ("place", 0.2))
     )
     text = type_one_error.fields_sentence(table)
-    assert "- radial: shuffling 60%, maps as smooth 30.0%, with place held fixed **6.0%**." in text
+    assert "- radial: by shuffling 60.0%, by maps as smooth 30.0%, with place held fixed 6.0%." in text
     means = pd.DataFrame({"maps": ["as it lies"], "null": ["place"], "rate": [0.09], "length": [np.nan]})
     worst = type_one_error.worst_sentence(table, means)
     assert "**maps as smooth** at most 30% (radial; above 7%: radial)" in worst
@@ -162,8 +162,10 @@ def test_each_kind_of_maps_has_its_line(trials):
         [type_one_error.mean_rates(trials), type_one_error.mean_rates(trials).assign(target="b", rate=0.7)]
     )
     first = type_one_error.rates_sentences(means).splitlines()[0]
-    assert first.startswith("- simulated tissue (2 pairs): shuffling calls 50% to 70% of the genes, maps as smooth ")
-    assert first.endswith("5.0% to 70.0%, with place held fixed **5.0% to 70.0%**, by target.")
+    assert first.startswith(
+        "- simulated tissue (2 pairs): of the genes are called by shuffling **50.0% to 70.0%**, by "
+    )
+    assert first.endswith("5.0% to 70.0%**, with place held fixed **5.0% to 70.0%**, by target.")
 
 
 def test_places_are_shared_where_more_is_called_and_rho_is_sure(trials):

@@ -19,7 +19,7 @@ QC = {"min_spots": 10, "min_median_counts": 1000, "min_spot_counts": 1}
 def good(tmp_path_factory):
     """Two sections; the tissue lies left in the image, as the spots do: with x and y exchanged most are on glass."""
     root = tmp_path_factory.mktemp("cohort")
-    simulate.cohort(root, sections={"A1": 3000, "B1": 900}, lattice=(5, 9), n_genes=120)
+    simulate.write_cohort(root, sections={"A1": 3000, "B1": 900}, lattice=(5, 9), n_genes=120)
     for path in root.glob("data/ST-imgs/*/*/*.jpg"):
         tissue = np.asarray(Image.open(path))
         image = np.full((tissue.shape[0], 2 * tissue.shape[0], 3), 235, np.uint8)
@@ -221,7 +221,7 @@ def test_links_out_of_a_root_are_named(root, tmp_path):
 
 
 def test_counts_that_are_rounded_logs_and_spots_that_were_shuffled_are_warned_of(tmp_path):
-    simulate.cohort(tmp_path, sections={"A1": 9000, "B1": 9000}, lattice=(12, 11), n_genes=400)
+    simulate.write_cohort(tmp_path, sections={"A1": 9000, "B1": 9000}, lattice=(12, 11), n_genes=400)
     assert check.read("A1", readers(tmp_path), QC)[1]["warnings"] == ""
     path = tmp_path / "data/ST-cnts/A1.tsv.gz"
     counts = pd.read_csv(path, sep="\t", index_col=0)

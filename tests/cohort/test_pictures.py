@@ -28,14 +28,14 @@ def section(mpp=0.5, image="", **uns):
 def test_a_placement_moves_spots_and_sizes_and_can_be_undone():
     """A quarter of the size, turned by 90 degrees: x' = -y / 4 + 100, y' = x / 4 + 50."""
     made, turned = section(image_size=np.array([400.0, 800.0])), np.array([[0, -0.25, 100], [0.25, 0, 50]])
-    pictures.place(made, turned)
+    pictures.move_spots(made, turned)
     assert made.obsm[SPATIAL].tolist() == [[100, 52.5], [95, 50]]
     assert made.uns["mpp"] == made.uns["mpp_by_source"]["lattice"] == pytest.approx(2.0)
     assert made.uns["image_size"].tolist() == [100, 200]
     matrix, moved = made.uns["placement"][:, :2], made.uns["placement"][:, 2]
     back = np.linalg.solve(matrix, (made.obsm[SPATIAL] - moved).T).T
     np.testing.assert_allclose(back, [[10, 0], [0, 20]], atol=1e-9)
-    pictures.place(made, pictures.scaled(0.5))
+    pictures.move_spots(made, pictures.scaled_placement(0.5))
     assert made.uns["placement"] == pytest.approx(turned / 2) and made.uns["mpp"] == pytest.approx(4.0)
 
 
@@ -45,7 +45,7 @@ def test_a_placement_moves_spots_and_sizes_and_can_be_undone():
 )
 def test_unequal_scales_and_shear_are_refused_with_their_numbers(matrix, numbers):
     with pytest.raises(ValueError, match=f"section A1: the placement scales by {numbers}"):
-        pictures.place(section(), np.array(matrix))
+        pictures.move_spots(section(), np.array(matrix))
 
 
 def test_a_table_of_placements_names_what_it_lacks(tmp_path):
@@ -91,7 +91,7 @@ def test_a_fine_picture_is_reduced_and_a_coarse_one_only_painted(tmp_path):
 def cohort(tmp_path_factory):
     """Two sections with images; A1 also as a picture of a fifth, whose left edge is black up to its first spots."""
     root = tmp_path_factory.mktemp("pictures") / "raw"
-    simulate.cohort(root, sections={"A1": 3000, "B1": 3000}, lattice=(6, 5), n_genes=120)
+    simulate.write_cohort(root, sections={"A1": 3000, "B1": 3000}, lattice=(6, 5), n_genes=120)
     whole = sections.read("her2st", root, "A1")
     with Image.open(whole.uns["image"]) as image:
         small = image.resize((image.width // 5, image.height // 5), Image.Resampling.BOX)

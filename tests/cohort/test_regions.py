@@ -34,7 +34,7 @@ def test_a_file_of_regions_that_is_not_there_is_no_error_but_a_wrong_one_is(tmp_
 
 def test_what_is_left_out_is_counted_by_its_reason():
     labels = pd.Series(["tumour"] * 4 + ["fat"] * 2 + ["undetermined"] * 3 + ["tumour"], index=[*"abcdefghij"])
-    kept, left_out = regions.usable(labels, pd.Index([*"abcdefghi", "z"]), min_spots=3)
+    kept, left_out = regions.usable_labels(labels, pd.Index([*"abcdefghi", "z"]), min_spots=3)
     assert list(kept.index) == [*"abcd"]
     assert left_out == {"unlabelled": 1, "undetermined": 3, "rare": 2}
 

@@ -12,7 +12,7 @@ from helpers.cohort import sections, simulate
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):
     root = tmp_path_factory.mktemp("cohort")
-    simulate.cohort(root, sections={"A1": 3000, "B1": 900}, lattice=(6, 5), n_genes=120, images=False)
+    simulate.write_cohort(root, sections={"A1": 3000, "B1": 900}, lattice=(6, 5), n_genes=120, images=False)
     return root
 
 
@@ -125,7 +125,7 @@ def test_the_rule_gives_its_reason(cohort):
 
 
 def test_a_pattern_of_images_that_finds_none_anywhere_is_refused(tmp_path):
-    simulate.cohort(tmp_path, sections={"A1": 3000, "A2": 3000}, lattice=(6, 5), n_genes=120)
+    simulate.write_cohort(tmp_path, sections={"A1": 3000, "A2": 3000}, lattice=(6, 5), n_genes=120)
     with pytest.raises(ValueError, match=r"nowhere/\*\.jpg: no such image; correct images in the config"):
         sections.read("her2st", tmp_path, "A1", images="nowhere/{section}.jpg")
     next(tmp_path.glob("data/ST-imgs/A/A1/*.jpg")).unlink()
@@ -135,7 +135,7 @@ def test_a_pattern_of_images_that_finds_none_anywhere_is_refused(tmp_path):
 
 
 def test_a_length_that_contradicts_the_files_is_used_and_warned_of(tmp_path):
-    simulate.cohort(tmp_path, sections={"A1": 3000}, lattice=(6, 5), n_genes=120)
+    simulate.write_cohort(tmp_path, sections={"A1": 3000}, lattice=(6, 5), n_genes=120)
     with pytest.warns(UserWarning, match=r"A1: spot_um 55 um \(user\) but 100 um \(files\); the first is used"):
         assert sections.read("her2st", tmp_path, "A1", spot_um=55).uns["spot_um"] == 55
 

@@ -18,14 +18,14 @@ MINI = {"A1": 9000, "B1": 3000, "C1": 650}
 @pytest.fixture(scope="module")
 def mini(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("toy")
-    assert simulate.cohort(root, sections=MINI, seed=1, lattice=(7, 6)) == list(MINI)
+    assert simulate.write_cohort(root, sections=MINI, seed=1, lattice=(7, 6)) == list(MINI)
     return root
 
 
 @pytest.fixture(scope="module", params=[1.0, 0.0], ids=["coupled", "uncoupled"])
 def counts_only(request, tmp_path_factory) -> tuple[float, Path]:
     root = tmp_path_factory.mktemp("counts")
-    simulate.cohort(root, coupling=request.param, images=False)
+    simulate.write_cohort(root, coupling=request.param, images=False)
     return request.param, root
 
 
@@ -70,7 +70,7 @@ def test_the_reader_of_the_real_cohort_reads_the_toy(mini):
 
 @pytest.mark.parametrize("mpp", [0.5, 0.688])
 def test_the_lattice_gives_the_pixel_size(tmp_path, mpp):
-    simulate.cohort(tmp_path, sections={"A1": 3000}, lattice=(5, 5), mpp=mpp, images=False)
+    simulate.write_cohort(tmp_path, sections={"A1": 3000}, lattice=(5, 5), mpp=mpp, images=False)
     spots = _spots(tmp_path, "A1")
     for axis in "xy":
         slope, offset = np.polyfit(spots[f"new_{axis}"], spots[f"pixel_{axis}"], 1)
@@ -80,7 +80,7 @@ def test_the_lattice_gives_the_pixel_size(tmp_path, mpp):
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path):
     for folder, seed in (("one", 3), ("two", 3), ("other", 4)):
-        simulate.cohort(tmp_path / folder, sections={"A1": 3000}, seed=seed, lattice=(4, 3))
+        simulate.write_cohort(tmp_path / folder, sections={"A1": 3000}, seed=seed, lattice=(4, 3))
     files = [path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file()]
     assert len(files) == 6
     for file in files:
@@ -233,5 +233,5 @@ def test_count_files_have_no_time_stamp(mini):
 )
 def test_values_out_of_range_are_refused_before_anything_is_written(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message.replace(".", r"\.")):
-        simulate.cohort(tmp_path / "toy", **arguments)
+        simulate.write_cohort(tmp_path / "toy", **arguments)
     assert not (tmp_path / "toy").exists()

@@ -195,7 +195,7 @@ def test_bins_without_a_molecule_are_in_no_matrix(tmp_path):
 
 
 def test_a_flag_is_zero_or_one():
-    assert tenx.flags(pd.Series(["True", "0", "false", "1"]), "a").tolist() == [True, False, False, True]
+    assert tenx.marked_spots(pd.Series(["True", "0", "false", "1"]), "a").tolist() == [True, False, False, True]
     for value in (np.nan, "yes", 2):
         with pytest.raises(ValueError, match="a holds .* at 1; 0 and 1 are wanted"):
-            tenx.flags(pd.Series([1, value], dtype=object), "a")
+            tenx.marked_spots(pd.Series([1, value], dtype=object), "a")

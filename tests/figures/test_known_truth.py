@@ -54,7 +54,7 @@ def test_an_arrow_leads_from_one_named_model_to_the_other_and_their_scores_are_w
 
 
 def test_each_report_has_a_row_and_each_coupling_its_place_in_it(ax, ranked):
-    known_truth.sides(ax, ranked, REPORTS)
+    known_truth.truth_sided_with(ax, ranked, REPORTS)
     assert [text.get_text() for text in ax.get_yticklabels()] == list(REPORTS.values())
     clouds = [c.get_offsets() for c in ax.collections if isinstance(c, matplotlib.collections.PathCollection)]
     assert [len(cloud) for cloud in clouds] == [3] * 4  # the library's row was not asked for
@@ -77,7 +77,7 @@ def test_the_whole_has_three_panels_with_letters(table, ranked):
 def test_a_ladder_has_a_colour_a_report_and_a_style_a_line(ax):
     lines = every(report=["log2", "composition"], line=["ridge", "floor"], x=[1, 8, 64])
     lines["y"] = 1 / lines["x"] + 0.1 * (lines["line"] == "floor")
-    known_truth.ladder(ax, lines, "factor")
+    known_truth.scores_on_ladder(ax, lines, "factor")
     drawn = [line for line in ax.lines if len(line.get_xdata()) == 3]
     assert [line.get_color() for line in drawn] == [
         known_truth.REPORTS[r] for r in ("log2", "log2", *2 * ["composition"])

@@ -37,6 +37,14 @@ def test_a_new_target_gets_a_colour_of_its_own():
     assert len({colour for _, colour, _ in found.values()} | {style.TARGETS["pearson_residual"][1]}) == 4
 
 
+def test_twenty_new_targets_are_told_apart_and_called_by_their_labels(monkeypatch):
+    monkeypatch.setitem(style.labels.TARGETS, "t0", "the first")
+    found = style.looks([f"t{i}" for i in range(20)])
+    assert len({(colour, marker) for _, colour, marker in found.values()}) == 20
+    assert len({colour for _, colour, _ in list(found.values())[:7]}) == 7
+    assert (found["t0"][0], found["t1"][0]) == ("the first", "t1")
+
+
 @pytest.mark.parametrize("height", [1.5, 4])
 def test_a_legend_stands_under_the_axis_and_its_label(height, ax):
     ax.figure.set_size_inches(5, height)
@@ -84,8 +92,8 @@ def test_targets_side_by_side_share_the_distance_between_ticks_evenly():
 
 
 def test_points_are_spread_to_both_sides_alike_and_a_single_one_is_not():
-    np.testing.assert_allclose(style.spread(3, 0.2), [-0.2, 0, 0.2])
-    assert style.spread(1, 0.2).tolist() == [0] and len(style.spread(0, 0.2)) == 0
+    np.testing.assert_allclose(style.spread_out(3, 0.2), [-0.2, 0, 0.2])
+    assert style.spread_out(1, 0.2).tolist() == [0] and len(style.spread_out(0, 0.2)) == 0
 
 
 def test_rows_hold_the_sections_of_every_target_and_chance_only_where_it_is_given(ax):

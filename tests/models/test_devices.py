@@ -72,8 +72,8 @@ def test_more_gpus_than_there_are_is_refused(three_gpus):
 def test_bfloat16_is_used_where_the_processor_computes_in_it(monkeypatch, knows, found):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: knows)
-    assert devices.usable("bfloat16") == found
-    assert devices.usable("float32") == "float32"
+    assert devices.usable_precision("bfloat16") == found
+    assert devices.usable_precision("float32") == "float32"
 
 
 def test_a_full_device_is_met_with_advice():

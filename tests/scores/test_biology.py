@@ -115,7 +115,7 @@ def test_a_gene_that_is_constant_is_left_out(tissue):
 
 def test_turned_regions_stay_coherent_and_leave_their_place(tissue):
     xy, labels, _ = tissue
-    taken = biology.turned(xy, 20)
+    taken = biology.turned_on_tissue(xy, 20)
     assert taken.shape == (225, 20)
     moved = labels[taken].reshape(15, 15, 20)
     same_below = (moved[1:] == moved[:-1]).mean()
@@ -131,7 +131,7 @@ def test_turning_is_a_fair_null_for_smooth_maps_and_shuffling_is_not():
         labels = smooth(rng, 15, 3).argmax(axis=1)
         alike = biology.look_alikes(biology.components(values), far)
         shuffled = np.stack([rng.permutation(225) for _ in range(39)], axis=1)
-        for null, taken in (("turned", biology.turned(xy, 39, repeat)), ("shuffled", shuffled)):
+        for null, taken in (("turned", biology.turned_on_tissue(xy, 39, repeat)), ("shuffled", shuffled)):
             real, *draws = biology.separation(np.column_stack([labels, labels[taken]]), alike, far)
             p[null].append((1 + sum(draw >= real for draw in draws)) / 40)
     rejected = {null: (np.array(values) <= 0.05).mean() for null, values in p.items()}

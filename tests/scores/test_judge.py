@@ -137,26 +137,26 @@ def test_a_floor_is_the_backbone_of_that_name(target):
 
 
 def test_depth_is_held_fixed_as_what_it_says_of_each_gene_in_the_target(section):
-    known = judge.covariates(section, "log2", ["G3", "G7"])
+    known = judge.covariate_sets(section, "log2", ["G3", "G7"])
     n, counts = section.obs["n_nuclei"].to_numpy(), section.layers[schema.COUNTS].toarray()
     np.testing.assert_array_equal(known["nuclei"], [n, np.log1p(n)])
     share = counts.sum(axis=0)[[3, 7]] / counts.sum()
     np.testing.assert_allclose(known["depth"][0], np.log2(1 + np.outer(counts.sum(axis=1), share)))
     np.testing.assert_allclose(known["depth"][1], np.log(counts.sum(axis=1)))
     assert len(known["both"]) == 4
-    assert set(judge.covariates(made(0, nuclei=False), "log2", GENES)) == {"depth"}
+    assert set(judge.covariate_sets(made(0, nuclei=False), "log2", GENES)) == {"depth"}
     for scaled in ("pearson_residual", "log1p_cp10k"):  # depth alone says the same of every spot
-        assert np.ptp(judge.covariates(section, scaled, GENES)["depth"][0], axis=0).max() < 1e-9
+        assert np.ptp(judge.covariate_sets(section, scaled, GENES)["depth"][0], axis=0).max() < 1e-9
 
 
 def test_a_log_of_nuclei_changes_no_rank_correlation(section):
     values, n = judge.measured(section, "log2", GENES), section.obs["n_nuclei"].to_numpy()
-    twice = partial.left_over(values, judge.covariates(section, "log2", GENES)["nuclei"], rank=True)
+    twice = partial.left_over(values, judge.covariate_sets(section, "log2", GENES)["nuclei"], rank=True)
     np.testing.assert_allclose(twice, partial.left_over(values, [n], rank=True), atol=1e-12)
 
 
 def test_what_is_left_is_summed_up_over_the_best_genes_and_over_all(section):
-    values, held = judge.measured(section, "log2", GENES), judge.covariates(section, "log2", GENES)
+    values, held = judge.measured(section, "log2", GENES), judge.covariate_sets(section, "log2", GENES)
     by_gene = judge.given(values, values + np.random.default_rng(0).normal(0, 3, values.shape), GENES, held)
     table = by_gene[by_gene["given"] == "both"]
     row = judge.summarize_given(table, 9)
@@ -175,7 +175,7 @@ def of_depth(section, error, rng):
 def test_what_knows_depth_alone_keeps_no_more_than_chance_and_composition_does(section):
     """Of twenty guesses of depth one in twenty may pass; a wave in composition that is half noise does."""
     rng, spots = np.random.default_rng(0), judge.basis(section)
-    values, held = judge.measured(section, "log2", GENES), judge.covariates(section, "log2", GENES)["depth"]
+    values, held = judge.measured(section, "log2", GENES), judge.covariate_sets(section, "log2", GENES)["depth"]
     passed = {"median_partial": 0, "partial": 0, "unique": 0}
     for _ in range(20):
         predicted = of_depth(section, 0.4, rng)
@@ -194,7 +194,7 @@ def test_what_knows_depth_alone_keeps_no_more_than_chance_and_composition_does(s
 
 def test_a_null_holds_what_the_covariates_leave_of_no_gene(section):
     """A gene of which depth says all counts, with nothing of its own, in the unique share and in its null."""
-    values, held = judge.measured(section, "log2", GENES), judge.covariates(section, "log2", GENES)["depth"]
+    values, held = judge.measured(section, "log2", GENES), judge.covariate_sets(section, "log2", GENES)["depth"]
     rng, spots = np.random.default_rng(0), judge.basis(section)
     predicted = of_depth(section, 0, rng)
     predicted[:, 0] = rng.normal(size=section.n_obs)
@@ -204,7 +204,7 @@ def test_a_null_holds_what_the_covariates_leave_of_no_gene(section):
 
 
 def test_where_depth_says_all_there_is_no_chance_to_tell(section):
-    values, held = judge.measured(section, "log2", GENES), judge.covariates(section, "log2", GENES)["depth"]
+    values, held = judge.measured(section, "log2", GENES), judge.covariate_sets(section, "log2", GENES)["depth"]
     found = judge.given_chance(
         values, of_depth(section, 0, np.random.default_rng(0)), held, judge.basis(section), 20, 9
     )

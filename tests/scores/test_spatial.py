@@ -204,7 +204,7 @@ def test_effective_n_is_the_number_of_spots_for_noise_and_far_less_for_smooth_ma
 def large():
     """A section of 1,204 spots with its exact bases, and those it would have, were it large: plain, and given place."""
     xy = grid(36, 34)
-    given = (None, spatial.place(xy))
+    given = (None, spatial.place_and_border(xy))
     exact = [spatial.moran_basis(xy, fixed=fixed) for fixed in given]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spatial, "EXACT", 600)
@@ -217,7 +217,7 @@ def test_tiled_maps_hold_all_of_a_variable_but_what_is_taken_out(rng, large, mon
     for name, value in {"TILE": tile, "MAPS": maps, "MOST_TILES": 4}.items():
         monkeypatch.setattr(spatial, name, value)
     x, y = fields = rng.normal(size=(2, len(xy))) + xy[:, 0]
-    plain, given = spatial.moran_basis(xy), spatial.moran_basis(xy, fixed=spatial.place(xy))
+    plain, given = spatial.moran_basis(xy), spatial.moran_basis(xy, fixed=spatial.place_and_border(xy))
     assert isinstance(plain.tiles[0][1], spatial.Tiled) == (tile == 70)
     np.testing.assert_allclose(plain.smooth.T @ plain.smooth, np.eye(plain.smooth.shape[1]), atol=1e-5)
     np.testing.assert_allclose(plain @ (plain.T @ x), x - x.mean(), atol=1e-4)

@@ -147,7 +147,7 @@ def in_space(one: Audited, space: str) -> np.ndarray:
 
 def partial_scores(one: Audited, space: str) -> pd.DataFrame:
     """`judge.given` of every gene: plain, and given nuclei, depth, and both."""
-    held = judge.covariates(one.section, space, one.genes)
+    held = judge.covariate_sets(one.section, space, one.genes)
     table = judge.given(judge.measured(one.section, space, one.genes), in_space(one, space), one.genes, held)
     return table.assign(section=one.section.uns["section"], space=space)
 
@@ -161,7 +161,7 @@ def what_is_left(one: Audited, by_gene: pd.DataFrame, judged: Sequence[str], n_d
     n_draws, name = min(n_draws, judge.N_DRAWS_GIVEN), one.section.uns["section"]
     for space in judged:
         sides = judge.measured(one.section, space, one.genes), in_space(one, space)
-        held = judge.covariates(one.section, space, one.genes)
+        held = judge.covariate_sets(one.section, space, one.genes)
         found = by_gene[(by_gene["section"] == name) & (by_gene["space"] == space)]
         for given, part in found.groupby("given", sort=False):
             chance = judge.given_chance(*sides, held[given], one.spots, k, n_draws)

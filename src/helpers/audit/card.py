@@ -31,7 +31,7 @@ def page(report: Mapping, title: str) -> str:
     """The whole page; `report` is what `audit.assess` returns. Whatever it says is escaped."""
     k, report_flags = report["summary"]["k"], {flag["id"]: flag for flag in report["flags"]}
     names = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    names.filters["number"] = number
+    names.filters["number"] = cell_text
     return names.from_string(TEMPLATE.read_text()).render(
         title=title,
         sentence=sentence(report["summary"]),
@@ -74,7 +74,7 @@ def partial_by_section(report: Mapping) -> pd.DataFrame:
     return rows
 
 
-def number(cell: object) -> str:
+def cell_text(cell: object) -> str:
     """A cell of a table: numbers to three digits, a dash where there is none, and no minus before a zero."""
     if isinstance(cell, float):
         return "–" if pd.isna(cell) else f"{cell:z.3f}"

@@ -1,7 +1,8 @@
 """What a reviewer would ask of predictions: one function a flag, and the sentence to paste.
 
 A flag judges what the model knows, whichever space it predicts in. It is raised (True), not raised (False), or cannot
-be told (None). What a model knows is judged by half of the sections, a fault of the data by any of them.
+be told (None). A score that is no more than chance, or than its own library, is one in at least half of the sections; a
+floor beats the model in more than half; a fault of the data is one in any of them.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,12 +46,12 @@ class Flag(NamedTuple):
 
 def flags(report: Mapping, panel_chosen_on: str) -> list[dict]:
     """Every flag of FLAGS: its id, `raised` (True, False, or None where it cannot be told), and what it says."""
-    by = by_section(report, report["summary"]["space"])
+    by = evidence_by_section(report, report["summary"]["space"])
     case = Evidence(report["summary"], by, target_in_words(report["targets"]), panel_chosen_on)
     return [dict(zip(("id", "raised", "says"), (flag.id, *flag.judge(case)), strict=True)) for flag in FLAGS]
 
 
-def by_section(report: Mapping, space: str) -> pd.DataFrame:
+def evidence_by_section(report: Mapping, space: str) -> pd.DataFrame:
     """The evidence of each section beside its score, skills and floors in the model's own space, as the card has them.
 
     A prediction that is the same everywhere has no score: `score` is 0 there, `pcc` NaN.
@@ -111,7 +112,7 @@ def beaten_by(case: Evidence, floor: str) -> Verdict:
     alone, chance = case.by[f"{floor}_pcc"], case.by[f"{floor}_chance_95"]
     some_score = (alone > chance) | (case.by["pcc"] > case.by["chance_95"])
     beaten = some_score & (case.by["score"] <= alone + ALIKE)
-    return bool(beaten.mean() > 0.5), (
+    return in_most(beaten), (
         f"PCC-{case.summary['k']} {said(case.by['pcc'])}, {floor} alone {said(alone)} (95 % of chance {said(chance)}); "
         f"no more than {floor} {sections(beaten)}"
     )
@@ -209,6 +210,11 @@ def not_converted(case: Evidence) -> str:
 def in_half(raised: pd.Series) -> bool:
     """Whether it is so in at least half of the sections."""
     return bool(raised.mean() >= 0.5)
+
+
+def in_most(raised: pd.Series) -> bool:
+    """Whether it is so in more than half of the sections: where as many say the other, neither has won."""
+    return bool(raised.mean() > 0.5)
 
 
 def sections(which: pd.Series) -> str:
@@ -348,17 +354,17 @@ def sentence(summary: Mapping) -> str:
     parts = [
         f"On {counted(summary['n_sections'], 'held-out sections')}{patients} ({counted(summary['n_spots'], 'spots')}, "
         f"{counted(summary['n_genes'], 'genes')}) the mean Pearson correlation of the {summary['k']} best predicted "
-        f"genes is {with_null(summary['pcc'], summary['chance'], summary['ceiling'])} in the space of "
+        f"genes is {score_in_words(summary['pcc'], summary['chance'], summary['ceiling'])} in the space of "
         f"{summary['space']}.",
         over_floors(summary),
     ]
     for skill, of in (("library", "how many molecules a spot holds"), ("composition", "which genes these are")):
         value = (summary[f"{skill}_skill{end}"] for end in ("", "_chance_95", "_ceiling"))
-        parts.append(f"{skill.capitalize()} skill ({of}) is {with_null(*value)}.")
+        parts.append(f"{skill.capitalize()} skill ({of}) is {score_in_words(*value)}.")
     return " ".join(parts)
 
 
-def with_null(value: float | None, chance_95: float | None, ceiling: float | None) -> str:
+def score_in_words(value: float | None, chance_95: float | None, ceiling: float | None) -> str:
     """A score in words, with the 95 % point of its chance and its noise ceiling, as far as they are known."""
     beside = [
         f"{what} {number:.2f}"

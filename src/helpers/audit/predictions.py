@@ -33,7 +33,7 @@ def read(path: str | Path, layer: str = "") -> pd.DataFrame:
         )
     if layer and kind != ".h5ad":
         raise ValueError(f"{path}: only h5ad files have layers; leave --layer out")
-    unpacked.check(path)
+    unpacked.check_size(path)
     table = _read_h5ad(path, layer) if kind == ".h5ad" else READERS[kind](path)
     if not table.size:
         raise ValueError(f"{path}: {len(table)} spots x {table.shape[1]} genes; write spots x genes with names")

@@ -309,7 +309,7 @@ def in_words(report: Mapping) -> str:
     return "\n".join([sentence(report["summary"]), *raised, *(f"- remark: {remark}" for remark in report["remarks"])])
 
 
-def plain(report: Mapping, title: str) -> dict:
+def as_json(report: Mapping, title: str) -> dict:
     """The report as JSON can hold it: tables as lists of rows, and what the card says besides."""
     tables = {key: value for key, value in report.items() if isinstance(value, pd.DataFrame)}
     return (
@@ -321,5 +321,5 @@ def plain(report: Mapping, title: str) -> dict:
 
 def write(report: Mapping, folder: Path, title: str) -> None:
     """Leave audit.html, which needs nothing else, and audit.json, which holds every number of it."""
-    store.write_json(plain(report, title), folder / "audit.json")
+    store.write_json(as_json(report, title), folder / "audit.json")
     store.write_text(card.page(report, title), folder / "audit.html")

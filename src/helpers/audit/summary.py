@@ -58,12 +58,12 @@ def excess(table: pd.DataFrame) -> dict:
     for floor in UNSEEN:
         name = f"excess_{floor}"
         values = by[name].mean().dropna() if name in table else pd.Series(dtype=float)
-        row |= {name: known(values.median()), f"{name}_least": known(values.min())}
-        row |= {f"{name}_most": known(values.max())}
+        row |= {name: none_for_nan(values.median()), f"{name}_least": none_for_nan(values.min())}
+        row |= {f"{name}_most": none_for_nan(values.max())}
     return row
 
 
-def known(value: float) -> float | None:
+def none_for_nan(value: float) -> float | None:
     """The number, None for NaN."""
     return None if np.isnan(value) else float(value)
 

@@ -20,7 +20,7 @@ from anndata import AnnData
 from scipy.sparse import csr_matrix
 from scipy.spatial.distance import cdist
 
-from helpers.chapters.cross_space import Fits, ceilings_of
+from helpers.chapters.cross_space import Fits, section_ceilings
 from helpers.columns import pearson, unit
 from helpers.labels import counted, label
 from helpers.models.backbones import FLOORS, MODELS, place
@@ -57,14 +57,14 @@ def own_composition(predicted: np.ndarray, target: str, section: AnnData, genes:
     return judge.in_space(divided, DIVIDED, target, section, genes)
 
 
-def covariates(
+def functions_of_parts(
     section: AnnData, genes: Sequence[str], target: str, predicted: np.ndarray
 ) -> dict[str, list[np.ndarray]]:
     """What each part but the rest is a function of, in the order in which it is taken out.
 
-    Library and nuclei as `judge.covariates` holds them fixed. Place: what the floor of that name looks at.
+    Library and nuclei as `judge.covariate_sets` holds them fixed. Place: what the floor of that name looks at.
     """
-    held = judge.covariates(section, target, genes)
+    held = judge.covariate_sets(section, target, genes)
     return {
         LIBRARY: held["depth"],
         NUCLEI: held["nuclei"],
@@ -75,7 +75,7 @@ def covariates(
 
 def take_apart(section: AnnData, genes: Sequence[str], target: str, predicted: np.ndarray) -> dict[str, np.ndarray]:
     """The measured genes of a section in pieces, one for each of PARTS: spots x genes (`partial.pieces`)."""
-    return in_parts(judge.measured(section, target, genes), covariates(section, genes, target, predicted))
+    return in_parts(judge.measured(section, target, genes), functions_of_parts(section, genes, target, predicted))
 
 
 def in_parts(measured: np.ndarray, given: Mapping[str, Sequence[np.ndarray]]) -> dict[str, np.ndarray]:
@@ -159,7 +159,7 @@ def score_fits(
     scores, gaps = [], []
     for (name, split, backbone, _, genes), values in fits.items():
         section, genes = sections[name], list(genes)
-        known, found = ceilings_of(ceilings, name, genes), {}
+        known, found = section_ceilings(ceilings, name, genes), {}
         keys = dict(zip(KEYS, (name, patients[name], split, backbone), strict=True))
         for target in (target for target in (LOG, RESIDUAL) if target in values):
             predicted = values[target].loc[section.obs_names].to_numpy(float)
@@ -209,7 +209,7 @@ SPREAD = {NUCLEI: 0.15, PLACE: 0.25, COMPOSITION: 0.4}  # sd over genes of the l
 OWN_ERROR = 0.2  # of the model's log library, and of its log composition gene by gene
 
 
-class Known(NamedTuple):
+class KnownSection(NamedTuple):
     """A section of which all is known but what is counted; spots x genes, the last stands for all beside the panel."""
 
     expected: np.ndarray  # counts
@@ -224,7 +224,7 @@ class Known(NamedTuple):
         return normalization.clip(TARGETS[target].values(counts[:, :-1], counts.sum(axis=1), share[:-1]), target)
 
     def given(self, target: str, smooth: bool = True) -> dict[str, list[np.ndarray]]:
-        """The true `covariates`; place is any smooth map, or the waves alone. Noise leaves nothing to the rest."""
+        """The true `functions_of_parts`; place is any smooth map, or the waves alone. Noise leaves the rest nothing."""
         nuclei = cellularity(self.section)
         library = [np.log(self.expected.sum(axis=1))]
         if TARGETS[target].holds_depth:
@@ -243,9 +243,9 @@ class Known(NamedTuple):
         return drawn
 
 
-def known(
+def known_section(
     xy: np.ndarray, depth: np.ndarray, nuclei: np.ndarray, length: float = 1.0, n_genes: int = 100, seed: int = 0
-) -> Known:
+) -> KnownSection:
     """A section with spots at `xy` (lattice steps), an expected depth and nuclei of each, and composition made up.
 
     The composition of a gene follows the log of nuclei, two waves over twice as long as the section is wide, and three
@@ -267,7 +267,7 @@ def known(
     obs = pd.DataFrame({"n_nuclei": nuclei}, index=[f"spot{i}" for i in range(n)])
     section = AnnData(obs=obs, var=pd.DataFrame(index=[f"gene{i}" for i in range(n_genes + 1)]))
     section.obsm[SPATIAL] = np.asarray(xy, float)
-    return Known(expected, np.outer(depth, base), maps[PLACE], believed, section)
+    return KnownSection(expected, np.outer(depth, base), maps[PLACE], believed, section)
 
 
 def _maps(values: np.ndarray) -> np.ndarray:
@@ -288,7 +288,7 @@ def _counts(log_library: np.ndarray, base: np.ndarray, log_fold: np.ndarray) -> 
     return np.exp(log_library)[:, None] * share / share.sum(axis=1, keepdims=True)
 
 
-def recovered(truth: Known, k: int = 50, n_draws: int = 10, seed: int = 0) -> pd.DataFrame:
+def recovered(truth: KnownSection, k: int = 50, n_draws: int = 10, seed: int = 0) -> pd.DataFrame:
     """Parts as this page finds them on one draw of counts beside the true ones, for the same k genes.
 
     True parts are means over `n_draws` other draws, by `Known.given`; the true ceiling is the root of the correlation
@@ -321,7 +321,7 @@ def recovered_sections(sections: Mapping[str, AnnData], k: int, lengths: Sequenc
     for name, length in product(dict.fromkeys([by_depth[0], by_depth[-1]]), lengths):
         section = sections[name]
         depth, nuclei = normalization.library_size(section), cellularity(section)
-        truth = known(section.obsm[LATTICE], depth, nuclei, length)
+        truth = known_section(section.obsm[LATTICE], depth, nuclei, length)
         tables.append(recovered(truth, k).assign(section=name, length=length))
     return pd.concat(tables, ignore_index=True)
 
@@ -329,7 +329,7 @@ def recovered_sections(sections: Mapping[str, AnnData], k: int, lengths: Sequenc
 # Tables and sentences -------------------------------------------------------------------------------------------
 
 
-def by_section(scores: pd.DataFrame) -> pd.DataFrame:
+def parts_by_section(scores: pd.DataFrame) -> pd.DataFrame:
     """Parts in columns, with the PCC-k that they sum to: a row each backbone, target and section, and their means."""
     means = scores.groupby(["backbone", "target", "part"], sort=False)["value"].mean().reset_index()
     wide = pd.concat([scores, means.assign(section="mean")])

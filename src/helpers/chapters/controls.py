@@ -17,8 +17,8 @@ from helpers.labels import counted, label, of_patients
 from helpers.models import backbones
 from helpers.schema import COUNTS, MEASURED, PREDICTED
 from helpers.scores import judge
-from helpers.targets import genes as gene_panels
 from helpers.targets import normalization, twins
+from helpers.targets.panel import choose_panel, gene_statistics
 
 TWINS = ("real", "depth_only", "equal_depth")  # the first is the section as it was measured
 SHALLOW = 0.1  # quantile of a section's depths to which the equal-depth twin is thinned
@@ -161,9 +161,9 @@ def simulated_cohorts() -> dict[float, dict[str, AnnData]]:
     return made
 
 
-def choose_panel(sections: Mapping[str, AnnData], size: int = 100) -> list[str]:
+def panel_of_counts(sections: Mapping[str, AnnData], size: int = 100) -> list[str]:
     """The abundant and variable genes of the sections, as 06_normalization chooses them."""
-    return gene_panels.panel({name: gene_panels.statistics(section) for name, section in sections.items()}, size)
+    return choose_panel({name: gene_statistics(section) for name, section in sections.items()}, size)
 
 
 def score_nuclei(

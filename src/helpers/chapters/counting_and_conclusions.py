@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from helpers.chapters.tables import as_published
+from helpers.chapters.paper_tables import as_published
 from helpers.columns import spearman
 from helpers.labels import counted, label, of_patients
 from helpers.scores import coupling, judge, spatial, top_genes

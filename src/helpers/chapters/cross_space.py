@@ -101,7 +101,7 @@ def score_fits(
     """
     rows, of_genes = [], []
     for (name, split, backbone, _, genes), fitted in fits.items():
-        known = ceilings_of(ceilings, name, genes)
+        known = section_ceilings(ceilings, name, genes)
         values = {target: fitted[target] for target in known if target in fitted}
         for row, pcc in score_fit(sections[name], values, known, k, n_draws):
             row = {"section": name, "split": split, "backbone": backbone} | row
@@ -137,7 +137,7 @@ def skills_of(
     return library.merge(composition[[*keys, *names.values()]], how="left", on=keys)
 
 
-def ceilings_of(ceilings: pd.DataFrame, section: str, genes: Sequence[str]) -> dict[str, np.ndarray]:
+def section_ceilings(ceilings: pd.DataFrame, section: str, genes: Sequence[str]) -> dict[str, np.ndarray]:
     """The noise ceilings of the genes of one section, in their order, by target; ValueError where one is missing."""
     own = ceilings[ceilings["section"] == section]
     table = own.pivot(index="gene", columns="target", values="ceiling").reindex(genes)[own["target"].unique()]

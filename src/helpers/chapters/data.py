@@ -22,10 +22,10 @@ NOMINAL_MPP = 0.5  # um per pixel that a scan "at 20x" is taken to have
 def provide_raw_files(root: str | Path, simulation: Mapping | None = None, manifest: str | Path | None = None) -> None:
     """Write the raw files of a simulated cohort, or download those of a manifest; without either they are there.
 
-    `simulation` holds arguments of `simulate.cohort`, `manifest` is a table of path and git_blob_sha1.
+    `simulation` holds arguments of `simulate.write_cohort`, `manifest` is a table of path and git_blob_sha1.
     """
     if simulation is not None:
-        simulate.cohort(root, **simulation)
+        simulate.write_cohort(root, **simulation)
     elif manifest is not None:
         downloads.fetch_her2st(root, store.read_table(manifest, ["path", "git_blob_sha1"]))
 

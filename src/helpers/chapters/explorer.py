@@ -64,7 +64,7 @@ def models_of(folders: Iterable[str | Path], split: str, seed: int) -> list[AnnD
 # Chance of a single gene's score --------------------------------------------------------------------------------
 
 
-def chances(predictions: Iterable[AnnData], n_draws: int = judge.N_DRAWS) -> pd.DataFrame:
+def chance_of_genes(predictions: Iterable[AnnData], n_draws: int = judge.N_DRAWS) -> pd.DataFrame:
     """The 95 % point of the null of every gene's PCC: that of predictions as smooth that lie elsewhere.
 
     Columns section, split, backbone, seed, target, gene, chance_95; NaN for a gene without a PCC.

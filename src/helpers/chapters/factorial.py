@@ -35,7 +35,7 @@ GROUP = {"clr": "spot", "rank": "spot", "depth_regressed_log": "corrected", "nuc
 # Arms of a section ----------------------------------------------------------------------------------------------
 
 
-def thinned(section: AnnData, quantile: float = 0.25, seed: int = 0) -> AnnData:
+def at_equal_depth(section: AnnData, quantile: float = 0.25, seed: int = 0) -> AnnData:
     """The section with every spot thinned to this quantile of its depths, shallower spots left out.
 
     `obs["depth_before"]` is the depth that was measured: the one to be forgotten.
@@ -55,7 +55,7 @@ def arms_of(section: AnnData) -> list[Arm]:
 
 def groups_of_arms(sections: Mapping[str, AnnData]) -> dict[str, list[tuple[AnnData, list[Arm]]]]:
     """Of every section its spots with the arms of `arms_of`, and its thinned spots with the thinned arm."""
-    return {name: [(each, arms_of(each)), (thinned(each), [THINNED])] for name, each in sections.items()}
+    return {name: [(each, arms_of(each)), (at_equal_depth(each), [THINNED])] for name, each in sections.items()}
 
 
 def arm_values(spots: AnnData, arm: Arm, panel: Sequence[str], clip: bool = False) -> np.ndarray:

@@ -49,7 +49,9 @@ def score_floors(
     return pd.concat([score_floor(sections, panels, *fit) for fit in fits], ignore_index=True)
 
 
-def without_nuclei(sections: Sections, panels: Panels, targets: Sequence[str], split: str, k: int) -> pd.DataFrame:
+def ridge_without_nuclei(
+    sections: Sections, panels: Panels, targets: Sequence[str], split: str, k: int
+) -> pd.DataFrame:
     """PCC-k of ridge with all features and without those of nuclei: section, target, with_nuclei, without_nuclei.
 
     Empty where no feature is of nuclei, as of published encoders.
@@ -67,7 +69,7 @@ def without_nuclei(sections: Sections, panels: Panels, targets: Sequence[str], s
 
 
 def ablation_sentence(table: pd.DataFrame, k: int) -> str:
-    """What ridge loses without features of nuclei, target by target (Markdown); takes `without_nuclei`."""
+    """What ridge loses without features of nuclei, target by target (Markdown); takes `ridge_without_nuclei`."""
     if table.empty:
         return "No feature of these patches describes a nucleus: there is nothing to leave out."
     parts = [
@@ -119,7 +121,7 @@ def columns_of(ks: Iterable[int]) -> dict[str, str]:
     return {f"pcc_{k}": f"PCC-{k}" for k in ks} | {ALL: "all genes"}
 
 
-def headline(scores: pd.DataFrame, k: int) -> tuple[str, str]:
+def headline_score(scores: pd.DataFrame, k: int) -> tuple[str, str]:
     """Column and name of the score to speak of: PCC-k, or the mean over the panel where it has fewer than k genes."""
     has_k = scores[f"pcc_{k}"].notna().any()
     return (f"pcc_{k}", f"PCC-{k}") if has_k else (ALL, "mean PCC of the panel")
@@ -193,7 +195,7 @@ def excess_intervals(over: pd.DataFrame, score: str, patient_of: Mapping[str, st
 
 
 def excess_sentence(intervals: pd.DataFrame, floor: str, name: str) -> str:
-    """Excess of each model over one floor, a line a model and target; `name` is what `headline` calls the score."""
+    """Excess of each model over one floor, a line a model and target; `name` is that of `headline_score`."""
     lines = []
     for row in intervals[intervals["floor"] == floor].itertuples():
         interval = row.note

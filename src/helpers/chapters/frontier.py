@@ -42,7 +42,7 @@ def measured_beside(both: pd.DataFrame, what: str, measures: Sequence[str]) -> l
     return [measure for measure in measures if f"value_{measure}" in there]
 
 
-def comparable(both: pd.DataFrame, measure: str, what: str) -> pd.DataFrame:
+def with_measure(both: pd.DataFrame, measure: str, what: str) -> pd.DataFrame:
     """Arms by section, with their coupling to `what` and the value of `measure`; rows that lack one are left out.
 
     An arm that some of these sections lack would have a median over others, and is left out as well.
@@ -53,7 +53,7 @@ def comparable(both: pd.DataFrame, measure: str, what: str) -> pd.DataFrame:
     return shown[n_of == shown["section"].nunique()]
 
 
-def levels(kept: pd.DataFrame, measure: str, what: str, sections: Sequence[str]) -> dict[str, float]:
+def reference_levels(kept: pd.DataFrame, measure: str, what: str, sections: Sequence[str]) -> dict[str, float]:
     """Medians to compare arms with, over these sections: chance, and what the single number `what` knows."""
     part = kept[(kept["measure"] == measure) & kept["section"].isin(sections)]
     alone = of_target(part, measure, (ALONE, what))
@@ -112,7 +112,7 @@ def frontier_sentence(both: pd.DataFrame, measures: Sequence[str]) -> str:
     """The arms of each measure to which no other is better in both, coupling to depth and what is kept (Markdown)."""
     lines = []
     for measure in measures:
-        shown = comparable(both, measure, "depth").groupby(["size_factor", "transform"], sort=False)
+        shown = with_measure(both, measure, "depth").groupby(["size_factor", "transform"], sort=False)
         best = undominated(shown.median(numeric_only=True)).itertuples()
         listed = ", ".join(f"{arm_name(row.Index)} {row[1]:.2f} → {row[2]:.2f}" for row in best)
         lines.append(f"- {MEASURES[measure]}: {listed}")

@@ -65,7 +65,7 @@ def mean_of_seeds(several: Sequence[AnnData]) -> AnnData:
     return mean
 
 
-def panel_of(fitted: Fitted) -> list[str]:
+def genes_predicted(fitted: Fitted) -> list[str]:
     """Every gene that is predicted anywhere, in the order met."""
     genes = (gene for held_out in fitted.values() for held in held_out.values() for gene in held.var_names)
     return list(dict.fromkeys(genes))
@@ -79,7 +79,7 @@ def bases_of(sections: Sections) -> dict[str, np.ndarray]:
 # Evidence -------------------------------------------------------------------------------------------------------
 
 
-def evidence(
+def correlations_and_draws(
     measured: np.ndarray,
     held: AnnData,
     section: AnnData,
@@ -130,7 +130,7 @@ def combined_p(p: np.ndarray) -> np.ndarray:
     return combined
 
 
-def verdicts(q: Mapping[str, np.ndarray], level: float = LEVEL) -> np.ndarray:
+def verdicts_of_genes(q: Mapping[str, np.ndarray], level: float = LEVEL) -> np.ndarray:
     """In words, from q-values of each gene under the keys plain, nuclei and both.
 
     The tests go in this order and end with the first that fails: only what is predicted can be predicted beyond nuclei,
@@ -141,11 +141,12 @@ def verdicts(q: Mapping[str, np.ndarray], level: float = LEVEL) -> np.ndarray:
     return np.select(steps, VERDICTS, UNDEFINED)
 
 
-def over_patients(pairs: Mapping[str, Pair], patients: Mapping[str, str]) -> dict[str, np.ndarray]:
-    """One test of every gene from those of all sections: section -> what `evidence` holds of it, genes in one order.
+def tests_over_patients(pairs: Mapping[str, Pair], patients: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """One test of every gene from those of all sections.
 
-    rho (mean over patients), sections and patients (in how many p is at most LEVEL), p (patients combined), q (over
-    the genes), n_sections and n_patients (in how many the gene varies).
+    `pairs` maps a section to what `correlations_and_draws` holds of it, genes in one order. Returns
+    rho (mean over patients), sections and patients (in how many p is at most LEVEL), p (patients combined), q (over the
+    genes), n_sections and n_patients (in how many the gene varies).
     """
     of_sections = np.array([spatial.p_values(*pair, "greater") for pair in pairs.values()])
     of_each = [
@@ -165,34 +166,34 @@ def over_patients(pairs: Mapping[str, Pair], patients: Mapping[str, str]) -> dic
     }
 
 
-def gene_tests(
+def tests_and_verdict(
     held_out: Sections, sections: Sections, bases: Bases, genes: Sequence[str], n_draws: int = judge.N_DRAWS
 ) -> pd.DataFrame:
     """Every test of every gene of one model and target, and the verdict. Rows are genes.
 
-    Columns, for each of GIVEN: rho_plain or rho_given_<...>, and sections, patients, p and q of `over_patients` with
-    _<given> after them; then n_sections, n_patients, verdict.
+    Columns, for each of GIVEN: rho_plain or rho_given_<...>, and sections, patients, p and q of `tests_over_patients`
+    with _<given> after them; then n_sections, n_patients, verdict.
     """
     found = {
-        name: evidence(held.layers[MEASURED], held, sections[name], bases[name], n_draws, seed)
+        name: correlations_and_draws(held.layers[MEASURED], held, sections[name], bases[name], n_draws, seed)
         for seed, (name, held) in enumerate(held_out.items())
     }
     patients, rows = patients_of(sections), pd.DataFrame(index=pd.Index(genes, name="gene"))
     for given in GIVEN:
         pairs = {n: tuple(aligned(part, held_out[n].var_names, genes) for part in found[n][given]) for n in found}
-        test = over_patients(pairs, patients)
+        test = tests_over_patients(pairs, patients)
         rows["rho_plain" if given == "plain" else f"rho_given_{given}"] = test["rho"]
         for column in ("sections", "patients", "p", "q"):
             rows[f"{column}_{given}"] = test[column]
     rows["n_sections"], rows["n_patients"] = test["n_sections"], test["n_patients"]
-    return rows.assign(verdict=verdicts({given: rows[f"q_{given}"].to_numpy() for given in GIVEN}))
+    return rows.assign(verdict=verdicts_of_genes({given: rows[f"q_{given}"].to_numpy() for given in GIVEN}))
 
 
 def tests_of_fits(
     fitted: Fitted, sections: Sections, bases: Bases, genes: Sequence[str], n_draws: int = judge.N_DRAWS
 ) -> pd.DataFrame:
-    """`gene_tests` of every backbone and target, indexed by backbone, target and gene."""
-    tables = {key: gene_tests(held_out, sections, bases, genes, n_draws) for key, held_out in fitted.items()}
+    """`tests_and_verdict` of every backbone and target, indexed by backbone, target and gene."""
+    tables = {key: tests_and_verdict(held_out, sections, bases, genes, n_draws) for key, held_out in fitted.items()}
     return pd.concat(tables, names=["backbone", "target"])
 
 
@@ -210,7 +211,7 @@ def found_in(
     twin = twin_of(section, "depth_only", seed)
     redrawn = normalization.clip(normalization.target(twin, target, held.var_names), target)
     for kind, values, spots in (("real", held.layers[MEASURED], section), ("twin", redrawn, twin)):
-        for given, pair in evidence(values, held, spots, basis, n_draws, seed).items():
+        for given, pair in correlations_and_draws(values, held, spots, basis, n_draws, seed).items():
             p = spatial.p_values(*pair, "greater")
             yield {"kind": kind, "given": given, "found": (p[np.isfinite(p)] <= LEVEL).mean()}
 

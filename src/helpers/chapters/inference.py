@@ -3,8 +3,10 @@
 A cohort is a mapping from names of sections to AnnData that hold the genes of the panel, with a layer for each target.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,20 +14,45 @@ from anndata import AnnData
 
 from helpers.labels import label, of_patients
 from helpers.models import backbones
-from helpers.schema import MEASURED, PREDICTED, covariates, has_cellularity
+from helpers.schema import MEASURED, PREDICTED, SPATIAL, covariates, has_cellularity
 from helpers.scores import judge, paired, spatial
 
-NULLS = {"iid": "shuffled spots", "spatial": "maps as smooth", "place": "maps as smooth, place held fixed"}
-BRIEF = {"iid": "shuffled", "spatial": "smooth", "place": "given place"}
+
+class Null(NamedTuple):
+    """A kind of chance: how pages call it, and what the unrelated maps are drawn with."""
+
+    name: str
+    brief: str  # in the head of a column
+    by: str  # in a sentence, after what it calls
+    basis: Callable[[np.ndarray], spatial.Basis] | None = None  # of xy, spots x 2; without one spots are shuffled
+    rho: str = "rho"  # the column of the correlation that is tested
+    of_scores: bool = True  # whether scores are tested by it too
+
+
+NULLS: dict[str, Null] = {
+    "iid": Null("shuffled spots", "shuffled", "by shuffling"),
+    "spatial": Null("maps as smooth", "smooth", "by maps as smooth", judge.basis_at),
+    # A score is that of whole maps: place is part of them.
+    "place": Null(
+        "maps as smooth, place held fixed",
+        "given place",
+        "with place held fixed",
+        partial(judge.basis_at, place=True),
+        rho="rho_given_place",
+        of_scores=False,
+    ),
+}
+STRICTEST = "place"  # of NULLS, the one that the answer goes by
+OF_SCORES = [null for null, kind in NULLS.items() if kind.of_scores]
 LEVEL = 0.05
 N_SHUFFLES = 999  # of spots: they are many and independent, and each costs much
 COVARIATES = ("nuclei", "depth")
 CALLED = {
-    f"{by}_{null}": f"{name}, {text}"
+    f"{by}_{null}": f"{kind.name}, {text}"
     for by, text in (("p", "p ≤ 0.05"), ("q", "q < 0.05"))
-    for null, name in NULLS.items()
+    for null, kind in NULLS.items()
 }
-Bases = Mapping[str, np.ndarray | None]  # of NULLS
+Bases = Mapping[str, spatial.Basis | None]  # by null
 BACKBONES = (*backbones.MODELS, *backbones.FLOORS_BESIDE)  # in the order in which they are shown
 
 
@@ -38,9 +65,9 @@ def opening(cohort: str, sections: Mapping[str, AnnData], n_patients: int) -> st
 # Genes against nuclei and depth ---------------------------------------------------------------------------------
 
 
-def bases_of(section: AnnData) -> Bases:
-    """The basis of each of NULLS on a section; None where spots are shuffled."""
-    return {"iid": None, "spatial": judge.basis(section), "place": judge.basis(section, place=True)}
+def bases_of_nulls(xy: np.ndarray) -> Bases:
+    """The basis of each of NULLS for spots at `xy`, spots x 2; None where spots are shuffled."""
+    return {null: kind.basis and kind.basis(xy) for null, kind in NULLS.items()}
 
 
 def gene_tests(
@@ -78,9 +105,9 @@ def section_tests(
     table["n_effective"] = spatial.effective_n(X, y, bases["spatial"], rank=True)
     row = {"n_spots": len(y), "n_effective": table["n_effective"].median()}
     for null, maps in bases.items():
-        tests, row[f"chance_{null}"] = gene_tests(X, y, maps, n_draws if null != "iid" else min(n_draws, N_SHUFFLES))
+        tests, row[f"chance_{null}"] = gene_tests(X, y, maps, n_draws if maps is not None else min(n_draws, N_SHUFFLES))
         row[f"p_{null}"], row[f"q_{null}"] = shares_called(tests)
-        table[["rho_given_place" if null == "place" else "rho", f"p_{null}", f"q_{null}"]] = tests
+        table[[NULLS[null].rho, f"p_{null}", f"q_{null}"]] = tests
     return table, row
 
 
@@ -91,7 +118,7 @@ def cohort_tests(
 
     A section without an image is tested against depth only.
     """
-    bases = {name: bases_of(section) for name, section in cohort.items()}
+    bases = {name: bases_of_nulls(section.obsm[SPATIAL]) for name, section in cohort.items()}
     tables, rows = [], []
     for covariate, (name, section), target in product(COVARIATES, cohort.items(), targets):
         if covariate in (known := covariates(section)):
@@ -99,7 +126,8 @@ def cohort_tests(
             keys = {"section": name, "covariate": covariate, "target": target}
             tables.append(table.assign(**keys))
             rows.append(keys | row)
-    columns = ["section", "covariate", "target", "gene", "rho", "rho_given_place", "n_effective"]
+    columns = ["section", "covariate", "target", "gene", *dict.fromkeys(kind.rho for kind in NULLS.values())]
+    columns += ["n_effective"]
     columns += [f"{by}_{null}" for by in ("p", "q") for null in NULLS]
     return pd.concat(tables, ignore_index=True)[columns], pd.DataFrame(rows)
 
@@ -113,8 +141,9 @@ def called_in_rows(of_section: pd.DataFrame) -> pd.DataFrame:
 def called_medians(of_section: pd.DataFrame) -> pd.DataFrame:
     """Medians over sections of the shares called and of |rho| by chance, by covariate and target, as shown."""
     by_target = of_section.groupby(["covariate", "target"], sort=False)
-    shares = {f"{by}_{null}": f"{by}, {name}" for by in ("p", "q") for null, name in BRIEF.items()}
-    chances = {f"chance_{null}": f"chance |ρ|, {name}" for null, name in BRIEF.items()}
+    brief = {null: kind.brief for null, kind in NULLS.items()}
+    shares = {f"{by}_{null}": f"{by}, {name}" for by in ("p", "q") for null, name in brief.items()}
+    chances = {f"chance_{null}": f"chance |ρ|, {name}" for null, name in brief.items()}
     medians = by_target[[*shares, *chances]].median().rename(index=label, level="target")
     return medians.rename(columns=shares | chances).rename_axis(index=["coupled to", "target"])
 
@@ -124,14 +153,14 @@ def called_sentences(of_section: pd.DataFrame, patients: Mapping[str, str]) -> s
     by_target = of_section.groupby(["covariate", "target"], sort=False)
     lines = []
     for (covariate, target), part in by_target:
-        row = part[["p_iid", "p_spatial", "p_place", "q_place"]].median()
+        row = part[[*(f"p_{null}" for null in NULLS), f"q_{STRICTEST}"]].median()
         lost = 1 - row["p_spatial"] / row["p_iid"] if row["p_iid"] else 0
-        lines.append(
-            f"- {label(target)} and {covariate}, {of_patients(part['section'], patients)}: {row['p_iid']:.0%} of genes "
-            "are called by shuffling, "
-            f"{row['p_spatial']:.0%} by maps as smooth ({lost:.0%} fewer), {row['p_place']:.0%} with place held fixed, "
-            f"{row['q_place']:.0%} of these after the false discovery rate."
-        )
+        called = {null: f"{row[f'p_{null}']:.0%} {kind.by}" for null, kind in NULLS.items()}
+        called["iid"] = f"{row['p_iid']:.0%} of genes are called {NULLS['iid'].by}"
+        called["spatial"] += f" ({lost:.0%} fewer)"
+        called[STRICTEST] += f", {row[f'q_{STRICTEST}']:.0%} of these after the false discovery rate"
+        of = of_patients(part["section"], patients)
+        lines.append(f"- {label(target)} and {covariate}, {of}: {', '.join(called.values())}.")
     return (
         f"Medians over sections; of genes that owe nothing to nuclei or depth a right p calls {LEVEL:.0%}:\n\n"
         + "\n".join(lines)
@@ -165,8 +194,9 @@ def score_row(prediction: AnnData, k: int = 50, n_draws: int = judge.N_DRAWS) ->
     layers = [prediction.layers[layer] for layer in (MEASURED, PREDICTED)]
     k = min(k, prediction.n_vars)
     row = {name: prediction.uns[name] for name in ("section", "split", "backbone", "target", "seed")} | {"k": k}
-    for null, spots, n in (("iid", None, min(n_draws, N_SHUFFLES)), ("spatial", judge.basis(prediction), n_draws)):
-        found = judge.pcc(*layers, spots, k, n)
+    for null in OF_SCORES:
+        maps = NULLS[null].basis and NULLS[null].basis(prediction.obsm[SPATIAL])
+        found = judge.pcc(*layers, maps, k, n_draws if maps is not None else min(n_draws, N_SHUFFLES))
         row |= {"pcc": found["pcc"], f"chance_{null}": found["chance_95"], f"p_{null}": found["p"]}
     return row
 
@@ -185,8 +215,8 @@ def score_rows(
 def score_medians(scores: pd.DataFrame) -> pd.DataFrame:
     """Medians over folds of PCC-k and its chance, and how many folds are beyond it, as shown."""
     by_score = scores.groupby(["backbone", "target"], sort=False)
-    medians, size = by_score[["pcc", "chance_iid", "chance_spatial"]].median(), by_score.size()
-    brief = {null: BRIEF[null] for null in ("iid", "spatial")}  # a score is that of whole maps: place is part of them
+    brief = {null: NULLS[null].brief for null in OF_SCORES}
+    medians, size = by_score[["pcc", *(f"chance_{null}" for null in brief)]].median(), by_score.size()
     for null, name in brief.items():
         beyond = (scores[f"p_{null}"] <= LEVEL).groupby([scores["backbone"], scores["target"]], sort=False).sum()
         medians[f"beyond, {name}"] = [f"{n} of {of}" for n, of in zip(beyond, size, strict=True)]
@@ -212,14 +242,14 @@ def answer(of_section: pd.DataFrame, scores: pd.DataFrame, patients: Mapping[str
     """
     parts = []
     for covariate, part in of_section.groupby("covariate", sort=False):
-        share = part.groupby("target", sort=False)["q_place"].median()
+        share = part.groupby("target", sort=False)[f"q_{STRICTEST}"].median()
         shares = ", ".join(f"**{value:.0%}** in {label(target)}" for target, value in share.items())
         parts.append(f"with {covariate} {shares} (medians over {of_patients(part['section'], patients)})")
     own = scores[scores["backbone"].isin(backbones.MODELS)]
     beyond = (own["p_spatial"] <= LEVEL).groupby(own["backbone"], sort=False).agg(["sum", "size"])
     folds = ", ".join(f"{n} of {size} of `{name}` (a fold for each target)" for name, n, size in beyond.itertuples())
+    strictest, smooth = NULLS[STRICTEST].name, NULLS["spatial"].name
     return (
-        f"Genes beyond {NULLS['place']}, after the false discovery rate: {'; '.join(parts)}; on unrelated maps such a "
-        f"test at {LEVEL:.0%} errs in up to {errs:.0%}. Folds whose PCC-{own['k'].max()} is beyond {NULLS['spatial']}: "
-        f"{folds}."
+        f"Genes beyond {strictest}, after the false discovery rate: {'; '.join(parts)}; on unrelated maps such a "
+        f"test at {LEVEL:.0%} errs in up to {errs:.0%}. Folds whose PCC-{own['k'].max()} is beyond {smooth}: {folds}."
     )

@@ -32,7 +32,7 @@ ALONE, CODED = "alone", "as coded"
 # What is known besides the counts --------------------------------------------------------------------------------
 
 
-class Known(NamedTuple):
+class Labelled(NamedTuple):
     """Of one section: the region of each spot, how many rows of it had no place, and the shares of cell types."""
 
     regions: pd.Series | None = None
@@ -40,34 +40,34 @@ class Known(NamedTuple):
     shares: pd.DataFrame | None = None
 
 
-def read_known(name: str, labels: str | None, proportions: str | None, truth: str | None) -> Known:
+def read_known(name: str, labels: str | None, proportions: str | None, truth: str | None) -> Labelled:
     """What is known of one section: from the truth of a simulation, or from files named by patterns with {section}."""
     if truth is not None:
         dominant, shares = regions.read_truth(f"{truth}/{name}.csv", list(simulate.CELL_TYPES))
-        return Known(dominant, 0, shares)
+        return Labelled(dominant, 0, shares)
     drawn = regions.read_labels(labels.format(section=name)) if labels else None
     shares = regions.read_proportions(proportions.format(section=name)) if proportions else None
-    return Known(*(drawn or (None, 0)), shares)
+    return Labelled(*(drawn or (None, 0)), shares)
 
 
 def read_all_known(
     names: Iterable[str], labels: str | None, proportions: str | None, truth: str | None
-) -> dict[str, Known]:
+) -> dict[str, Labelled]:
     """`read_known` of every section."""
     return {name: read_known(name, labels, proportions, truth) for name in names}
 
 
 def usable_regions(
-    known: Mapping[str, Known], sections: Mapping[str, AnnData]
+    known: Mapping[str, Labelled], sections: Mapping[str, AnnData]
 ) -> tuple[dict[str, pd.Series], pd.DataFrame]:
     """Region of each spot, in the sections that have two and spots enough, and how many spots are left out, and why.
 
-    The table has a row for each section with labels: section, labels without a place, and reasons of `regions.usable`.
+    The table has a row for each labelled section: section, labels without a place, reasons of `regions.usable_labels`.
     """
     drawn, rows = {}, []
     for name, section in sections.items():
         if known[name].regions is not None:
-            kept, left_out = regions.usable(known[name].regions, section.obs_names)
+            kept, left_out = regions.usable_labels(known[name].regions, section.obs_names)
             rows.append({"section": name, "labels without a place": known[name].n_without_place} | left_out)
             if kept.nunique() > 1 and len(kept) > 3 * biology.N_ALIKE:
                 drawn[name] = kept
@@ -75,7 +75,7 @@ def usable_regions(
     return drawn, pd.DataFrame(rows, columns=columns)
 
 
-def usable_shares(known: Mapping[str, Known], sections: Mapping[str, AnnData]) -> dict[str, pd.DataFrame]:
+def usable_shares(known: Mapping[str, Labelled], sections: Mapping[str, AnnData]) -> dict[str, pd.DataFrame]:
     """Shares of cell types, spots x types, of each section that has them; spots without counts are left out."""
     there = {name: known[name].shares for name in sections if known[name].shares is not None}
     return {
@@ -146,7 +146,7 @@ def targets_of(section: AnnData, panel: Sequence[str], wanted: Sequence[Arm]) ->
 
 def turned_spots(lattice: np.ndarray, n_draws: int) -> np.ndarray:
     """Which spot's label each spot takes: its own, then those of the turned tissue; spots x (1 + draws)."""
-    return np.column_stack([np.arange(len(lattice)), biology.turned(lattice, n_draws)])
+    return np.column_stack([np.arange(len(lattice)), biology.turned_on_tissue(lattice, n_draws)])
 
 
 def region_scores(values: np.ndarray, far: np.ndarray, codes: np.ndarray) -> dict[str, np.ndarray]:

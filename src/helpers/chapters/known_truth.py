@@ -68,7 +68,7 @@ class Truth(NamedTuple):
 # A section of known truth ---------------------------------------------------------------------------------------
 
 
-def spread_of(counts: np.ndarray, library: np.ndarray, share: np.ndarray) -> np.ndarray:
+def sd_beyond_poisson(counts: np.ndarray, library: np.ndarray, share: np.ndarray) -> np.ndarray:
     """The sd over spots of each gene's log share that is beyond Poisson noise, by its excess variance; 0 if none is.
 
     `counts` is spots x genes, `library` per spot, `share` per gene.
@@ -94,7 +94,7 @@ def tissue(section: AnnData, panel: Sequence[str], seed: int = 0) -> Tissue:
     other, error = fields(xy, 4, 2, rng).T
     true, wrong = (np.hstack([fields(xy, length, 2, rng) for length in LENGTHS]) for _ in range(2))
     loadings = rng.normal(size=(true.shape[1], len(panel)))
-    spread = spread_of(normalization.counts_of(section, panel), normalization.library_size(section), share)
+    spread = sd_beyond_poisson(normalization.counts_of(section, panel), normalization.library_size(section), share)
     maps = (_scaled(part @ loadings) for part in (true, wrong))
     return Tissue(section, panel, nuclei, _apart(other, nuclei), error, *maps, spread)
 
@@ -264,7 +264,7 @@ def sweep(
 # Ceilings -------------------------------------------------------------------------------------------------------
 
 
-def with_nuclei(sections: Mapping[str, AnnData]) -> dict[str, AnnData]:
+def with_nuclei_or_all(sections: Mapping[str, AnnData]) -> dict[str, AnnData]:
     """The sections in which nuclei were counted, which are those that are predicted; all where there is none."""
     return {name: section for name, section in sections.items() if has_cellularity(section)} or dict(sections)
 
@@ -320,7 +320,7 @@ def inverted(values: np.ndarray, true: np.ndarray, other: np.ndarray) -> dict[st
     return {"inverted": shares[0], "n_pairs": sides[0].sum(), "contested": shares[1], "n_contested": sides[1].sum()}
 
 
-def ranks(table: pd.DataFrame) -> pd.DataFrame:
+def ranks_of_models(table: pd.DataFrame) -> pd.DataFrame:
     """How each report ranks the models without a name, section by section, against each truth.
 
     Columns section, patient, coupling, shrunk, library_sd, report, truth (library, composition), rank_correlation
@@ -355,9 +355,10 @@ def opening(cohort: str, sections: Mapping[str, AnnData]) -> str:
 
 
 def answer(ranked: pd.DataFrame, k: int, coupling: float = 0.5) -> str:
-    """How often each report puts the model that knows less of the composition first (Markdown); takes `ranks`.
+    """How often each report puts the model that knows less of the composition first (Markdown).
 
-    Of pairs of which one model knows more of the composition and the other more of the library.
+    Of pairs of which one model knows more of the composition and the other more of the library; `ranked` is of
+    `ranks_of_models`.
     """
     chosen = ranked[ranked["shrunk"] & (ranked["coupling"] == coupling) & (ranked["truth"] == COMPOSITION)]
     taken = chosen.set_index(["report", "section"])["contested"]
@@ -399,7 +400,7 @@ def pair_sentences(table: pd.DataFrame, k: int) -> str:
 
 
 def depth_sentence(ranked: pd.DataFrame, k: int, coupling: float = 0.5) -> str:
-    """Whether scores rank by the library where depths vary most (Markdown); takes what `ranks` returns.
+    """Whether scores rank by the library where depths vary most (Markdown); takes what `ranks_of_models` returns.
 
     Over medians of patients, as sections of one repeat each other; fewer than `paired.MIN_PATIENTS` say nothing.
     """
@@ -419,7 +420,7 @@ def depth_sentence(ranked: pd.DataFrame, k: int, coupling: float = 0.5) -> str:
 
 
 def shrunk_sentence(ranked: pd.DataFrame, k: int) -> str:
-    """Whether it matters that predictions vary by as much as they know (Markdown); takes what `ranks` returns."""
+    """Whether it matters that predictions vary by as much as they know (Markdown); takes `ranks_of_models`."""
     bold = ranked[~ranked["shrunk"] & (ranked["truth"] == COMPOSITION)]
     taken = bold.groupby("report")["contested"].median()
     shares = ", ".join(f"{name_of(report, k)} {taken[report]:.0%}" for report in REPORTS[:4])

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.chapters import specifications
-from helpers.chapters.tables import MODELS, as_published
+from helpers.chapters.paper_tables import MODELS, as_published
 from helpers.labels import counted, label, quantity_label, span
 from helpers.scores import paired
 from helpers.targets.normalization import LOG, RESIDUAL

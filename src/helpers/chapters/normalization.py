@@ -15,8 +15,8 @@ from helpers import columns, schema, store
 from helpers.gene_names import left_out_of_panels
 from helpers.labels import counted, label, span
 from helpers.schema import COUNTS
-from helpers.targets import genes
 from helpers.targets.normalization import TARGETS, THETA, target
+from helpers.targets.panel import choose_panel, gene_statistics, panel_hash
 
 EXAMPLES = ("ERBB2", "GNAS", "CD74")  # genes to show, the first that is in the panel
 MAPS = {"n_nuclei": "Nuclei per spot", "haematoxylin": "Mean haematoxylin"}
@@ -35,22 +35,20 @@ def choose_panels(sections: Sections, size: int, choose: str) -> dict[str, list[
     """
     if choose not in ("all", "fold"):
         raise ValueError(f"panel_choose {choose!r} is neither 'all' nor 'fold'")
-    statistics = {name: genes.statistics(section) for name, section in sections.items()}
+    statistics = {name: gene_statistics(section) for name, section in sections.items()}
     held_out = {"all": ()} if choose == "all" else {name: (name,) for name in sections}
-    return {name: genes.panel(statistics, size, without) for name, without in held_out.items()}
+    return {name: choose_panel(statistics, size, without) for name, without in held_out.items()}
 
 
 def panel_rows(panels: Panels) -> pd.DataFrame:
     """A row per panel and gene, best gene first: panel, rank, gene, and the panel's hash."""
     rows = [
-        (name, rank, gene, genes.panel_hash(panel))
-        for name, panel in panels.items()
-        for rank, gene in enumerate(panel, 1)
+        (name, rank, gene, panel_hash(panel)) for name, panel in panels.items() for rank, gene in enumerate(panel, 1)
     ]
     return pd.DataFrame(rows, columns=["panel", "rank", "gene", "hash"])
 
 
-def genes_of(panels: Panels) -> list[str]:
+def genes_of_panels(panels: Panels) -> list[str]:
     """Every gene that some panel has, by name."""
     return sorted(set().union(*panels.values()))
 
@@ -61,7 +59,7 @@ def describe_panels(panels: Panels, n_sections: int) -> str:
     which = "One panel" if len(panels) == 1 else f"{len(panels)} panels, one for each held-out section,"
     return (
         f"{which} of {counted(len(first), 'genes')}, from {counted(n_sections, 'sections')}. "
-        f"The first (fingerprint `{genes.panel_hash(first)}`) begins with {', '.join(first[:8])}. "
+        f"The first (fingerprint `{panel_hash(first)}`) begins with {', '.join(first[:8])}. "
         "{download}`The panel <results/panel.csv>`."
     )
 

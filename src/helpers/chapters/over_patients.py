@@ -31,17 +31,19 @@ DRAWN = 9_999  # sign flips that the paper may have drawn
 # Differences of sections ----------------------------------------------------------------------------------------
 
 
-def median_coupling(section: AnnData, target: str) -> float:
+def coupling_of_target(section: AnnData, target: str) -> float:
     """Median over genes of |Spearman's rho| of a target with the nuclei."""
     return np.nanmedian(np.abs(spearman(section.layers[target], cellularity(section))))
 
 
 def simulated_difference(cohort: Mapping[str, AnnData], other: str) -> pd.Series:
     """Median |rho| with nuclei under the log target less that under another, by section."""
-    return pd.Series({name: median_coupling(made, LOG) - median_coupling(made, other) for name, made in cohort.items()})
+    return pd.Series(
+        {name: coupling_of_target(made, LOG) - coupling_of_target(made, other) for name, made in cohort.items()}
+    )
 
 
-def differences(associations: pd.DataFrame, others: Sequence[str]) -> dict[tuple[str, str], pd.Series]:
+def median_differences(associations: pd.DataFrame, others: Sequence[str]) -> dict[tuple[str, str], pd.Series]:
     """Median |rho| under the log target less that under another, by what it is with (nuclei, depth) and the other.
 
     `associations` as `coupling.associations` with a section; sections without nuclei have no difference in them.
@@ -85,7 +87,7 @@ def simulated_tests(cohorts: Mapping[float, Mapping[str, AnnData]], others: Sequ
 
 
 def difference_tests(found: Mapping[tuple[str, str], pd.Series], patients: pd.Series) -> pd.DataFrame:
-    """Tests of what `differences` returns; what no section has is left out."""
+    """Tests of what `median_differences` returns; what no section has is left out."""
     rows = [
         {"cohort": "this", "quantity": what, "less": other} | tested(values, patients)
         for (what, other), values in found.items()

@@ -19,7 +19,8 @@ from helpers.columns import unit
 from helpers.models.backbones import MODELS
 from helpers.scores import judge
 from helpers.scores import partial as partial_correlation
-from helpers.targets import genes, normalization
+from helpers.targets import normalization
+from helpers.targets.panel import choose_panel, gene_statistics
 
 KEYS = ["section", "split", "target", "backbone", "given"]
 CORRELATIONS = ["r", "partial", "semi_partial"]
@@ -39,7 +40,7 @@ Sections = Mapping[str, AnnData]
 
 
 def covariates_of(prediction: AnnData, section: AnnData) -> Covariates:
-    """`judge.covariates` of a prediction's spots and genes, its nuclei as it keeps them, from its section's counts."""
+    """`judge.covariate_sets` of a prediction's spots and genes, nuclei as it keeps them, its section's counts."""
     spots = section[prediction.obs_names]
     share, _ = judge.levels(section, prediction.var_names)
     total, nuclei = normalization.library_size(spots), schema.cellularity(prediction)
@@ -117,7 +118,7 @@ def control_of(section: AnnData, target: str, genes: Sequence[str], error: float
     A row for depth and, where nuclei are known, for both; columns section, target, error, given, scores and CHANCES.
     """
     values, spots = judge.measured(section, target, genes), judge.basis(section)
-    held = judge.covariates(section, target, genes)
+    held = judge.covariate_sets(section, target, genes)
     held.pop("nuclei", None)  # depth is no part of it
     rows = []
     for seed in range(N_ERRORS if error else 1):
@@ -250,8 +251,8 @@ def score_perfect_predictions(targets: Sequence[str], couplings: Sequence[float]
         (coupling, name): simulated(name, depth, profiles, coupling)
         for coupling, (name, depth) in product(couplings, simulate.SECTIONS.items())
     }
-    statistics = {name: genes.statistics(made[couplings[0], name][0]) for name in simulate.SECTIONS}
-    panel = [gene for gene in genes.panel(statistics, 100) if profiles.loc[gene, "marker"]]
+    statistics = {name: gene_statistics(made[couplings[0], name][0]) for name in simulate.SECTIONS}
+    panel = [gene for gene in choose_panel(statistics, 100) if profiles.loc[gene, "marker"]]
     tables = [
         score_perfect(*sides, panel, target).assign(coupling=coupling, section=name, target=target)
         for ((coupling, name), sides), target in product(made.items(), targets)

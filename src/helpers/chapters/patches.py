@@ -36,7 +36,7 @@ def areas(sides: Mapping[str, float], mpp: float, spot_um: float) -> pd.DataFram
     return table
 
 
-class View(NamedTuple):
+class TissueSquare(NamedTuple):
     """A square of tissue."""
 
     side_um: float
@@ -44,13 +44,13 @@ class View(NamedTuple):
     mpp: float  # um per pixel of this image
 
 
-def views(section: AnnData, read: Callable, sides: Mapping[str, float]) -> list[View]:
+def views(section: AnnData, read: Callable, sides: Mapping[str, float]) -> list[TissueSquare]:
     """Tissue around the spot with the median number of nuclei at each scale; where none is known, a spot's distance."""
     centre = tuple(section.obsm[SPATIAL][classical.typical_spots(cellularity(section))[1]])
     found = []
     for side in list(sides.values()) or [float(section.uns["pitch_um"])]:
         mpp = max(float(section.uns["mpp"]), side / VIEW_PIXELS)
-        found.append(View(side, read(centre, side, mpp), mpp))
+        found.append(TissueSquare(side, read(centre, side, mpp), mpp))
     return found
 
 

@@ -56,7 +56,7 @@ def with_own(
     return [names for names in dict.fromkeys(drawn) if set(names) & set(own)][:n_draws]
 
 
-def thinned(training: Sections, n_spots: int, rng: np.random.Generator) -> dict[str, AnnData]:
+def with_fewer_spots(training: Sections, n_spots: int, rng: np.random.Generator) -> dict[str, AnnData]:
     """The training sections with `n_spots` of their spots in all, drawn at random; sections without one are gone."""
     sizes = [section.n_obs for section in training.values()]
     kept = np.isin(np.arange(sum(sizes)), rng.choice(sum(sizes), n_spots, replace=False))
@@ -102,10 +102,10 @@ def trainings(
         both = {OWN: names, AWAY: away}
         depth = min(median_depth(sections, chosen) for chosen in both.values())
         for kind, chosen in both.items():
-            yield kind, draw, thinned({name: sections[name] for name in chosen}, n_spots, rng)
+            yield kind, draw, with_fewer_spots({name: sections[name] for name in chosen}, n_spots, rng)
             keep = depth / median_depth(sections, chosen)
             equal = {name: shallower(sections[name], keep, targets, rng) for name in chosen}
-            yield EQUAL[kind], draw, thinned(equal, n_spots, rng)
+            yield EQUAL[kind], draw, with_fewer_spots(equal, n_spots, rng)
 
 
 def one_section_trainings(
@@ -116,7 +116,7 @@ def one_section_trainings(
     for draw, pair in enumerate(zip(own[:n_draws], away[:n_draws], strict=False)):
         n_spots = min(sections[name].n_obs for name in pair)
         for kind, name in zip((OWN, AWAY), pair, strict=True):
-            yield kind, draw, thinned({name: sections[name]}, n_spots, rng)
+            yield kind, draw, with_fewer_spots({name: sections[name]}, n_spots, rng)
 
 
 # Fits -----------------------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ Looks = Mapping[str, tuple[str, Mapping[str, np.ndarray]]]  # model -> backbone,
 # Rungs ----------------------------------------------------------------------------------------------------------
 
 
-def thinned(section: AnnData, factor: float, seed: int = 0) -> AnnData:
+def with_fewer_molecules(section: AnnData, factor: float, seed: int = 0) -> AnnData:
     """The section with one molecule in `factor` counted, by chance."""
     counts = predictability.thinned(section.layers[COUNTS], 1 / factor, np.random.default_rng(seed))
     return twins.as_twin(section, counts)
@@ -63,7 +63,7 @@ def seen_at(section: AnnData, mpp: float) -> AnnData:
     """
     picture, placement = pictures.reduce(images.whole(section.uns["image"]), float(section.uns["mpp"]) / mpp)
     seen = section.copy()
-    pictures.place(seen, placement)
+    pictures.move_spots(seen, placement)
     read, spatial = functools.partial(images.region, images.on_picture(picture, mpp)), seen.obsm[SPATIAL]
     spot_um = float(seen.uns["spot_um"])
     seen.obs["haematoxylin"] = haematoxylin(read, spatial, mpp, spot_um)
@@ -89,7 +89,7 @@ def on_features(seen: Sections, chosen: Sequence[str]) -> tuple[str, dict[str, n
     return "ridge", {name: np.asarray(section.obsm[PATCH], float)[:, columns] for name, section in seen.items()}
 
 
-def looks(seen: Sections, shared: Sequence[str] = ()) -> Looks:
+def models_on_picture(seen: Sections, shared: Sequence[str] = ()) -> Looks:
     """Ridge on the features of a picture, on those that are `shared` where any are, and floors.
 
     The floor of nuclei is left out where the picture is too coarse for them.
@@ -150,8 +150,8 @@ def climb(sections: Sections, panel: Sequence[str]) -> Iterator[pd.DataFrame]:
     patients = patients_of(sections)
     for mpp, factor in [*product([own], FACTORS), *product(PIXELS_UM, [1])]:
         seen = coarse.get(mpp, sections)
-        fewer = seen if factor == 1 else {name: thinned(section, factor) for name, section in seen.items()}
-        models = looks(seen, shared if factor == 1 else ())
+        fewer = seen if factor == 1 else {name: with_fewer_molecules(section, factor) for name, section in seen.items()}
+        models = models_on_picture(seen, shared if factor == 1 else ())
         models |= one_square if (mpp, factor) == (own, 1) else {}
         table = pd.DataFrame(score_rung(models, seen, fewer, panel, K)).assign(mpp=mpp, factor=factor)
         depths = {name: library_size(section) for name, section in fewer.items()}
@@ -241,7 +241,7 @@ def turns(table: pd.DataFrame, by: str, value: str = "pcc") -> str:
     return ", ".join(parts)
 
 
-def ends(table: pd.DataFrame, by: str) -> str:
+def first_and_last(table: pd.DataFrame, by: str) -> str:
     """Ridge's score in each target with its chance, on the first and the last rung; medians over sections."""
     ridge = table[table["model"] == RIDGE].groupby(["target", by], sort=False)[["pcc", "chance_95"]].median()
     parts = []
@@ -260,7 +260,7 @@ def by_patient(table: pd.DataFrame, by: str, value: str = "pcc") -> str:
     for names in alike.values():
         own = table[table["patient"].isin(names)]
         who = "" if len(alike) == 1 else f"*{', '.join(map(labels.patient, names))}*, "
-        parts.append(f"{who}{turns(own, by, value)}" + (f"; {ends(own, by)}" if value == "pcc" else ""))
+        parts.append(f"{who}{turns(own, by, value)}" + (f"; {first_and_last(own, by)}" if value == "pcc" else ""))
     return ". ".join(parts)
 
 

@@ -81,7 +81,9 @@ def _share(values: np.ndarray) -> np.ndarray:
     return (rankdata(values) - 1) / max(1, len(values) - 1)
 
 
-def shown(sections: Mapping[str, AnnData], example: str, drawn: Mapping[str, pd.Series]) -> tuple[str, pd.Series]:
+def section_to_show(
+    sections: Mapping[str, AnnData], example: str, drawn: Mapping[str, pd.Series]
+) -> tuple[str, pd.Series]:
     """The section to show and its regions: the example's, else the first that are drawn, else rings of the example."""
     name = example if example in drawn else next(iter(drawn), example)
     return name, drawn[name] if name in drawn else rings(sections[name])

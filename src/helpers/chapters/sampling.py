@@ -39,7 +39,7 @@ def ways(n_samples: int, hyper: Mapping) -> list[dict]:
     return [way | {"n_samples": n_samples} for way in compared]
 
 
-def ladder(
+def sampler_ladder(
     fitted: dict,
     conditions: np.ndarray,
     measured: np.ndarray,
@@ -100,14 +100,14 @@ def ladder_of_fit(
     """
     rows = np.linspace(0, section.n_obs - 1, min(n_spots, section.n_obs)).astype(int)
     arrays = section.obsm[schema.PATCH][rows], prediction.layers[schema.MEASURED][rows]
-    table = ladder(fitted, *arrays, ways(n_samples, fitted["hyper"]), progress=progress)
+    table = sampler_ladder(fitted, *arrays, ways(n_samples, fitted["hyper"]), progress=progress)
     own = (table.index == len(table) - 1) & (fitted["hyper"]["sampler"] != "ancestral")
     fit = {name: prediction.uns[name] for name in ("target", "seed")}
     table = table.assign(**fit, n_spots=len(rows), profile=own)
     return table.drop_duplicates(["sampler", "calls", "starts"], keep="last")[COLUMNS]
 
 
-def ladders(
+def sampler_ladders(
     fits: Iterable[tuple[dict, AnnData]], section: AnnData, n_spots: int, n_samples: int, progress: bool = False
 ) -> pd.DataFrame:
     """The ladder of every fit with the section held out, stacked; each is a network and its prediction."""

@@ -38,7 +38,7 @@ def widths(scales_um: Sequence[float | str], mpp: float, spot_um: float) -> dict
     }
 
 
-def coverage(section: AnnData, found: pd.DataFrame, widths_um: Mapping[str, float]) -> pd.DataFrame:
+def nuclei_by_width(section: AnnData, found: pd.DataFrame, widths_um: Mapping[str, float]) -> pd.DataFrame:
     """Nuclei in the disc of a spot, the first of `widths_um`, and in squares of the others: medians, and disc's share.
 
     The share is that of all nuclei in a square, over spots, that the discs hold too. Only widths where none is counted.
@@ -89,7 +89,7 @@ def detect(section: AnnData, read: Callable, nuclei: Mapping, size_um: float, st
         return pd.DataFrame(columns=["x", "y", "area_um2"], dtype=float)
     if nuclei["back_end"] == "table":
         return nuclei_files.read(_needed_file(section, nuclei), mpp, section.uns.get("placement"))
-    haematoxylin.check_mpp(mpp)
+    haematoxylin.check_resolution(mpp)
     if nuclei["back_end"] == "hovernet":
         engine = hovernet.engine(nuclei.get("model", hovernet.MODEL), nuclei.get("weights"))
         return hovernet.detect_section(read, spatial, mpp, engine, size_um)
@@ -115,7 +115,7 @@ def _needed_file(section: AnnData, nuclei: Mapping) -> str:
 # From nuclei to spots -------------------------------------------------------------------------------------------
 
 
-def with_nuclei(section: AnnData, found: pd.DataFrame, read: Callable, back_end: str) -> AnnData:
+def with_counted_nuclei(section: AnnData, found: pd.DataFrame, read: Callable, back_end: str) -> AnnData:
     """The section with what lies in the disc of each spot: n_nuclei, nuclei_area_um2 and mean haematoxylin in obs.
 
     The stain alone where nothing was counted.

@@ -10,7 +10,8 @@ from scipy.sparse import csr_matrix
 
 from helpers.cohort import simulate
 from helpers.schema import COUNTS, LATTICE, SPATIAL, SPOT_PITCH_UM
-from helpers.targets import genes, normalization
+from helpers.targets import normalization
+from helpers.targets.panel import choose_panel, gene_statistics
 
 DEPTHS = dict(zip("ABCDEFGH", (9000, 3000, 650, 5000, 1500, 7000, 2000, 4000), strict=True))  # of patients, median UMI
 MPP = simulate.Design().mpp  # um per pixel
@@ -74,6 +75,6 @@ def cohorts(
     counted: dict[float, dict[str, AnnData]] = {c: {} for c in couplings}
     for (name, depth), c in product(named.items(), couplings):  # one section after the other: its tissue is kept
         counted[c][name] = section(name, depth, profiles, c, array_places)
-    statistics = {name: genes.statistics(made) for name, made in counted[couplings[0]].items()}
-    panel = genes.panel(statistics, panel_size)
+    statistics = {name: gene_statistics(made) for name, made in counted[couplings[0]].items()}
+    panel = choose_panel(statistics, panel_size)
     return {c: {name: with_targets(made, panel, targets) for name, made in part.items()} for c, part in counted.items()}

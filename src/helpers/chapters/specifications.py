@@ -100,7 +100,7 @@ def specification_table(
 ) -> pd.DataFrame:
     """Every reading beside the paper's number and marked where it is the book's own; columns as the module says.
 
-    `paper` has metric, target, k and value, `own` is that of `own_choices`; of `spots_of` it says how many are read.
+    `paper` has metric, target, k and value, `own` is that of `own_choices`; of `spots_by_reading` it says how many.
     """
     printed = paper.set_index(quantities(paper))["value"]
     n_spots = {reading: sum(map(len, of_section.values())) for reading, of_section in spots.items()}
@@ -277,7 +277,7 @@ def share_sentence(table: pd.DataFrame) -> str:
 
 
 def spots_sentence(spots: Mapping[str, Mapping[str, pd.Index]]) -> str:
-    """How many spots each reading of them leaves in which section (Markdown); takes `spots_of`."""
+    """How many spots each reading of them leaves in which section (Markdown); takes `spots_by_reading`."""
     kept, deep = spots[ALL_SPOTS], spots.get(f"{DEEP} counts")
     total = labels.counted(sum(map(len, kept.values())), "spots")
     if deep is None:

@@ -10,8 +10,9 @@ from tqdm.std import tqdm
 
 from helpers import columns
 from helpers.scores import coupling, judge, spatial
-from helpers.targets import genes, normalization
+from helpers.targets import normalization
 from helpers.targets.normalization import LOG, RESIDUAL
+from helpers.targets.panel import choose_panel, gene_statistics
 
 OF_COUPLINGS = ("nuclei", "spots", "panel", "library", "p_j", "theta", "clip", "genes")
 ALL_SPOTS = "all kept"
@@ -27,12 +28,12 @@ def possible_panels(
 ) -> dict[str, list[str]]:
     """The panel of one section under each reading: from all sections, without this one, from those with an image.
 
-    `statistics` are those of `genes.statistics`, by section.
+    `statistics` are those of `targets.panel.gene_statistics`, by section.
     """
-    found = {"all sections": genes.panel(statistics, size)}
-    found["without the section"] = genes.panel(statistics, size, [section])
+    found = {"all sections": choose_panel(statistics, size)}
+    found["without the section"] = choose_panel(statistics, size, [section])
     if len(with_image) < len(statistics):
-        found["sections with image"] = genes.panel({name: statistics[name] for name in with_image}, size)
+        found["sections with image"] = choose_panel({name: statistics[name] for name in with_image}, size)
     return found
 
 
@@ -83,7 +84,7 @@ def nuclei_of(readings: pd.DataFrame, sections: Mapping[str, AnnData]) -> dict[s
     }
 
 
-def spots_of(sections: Mapping[str, AnnData], names: Iterable[str]) -> dict[str, dict[str, pd.Index]]:
+def spots_by_reading(sections: Mapping[str, AnnData], names: Iterable[str]) -> dict[str, dict[str, pd.Index]]:
     """Spots of each named section under each reading: all that were kept, and those that reach `DEEP` counts.
 
     The second is no reading where it leaves out no spot, or leaves a section too few.
@@ -96,7 +97,7 @@ def spots_of(sections: Mapping[str, AnnData], names: Iterable[str]) -> dict[str,
 
 
 def by_spots(spots: Mapping[str, Mapping[str, pd.Index]], section: str) -> list[tuple[pd.Index, list[str]]]:
-    """The different sets of spots of a section among `spots_of`, each with the readings that it stands for."""
+    """The different sets of spots of a section among `spots_by_reading`, each with the readings that it stands for."""
     found = {}
     for reading, of_section in spots.items():
         read = of_section[section]
@@ -188,10 +189,10 @@ def every_coupling(
 ) -> pd.DataFrame:
     """Every number of Table 1 in every section that has nuclei, under every reading.
 
-    `nuclei` are spots x readings, by section, `spots` is `spots_of` them; panels have `size` genes. Columns quantity,
-    section, those of OF_COUPLINGS, value, chance.
+    `nuclei` are spots x readings, by section, `spots` is `spots_by_reading` of them; panels have `size` genes. Columns
+    quantity, section, those of OF_COUPLINGS, value, chance.
     """
-    statistics = {name: genes.statistics(section) for name, section in sections.items()}
+    statistics = {name: gene_statistics(section) for name, section in sections.items()}
     panels = {name: possible_panels(statistics, list(nuclei), size, name) for name in nuclei}
     rows = []
     for name in tqdm(nuclei, "sections"):

@@ -30,15 +30,15 @@ def trained_files(folders: Sequence[str | Path]) -> list[Path]:
     return wanted
 
 
-def predictability(
+def pcc_by_clipping(
     predictions: Iterable[AnnData],
     sections: Mapping[str, AnnData],
     spots: Mapping[str, Mapping[str, pd.Index]],
 ) -> pd.DataFrame:
     """PCC of each gene of each prediction, against its target as it was trained on and, as `none`, without clipping.
 
-    `sections` have the counts, `spots` is `spots_of` them. Columns gene, pcc, ceiling (unknown), clip, spots, section,
-    split, target, backbone, seed.
+    `sections` have the counts, `spots` is `spots_by_reading` of them. Columns gene, pcc, ceiling (unknown), clip,
+    spots, section, split, target, backbone, seed.
     """
     tables = []
     for held in predictions:
@@ -62,7 +62,7 @@ def nuclei_couplings(
 ) -> pd.DataFrame:
     """Coupling of the run's own targets to every reading of the nuclei, gene by gene, in every section that has them.
 
-    `spots` is `spots_of` them. Columns gene, nuclei, rho_nuclei, section, target, spots.
+    `spots` is `spots_by_reading` of them. Columns gene, nuclei, rho_nuclei, section, target, spots.
     """
     tables = []
     for (section, readings), target in product(nuclei.items(), OF_PAPER):
@@ -82,7 +82,7 @@ def nuclei_couplings(
 def every_difference(associated: pd.DataFrame, predicted: pd.DataFrame, ks: Sequence[int]) -> pd.DataFrame:
     """Delta_k of each section under every reading of the nuclei, of its spots, and of what is predicted.
 
-    Takes `nuclei_couplings` and `predictability` of all sections. Columns quantity, k, those of OF_MODELS, section,
+    Takes `nuclei_couplings` and `pcc_by_clipping` of all sections. Columns quantity, k, those of OF_MODELS, section,
     value and chance, which is not known.
     """
     tables = [
@@ -94,7 +94,7 @@ def every_difference(associated: pd.DataFrame, predicted: pd.DataFrame, ks: Sequ
     return table.assign(chance=np.nan, quantity=quantities(table.assign(metric="median_delta")))
 
 
-def p_values(differences: np.ndarray) -> list[dict]:
+def tests_of_differences(differences: np.ndarray) -> list[dict]:
     """Every test that the differences centre on zero: metric, test and p (value)."""
     rank = wilcoxon(differences)
     found = [("wilcoxon_p", "one-sided", rank["p_one_sided"]), ("wilcoxon_p", "two-sided", rank["p_two_sided"])]
@@ -118,7 +118,7 @@ def every_test(differences: pd.DataFrame, patients: pd.Series) -> pd.DataFrame:
     for (k, *chosen), part in tqdm(differences.groupby(["k", *OF_MODELS], sort=False), "tests"):
         row = {"k": k, **dict(zip(OF_MODELS, chosen, strict=True))}
         for unit, values in units(part, patients).items():
-            rows += [row | {"unit": unit} | found for found in p_values(values)]
+            rows += [row | {"unit": unit} | found for found in tests_of_differences(values)]
     table = pd.DataFrame(rows)
     table = table.assign(quantity=quantities(table))
     return table.sort_values("metric", key=lambda metric: metric == "permutation_p", kind="stable")

@@ -1,4 +1,4 @@
-"""Arms of STEM, the same fit with one thing changed: what seeds, features and scale do to both of its scores."""
+"""STEM arms, the same fit with one thing changed: what seeds, features and scale do to both of its scores."""
 
 from collections.abc import Iterable, Mapping
 

@@ -28,26 +28,28 @@ def fit_and_predict(
     backbone: str,
     target: str,
     seed: int,
-    arm: str | None = None,
+    stem_arm: str | None = None,
     **settings,
 ) -> AnnData:
     """One fit and its prediction of the held-out section, spots x genes; `settings` are those of `backbones.predict`.
 
-    Models see residuals clipped at +-sqrt(spots) and are scored against the same. An `arm` is the same fit with one
+    Models see residuals clipped at +-sqrt(spots) and are scored against the same. A `stem_arm` is the same fit with one
     thing changed, scored against the same as all others: another seed (`seed_1`), features without those of nuclei
     (`without_nuclei`), or the target prepared in another way (`Recipe.scaling`). Samples are not kept, but how
     they scatter is.
     """
     prepare = normalization.clip
-    if arm == WITHOUT_NUCLEI:
+    if stem_arm == WITHOUT_NUCLEI:
         sections = {name: without_nuclei(section) for name, section in sections.items()}
-    elif arm and arm.startswith(SEED):
-        seed = int(arm.removeprefix(SEED))
-    elif arm:
-        settings["scaling"], prepare = arm, None
+    elif stem_arm and stem_arm.startswith(SEED):
+        seed = int(stem_arm.removeprefix(SEED))
+    elif stem_arm:
+        settings["scaling"], prepare = stem_arm, None
     prediction = backbones.predict(sections, held_out, target, backbone, prepare=prepare, seed=seed, **settings)
     prediction.layers[schema.MEASURED] = normalization.clip(prediction.layers[schema.MEASURED], target)
-    prediction.uns |= {name: sections[held_out].uns[name] for name in ("mpp", "pitch_um")} | {"arm": arm or PROFILE}
+    prediction.uns |= {name: sections[held_out].uns[name] for name in ("mpp", "pitch_um")} | {
+        "arm": stem_arm or PROFILE
+    }
     samples = prediction.uns["info"].pop("samples", None)
     if samples is not None:
         keep_scatter(prediction, samples, prediction.uns["seed"])

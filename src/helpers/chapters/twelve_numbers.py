@@ -62,7 +62,7 @@ def words(reading: Reading) -> str:
 # Fits -----------------------------------------------------------------------------------------------------------
 
 
-def genes_of(sections: Sections, panel: Sequence[str], chosen: str) -> list[str]:
+def genes_of_reading(sections: Sections, panel: Sequence[str], chosen: str) -> list[str]:
     """The genes of a reading: the panel, or of those counted in every section the most abundant, or all."""
     if chosen == PANEL:
         return list(panel)
@@ -97,7 +97,7 @@ def fits(sections: Sections, panels: Mapping[str, Sequence[str]], reading: Readi
     More genes are fitted with the penalty that the panel chose: the model is one.
     """
     for held_out in sections:
-        genes = genes_of(sections, panels[held_out], reading.genes)
+        genes = genes_of_reading(sections, panels[held_out], reading.genes)
         given = {} if reading.genes == PANEL else {"alpha": _penalty(sections, panels[held_out], held_out, reading)}
         made = {n: with_target(s, reading.target, genes, reading.smoothed) for n, s in sections.items()}
         found = {}
@@ -157,7 +157,7 @@ def score(sections: Sections, panels: Mapping[str, Sequence[str]], k: int) -> pd
     """Every reading: reading (words), over, section ("all" where pooled), ridge, nuclei, training mean, chance_95."""
     bases, tables = [judge.basis(section) for section in sections.values()], []
     kept: dict[tuple, list[dict[str, np.ndarray]]] = {}
-    few = len(genes_of(sections, [], ALL)) <= N_ABUNDANT
+    few = len(genes_of_reading(sections, [], ALL)) <= N_ABUNDANT
     for reading in (one for one in readings(k) if not (few and one.genes == ABUNDANT)):
         key = reading.target, reading.genes, reading.smoothed
         if key not in kept:

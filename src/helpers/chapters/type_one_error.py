@@ -11,9 +11,9 @@ import pandas as pd
 from anndata import AnnData
 from scipy.spatial.distance import cdist
 
-from helpers.chapters.inference import BRIEF, LEVEL, NULLS, bases_of, gene_tests, shares_called
-from helpers.labels import label
-from helpers.schema import LATTICE, patients_of
+from helpers.chapters.inference import LEVEL, NULLS, bases_of_nulls, gene_tests, shares_called
+from helpers.labels import label, span
+from helpers.schema import LATTICE, SPATIAL, patients_of
 from helpers.scores import spatial
 from helpers.targets.normalization import LOG
 
@@ -60,7 +60,7 @@ def outline(lattice: tuple[int, int] = (18, 16)) -> np.ndarray:
 
 def radial(xy: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """Maps that rise or fall from the border to the middle, each in its own way, and are uneven besides."""
-    depth = spatial.place(xy)[:, 2] / spatial.place(xy)[:, 2].max()
+    depth = spatial.place_and_border(xy)[:, 2] / spatial.place_and_border(xy)[:, 2].max()
     profiles = [rng.choice([-1, 1]) * rng.uniform(1, 4) * depth ** rng.uniform(0.5, 2) for _ in range(n)]
     return np.transpose(profiles) + fields(xy, 2, n, rng)
 
@@ -95,8 +95,8 @@ FAMILIES = {
 
 def rates_of_pairs(X: np.ndarray, Y: np.ndarray, xy: np.ndarray, n_draws: int = 499) -> dict[str, float]:
     """How often each of NULLS calls maps related, every column of X against every one of Y (spots x maps)."""
-    bases = {"iid": None, "spatial": spatial.moran_basis(xy), "place": spatial.moran_basis(xy, fixed=spatial.place(xy))}
-    return {null: spatial.type_one_error(X, Y, basis, True, LEVEL, n_draws) for null, basis in bases.items()}
+    bases = bases_of_nulls(xy).items()
+    return {null: spatial.type_one_error(X, Y, basis, True, LEVEL, n_draws) for null, basis in bases}
 
 
 def rates_of_fields(
@@ -118,21 +118,19 @@ def rates_of_fields(
     return pd.DataFrame(rows, columns=["maps", "length", "null", "n_pairs", "rate"])
 
 
+def ranges(rates: pd.DataFrame) -> str:
+    """From the least to the greatest rate of each null, in words; `rates` has null and rate, a share."""
+    ends = rates.groupby("null")["rate"].agg(["min", "max"]).reindex(NULLS)
+    return ", ".join(f"{NULLS[null].by} **{span(low, high, '.1%')}**" for null, low, high in ends.itertuples())
+
+
 def fields_sentence(rates: pd.DataFrame) -> str:
     """What every null does on random fields and on other maps, and which are outside `ACCEPTED`, in Markdown."""
     known = rates[rates["length"].notna()]
-    shuffled, smooth, place = (known.loc[known["null"] == null, "rate"] for null in NULLS)
-    lines = [
-        f"On random fields shuffling errs in {shuffled.min():.0%} to **{shuffled.max():.0%}** of cases, maps as smooth "
-        f"in **{smooth.min():.1%} to {smooth.max():.1%}**, with place held fixed in {place.min():.1%} to "
-        f"{place.max():.1%}."
-    ]
+    lines = [f"Of unrelated random fields are called {ranges(known)}."]
     for maps, part in rates[rates["length"].isna()].groupby("maps", sort=False):
         rate = part.set_index("null")["rate"]
-        lines.append(
-            f"- {maps}: shuffling {rate['iid']:.0%}, maps as smooth {rate['spatial']:.1%}, with place held fixed "
-            f"**{rate['place']:.1%}**."
-        )
+        lines.append(f"- {maps}: {', '.join(f'{kind.by} {rate[null]:.1%}' for null, kind in NULLS.items())}.")
     return "\n".join([lines[0], "", *lines[1:]])
 
 
@@ -144,13 +142,13 @@ def worst_sentence(rates: pd.DataFrame, means: pd.DataFrame) -> str:
     every = pd.concat([rates, means], ignore_index=True)
     every = every.assign(what=every["maps"].where(every["length"].isna(), "random fields"))
     parts = []
-    for null in ("spatial", "place"):
+    for null, kind in NULLS.items():
+        if kind.basis is None:
+            continue
         part = every[every["null"] == null]
         worst, outside = part.loc[part["rate"].idxmax()], part[part["rate"] > ACCEPTED[1]]
         named = ", ".join(dict.fromkeys(outside["what"])) or "none"
-        parts.append(
-            f"**{NULLS[null]}** at most {worst['rate']:.0%} ({worst['what']}; above {ACCEPTED[1]:.0%}: {named})"
-        )
+        parts.append(f"**{kind.name}** at most {worst['rate']:.0%} ({worst['what']}; above {ACCEPTED[1]:.0%}: {named})")
     return f"A test at 5 % calls unrelated maps related more often than it says: {'; '.join(parts)}."
 
 
@@ -199,7 +197,7 @@ def unrelated(
         own, others = shared_places(one, other, MIRRORS[i % 3] if mirrored else AS_IT_IS)
         if len(own):
             y = other.obs[covariate].to_numpy(float)[others]
-            bases = bases_of(one[own])
+            bases = bases_of_nulls(one.obsm[SPATIAL][own])
             for target, null in product(targets, NULLS):
                 tests, _ = gene_tests(one.layers[target][own], y, bases[null], n_draws)
                 rows.append((target, null, *shares_called(tests), tests["rho"].mean()))
@@ -224,11 +222,11 @@ def shown(means: pd.DataFrame) -> pd.DataFrame:
     wide = means.pivot(index=["maps", "target"], columns="null", values=["rate", "standard_error", "rate_after_fdr"])
     wide = wide.reindex(pd.MultiIndex.from_frame(means[["maps", "target"]].drop_duplicates()))
     table = {}
-    for null, name in BRIEF.items():
+    for null, kind in NULLS.items():
         with_error = zip(wide["rate", null], wide["standard_error", null], strict=True)
-        table[f"{name}, p ≤ 0.05"] = [f"{rate:.1%} ± {error:.1%}" for rate, error in with_error]
-    for null, name in BRIEF.items():
-        table[f"{name}, q < 0.05"] = wide["rate_after_fdr", null].map("{:.1%}".format).to_numpy()
+        table[f"{kind.brief}, p ≤ 0.05"] = [f"{rate:.1%} ± {error:.1%}" for rate, error in with_error]
+    for null, kind in NULLS.items():
+        table[f"{kind.brief}, q < 0.05"] = wide["rate_after_fdr", null].map("{:.1%}".format).to_numpy()
     return pd.DataFrame(table, wide.index).rename(index=label, level="target").rename_axis(index=[None, None])
 
 
@@ -236,11 +234,8 @@ def rates_sentences(means: pd.DataFrame) -> str:
     """What every null does on each kind of maps, from the target called least to that called most, in Markdown."""
     lines = []
     for maps, part in means.groupby("maps", sort=False):
-        shuffled, smooth, place = (part.loc[part["null"] == null, "rate"] for null in NULLS)
         lines.append(
-            f"- {maps} ({part['n_pairs'].max():.0f} pairs): shuffling calls {shuffled.min():.0%} to "
-            f"{shuffled.max():.0%} of the genes, maps as smooth {smooth.min():.1%} to {smooth.max():.1%}, with "
-            f"place held fixed **{place.min():.1%} to {place.max():.1%}**, by target."
+            f"- {maps} ({part['n_pairs'].max():.0f} pairs): of the genes are called {ranges(part)}, by target."
         )
     return "\n".join(lines) + "\n\n{download}`Every rate <results/type_one_error.csv>`."
 

@@ -23,7 +23,7 @@ MASKED = 0.05  # of a disc: more of it masked moves its mean stain by as much
 AS_COARSE = 0.95  # a picture whose pixels are this part of those asked for is left as it is
 
 
-def scaled(scale: float) -> np.ndarray:
+def scaled_placement(scale: float) -> np.ndarray:
     """The placement on a picture reduced by a scale factor, as Space Ranger states it."""
     return np.array([[scale, 0.0, 0.0], [0.0, scale, 0.0]])
 
@@ -50,7 +50,7 @@ def scale_of(placement: np.ndarray, where: str) -> float:
     return float(np.sqrt(larger * smaller))
 
 
-def place(section: AnnData, placement: np.ndarray) -> None:
+def move_spots(section: AnnData, placement: np.ndarray) -> None:
     """Express a section in pixels of the picture: spots, pixel sizes, the size of the image.
 
     `uns["placement"]` keeps the way there from the pixels in which the section was read, over several steps.
@@ -101,7 +101,7 @@ def prepare(section: AnnData, path: Path) -> None:
     reduced = section.uns["mpp"] / asked if section.uns["mpp"] < AS_COARSE * asked else 1.0
     if reduced < 1:
         picture, placement = reduce(picture, reduced)
-        place(section, placement)
+        move_spots(section, placement)
     picture[masked(picture, rectangles, reduced)] = 255
     images.write(picture, path)
     section.uns["image"] = str(path)

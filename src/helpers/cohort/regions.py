@@ -57,7 +57,7 @@ def read_truth(path: str | Path, types: list[str]) -> tuple[pd.Series, pd.DataFr
     return shares.idxmax(axis=1).rename("label"), shares
 
 
-def usable(labels: pd.Series, spots: pd.Index, min_spots: int = MIN_SPOTS) -> tuple[pd.Series, dict[str, int]]:
+def usable_labels(labels: pd.Series, spots: pd.Index, min_spots: int = MIN_SPOTS) -> tuple[pd.Series, dict[str, int]]:
     """The labels of those `spots` that have a determined one, and how many spots are left out, by reason.
 
     Reasons: `unlabelled`, `undetermined`, and `rare` for regions of fewer than `min_spots` of these spots.
@@ -75,7 +75,7 @@ def _read(path: str | Path) -> pd.DataFrame | None:
         return tables.read(path) if Path(path).is_file() else None
     if not Path(f"{archive}.zip").is_file():
         return None
-    unpacked.check(f"{archive}.zip")
+    unpacked.check_size(f"{archive}.zip")
     try:
         with zipfile.ZipFile(f"{archive}.zip") as files:
             content = files.read(member) if member in files.namelist() else None

@@ -64,7 +64,7 @@ def read(
     stated_by_image = embedded(Path(image)) if embedded is not None and image and placement is None else None
     _set_mpp(section, user.mpp, stated_by_image, raw.mpp_estimated)
     if placement is not None:
-        pictures.place(section, placement)
+        pictures.move_spots(section, placement)
     return schema.check_section(section)
 
 
@@ -183,7 +183,7 @@ def _picture(root: Path, user: Stated, raw: RawSection, name: str, file: str) ->
         where = root / user.images.format(section=name, id=file)
         raise FileNotFoundError(f"{where}: no such picture, on which the table of placements has section {name}")
     scale = raw.pictures.get(image, np.nan)
-    return image, placements.get(name, None if np.isnan(scale) else pictures.scaled(scale))
+    return image, placements.get(name, None if np.isnan(scale) else pictures.scaled_placement(scale))
 
 
 def _asked_of_picture(user: Stated, name: str) -> dict:

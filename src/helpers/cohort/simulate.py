@@ -59,7 +59,7 @@ class Design(NamedTuple):
     mpp: float = 0.688  # um per pixel
 
 
-def cohort(
+def write_cohort(
     root: str | Path,
     *,
     sections: Mapping[str, float] = SECTIONS,

@@ -43,7 +43,7 @@ def read_matrix(path: Path) -> AnnData:
 
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such matrix; check the root and the section's name")
-    unpacked.check(path)
+    unpacked.check_size(path)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Variable names are not unique", UserWarning)
         try:
@@ -70,7 +70,7 @@ def read_positions(folder: Path) -> tuple[Path, pd.DataFrame]:
     if others:
         warnings.warn(f"{path} is read, not {others[0].name} beside it; keep one", stacklevel=2)
     if path.suffix == ".parquet":
-        unpacked.check(path)
+        unpacked.check_size(path)
         try:
             table = pd.read_parquet(path).reset_index()
         except Exception as error:  # pyarrow has errors of its own for each kind of damage
@@ -85,14 +85,14 @@ def read_positions(folder: Path) -> tuple[Path, pd.DataFrame]:
         raise ValueError(f"{path}: no column {', '.join(missing)}; a table of positions has {wanted}, this has {have}")
     barcodes = table["barcode" if "barcode" in table else table.columns[0]].astype(str)
     spots = tables.whole_lines(table, POSITIONS[1:], path)
-    spots["in_tissue"] = flags(spots["in_tissue"], f"{path}: in_tissue")
+    spots["in_tissue"] = marked_spots(spots["in_tissue"], f"{path}: in_tissue")
     spots = tables.each_once(spots.set_index(barcodes.rename(None)), path)
     if not spots["in_tissue"].any():
         raise ValueError(f"{path}: in_tissue is 0 for all {len(spots)} spots; choose those under tissue first")
     return path, spots
 
 
-def flags(column: pd.Series, where: str) -> pd.Series:
+def marked_spots(column: pd.Series, where: str) -> pd.Series:
     """Which spots a column of 0 and 1, or of False and True, marks; ValueError for any other value."""
     numbers = column.astype(str).str.strip().str.lower().replace({"true": "1", "false": "0"})
     numbers = pd.to_numeric(numbers, errors="coerce")

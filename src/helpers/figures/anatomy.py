@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from helpers.figures.style import DARK, GREY, MARKERS, PALE, SECTIONS, handle, legend, side_by_side, spread
+from helpers.figures.style import DARK, GREY, MARKERS, PALE, SECTIONS, handle, legend, side_by_side, spread_out
 from helpers.labels import counted, of_cells
 
 PCC = {  # parts of a score: colour (Okabe & Ito 2008)
@@ -59,7 +59,7 @@ def gaps(ax: Axes, table: pd.DataFrame, parts: Sequence[str]) -> Axes:
     for (backbone, part), points in table.groupby(["backbone", "part"], sort=False):
         colour, marker = look[backbone]
         y = rows.index(part) + offsets[list(look).index(backbone)]
-        around = y + spread(len(points), 0.3 * width)
+        around = y + spread_out(len(points), 0.3 * width)
         ax.scatter(points["value"], around, s=24, color=colour, marker=marker, alpha=0.55, lw=0)
         ax.vlines(points["value"].mean(), y - 0.45 * width, y + 0.45 * width, color=colour, lw=3)
     ax.set_yticks(range(len(rows)), rows)

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from helpers.figures.style import DASHES, GREY, PALE, TARGETS, handle, looks, side_by_side, spread
+from helpers.figures.style import DASHES, GREY, PALE, TARGETS, handle, looks, side_by_side, spread_out
 from helpers.labels import counted
 
 SIZE = 5.6, 8.6  # inches: on a page as wide as here, on a phone still to be read
@@ -44,7 +44,7 @@ def followed(ax: Axes, table: pd.DataFrame) -> Axes:
     `table` has row, section, target, plain, given and the chance of given, chance_given.
     """
     for y, colour, marker, part in _lines(ax, table):
-        around = y + spread(len(part), 0.08)
+        around = y + spread_out(len(part), 0.08)
         ax.hlines(y, part["given"].median(), part["plain"].median(), color=colour, lw=1, alpha=0.5)
         ax.scatter(part["plain"], around, s=26, color=colour, marker=marker, alpha=0.75, lw=0, clip_on=False)
         ax.scatter(part["given"], around, s=26, ec=colour, fc="white", marker=marker, lw=1.1, clip_on=False)
@@ -56,7 +56,7 @@ def followed(ax: Axes, table: pd.DataFrame) -> Axes:
 def above_floors(ax: Axes, table: pd.DataFrame) -> Axes:
     """PCC-50 in rows, a point a section, bars medians, black lines chance: row, section, target, value, chance_95."""
     for y, colour, marker, part in _lines(ax, table):
-        ax.scatter(part["value"], y + spread(len(part), 0.08), s=22, color=colour, marker=marker, alpha=0.6, lw=0)
+        ax.scatter(part["value"], y + spread_out(len(part), 0.08), s=22, color=colour, marker=marker, alpha=0.6, lw=0)
         ax.vlines(part["value"].median(), y - 0.13, y + 0.13, color=colour, lw=3)
         ax.vlines(part["chance_95"].median(), y - 0.13, y + 0.13, color="black", lw=1.5)
     ax.axvline(0, color=PALE, lw=1, zorder=0)
@@ -71,7 +71,7 @@ def ranked_by(ax: Axes, ranks: pd.DataFrame, reports: Mapping[str, str]) -> Axes
     for y, report in enumerate(reports):
         values = ranks.loc[ranks["report"] == report, "contested"]
         colour = TARGETS[report][1] if report in TARGETS else "#332288"
-        ax.scatter(values, y + spread(len(values), 0.22), s=14, color=colour, alpha=0.4, lw=0, clip_on=False)
+        ax.scatter(values, y + spread_out(len(values), 0.22), s=14, color=colour, alpha=0.4, lw=0, clip_on=False)
         ax.vlines(values.median(), y - 0.3, y + 0.3, color=colour, lw=3, clip_on=False)
     ax.set_yticks(range(len(reports)), list(reports.values()))
     ax.set(xlim=(-0.02, 1.02), ylim=(len(reports) - 0.45, -0.55))

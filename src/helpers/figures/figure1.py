@@ -25,7 +25,7 @@ from helpers.figures.style import (
     looks,
     nothing,
     side_by_side,
-    spread,
+    spread_out,
     targets_on_x,
 )
 from helpers.labels import counted, of_cells
@@ -158,7 +158,7 @@ def _by_k(ax: Axes, table: pd.DataFrame, value: str) -> dict[tuple[str, int], fl
         for j, k in enumerate(ks):
             values = table.loc[(table["target"] == target) & (table["k"] == k), value].dropna()
             x = places[target, k] = j + offsets[i]
-            around = x + spread(len(values), 0.3 * width)
+            around = x + spread_out(len(values), 0.3 * width)
             ax.scatter(around, values, s=16, color=colour, marker=marker, alpha=0.55, lw=0)
             ax.hlines(values.median(), x - 0.4 * width, x + 0.4 * width, color=colour, lw=3)
     ax.set_xticks(range(len(ks)), [str(k) for k in ks])

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from helpers.figures.style import DARK, DASHES, GREY, MARKERS, SECTIONS, handle, legend, logarithmic, looks, spread
+from helpers.figures.style import DARK, DASHES, GREY, MARKERS, SECTIONS, handle, legend, logarithmic, looks, spread_out
 from helpers.labels import CHOICES, FLOORS, counted, label, of_cells
 
 SHARES = {  # of the variance of the measured gene: label, colour
@@ -84,7 +84,7 @@ def scores_and_floors(ax: Axes, scores: pd.DataFrame, k: int) -> Axes:
     }
     shown = {column: look for column, look in marks.items() if column in scores}
     spaces = list(dict.fromkeys(scores["space"]))
-    offsets = dict(zip(shown, spread(len(shown), 0.3), strict=True))
+    offsets = dict(zip(shown, spread_out(len(shown), 0.3), strict=True))
     for column, (_, colour, marker) in shown.items():
         at = scores["space"].map(spaces.index).to_numpy() + offsets[column]
         ax.plot(at, scores[column], marker, color=colour, alpha=0.8, markersize=7)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
-from helpers.figures.style import DASHES, GREY, PALE, TARGETS, handle, legend, spread
+from helpers.figures.style import DASHES, GREY, PALE, TARGETS, handle, legend, spread_out
 from helpers.labels import counted, label, of_cells
 
 SKILLS = ("#440154", "#3B528B", "#21918C", "#4DAF4A", "#B5A300")  # of libraries, best first: viridis, its yellow darker
@@ -23,7 +23,7 @@ APART = 0.065  # of an axis from 0 to 1: a line of small words
 def ranking(
     figure: Figure, table: pd.DataFrame, ranked: pd.DataFrame, named: Mapping[str, str], reports: Mapping[str, str]
 ) -> dict[str, Axes]:
-    """Log scores and composition skill against the truth (A, B: `fan`), and which truth scores rank by (C: `sides`).
+    """Log scores and composition skill against the truth (A, B: `fan`), what scores rank by (C: `truth_sided_with`).
 
     A and B show the `table` of one coupling, C all in `ranked`; `named` and `reports` say how models and reports are
     called. The axes by letter.
@@ -34,7 +34,7 @@ def ranking(
     fan(axes["B"], table, "composition", named, (0.02, 0.98))
     for panel, report in (("A", "log2"), ("B", "composition")):
         axes[panel].set_ylabel(reports[report])
-    sides(axes["C"], ranked, reports)
+    truth_sided_with(axes["C"], ranked, reports)
     axes["A"].set_title(r"$\bf{A}$   PCC in log against the truth")
     axes["B"].set_title(r"$\bf{B}$   Composition skill against the truth")
     title = "One model knows more of the composition, the other of the library: which is put first?"
@@ -93,21 +93,21 @@ def end_labels(ax: Axes, title: str) -> Axes:
     return ax
 
 
-def sides(ax: Axes, table: pd.DataFrame, reports: Mapping[str, str]) -> Axes:
+def truth_sided_with(ax: Axes, table: pd.DataFrame, reports: Mapping[str, str]) -> Axes:
     """Which truth each report ranks by where the two disagree: a point a section, bars medians, a row a coupling.
 
     `table` has section, patient, coupling, report and contested, the share ranked against composition; `reports` names
     the rows, the first on top.
     """
     couplings = sorted(table["coupling"].unique())
-    offsets = spread(len(couplings), 0.25)
+    offsets = spread_out(len(couplings), 0.25)
     for x in (0, 0.5, 1):
         ax.axvline(x, color=GREY if x == 0.5 else PALE, lw=1, ls=DASHES if x == 0.5 else "-", zorder=0)
     for (report, coupling), part in table[table["report"].isin(list(reports))].groupby(["report", "coupling"]):
         i, colour = couplings.index(coupling), REPORTS[report]
         y = list(reports).index(report) + offsets[i]
         look = {"s": 18, "marker": COUPLINGS[i], "color": colour, "alpha": 0.3, "lw": 0, "clip_on": False}
-        ax.scatter(part["contested"], y + spread(len(part), 0.05), **look)
+        ax.scatter(part["contested"], y + spread_out(len(part), 0.05), **look)
         ax.vlines(part["contested"].median(), y - 0.1, y + 0.1, color=colour, lw=3, zorder=3, clip_on=False)
     ax.set_yticks(range(len(reports)), list(reports.values()))
     ax.set(xlim=(-0.02, 1.02), ylim=(len(reports) - 0.45, -0.55))
@@ -135,7 +135,7 @@ LADDER = {  # line: label, marker, style
 }
 
 
-def ladder(ax: Axes, lines: pd.DataFrame, by: str) -> Axes:
+def scores_on_ladder(ax: Axes, lines: pd.DataFrame, by: str) -> Axes:
     """Scores over the rungs of a ladder (`by`, of RUNGS), a colour a report, a style a line of LADDER.
 
     `lines` has report, line, x and y.

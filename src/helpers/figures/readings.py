@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from helpers.figures.style import DARK, GREY, PALE, TARGETS, handle, legend, spread
+from helpers.figures.style import DARK, GREY, PALE, TARGETS, handle, legend, spread_out
 from helpers.labels import counted, label
 
 
@@ -16,7 +16,7 @@ def dots(ax: Axes, table: pd.DataFrame) -> Axes:
     for y, reading in enumerate(rows):
         part = table[table["reading"] == reading]
         colour = next((c for name, c, _ in TARGETS.values() if reading.startswith(name)), DARK)
-        ax.scatter(part["ridge"], y + spread(len(part), 0.15), s=22, color=colour, alpha=0.55, lw=0)
+        ax.scatter(part["ridge"], y + spread_out(len(part), 0.15), s=22, color=colour, alpha=0.55, lw=0)
         ax.vlines(part["ridge"].median(), y - 0.32, y + 0.32, color=colour, lw=3)
         ax.plot(part["nuclei"].median(), y, "x", color="0.2", ms=6)
         ax.plot(part["training mean"].dropna().median(), y, "o", mfc="white", mec="0.2", ms=6)

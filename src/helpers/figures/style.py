@@ -7,6 +7,7 @@ sections, spots or genes it shows; chance levels and floors are grey or black.
 
 import io
 from collections.abc import Callable, Sequence
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,8 @@ TRANSFORMS = {  # label, colour, marker
     "nuclei_regressed_log": (labels.TRANSFORMS["nuclei_regressed_log"], "#999933", ">"),
     "thinned": (labels.TRANSFORMS["thinned"], "#882255", "p"),
 }
-OTHER_TARGETS = (("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"))
+OTHER_TARGETS = ("#CC79A7", "#E69F00", "#56B4E9", "#882255", "#999933", "#332288", "#661100")  # colours of new ones
+OTHER_MARKERS = "DvPX<>ph"  # one more than colours: both are the same again after 56 targets
 FLOORS = {"nuclei": (labels.FLOORS["nuclei"], "x"), "depth": (labels.FLOORS["depth"], "+")}
 SECTIONS = ("#332288", "#44AA99", "#DDCC77", "#CC6677", "#88CCEE", "#117733", "#AA4499", "#999933", "#882255")  # Tol
 MARKERS = "os^DvP"
@@ -95,10 +97,11 @@ def save(figure: Figure, path: str | Path) -> None:
 
 
 def looks(targets: Sequence[str]) -> dict[str, tuple[str, str, str]]:
-    """Label, colour and marker of each target, known ones first; a new one gets the next colour that is free."""
+    """Label, colour and marker of each target, known ones first; a new one gets the next colour and marker."""
     new = [target for target in dict.fromkeys(targets) if target not in TARGETS]
     look = {target: TARGETS[target] for target in TARGETS if target in set(targets)}
-    return look | {t: (t, *OTHER_TARGETS[i % len(OTHER_TARGETS)]) for i, t in enumerate(new)}
+    free = zip(cycle(OTHER_TARGETS), cycle(OTHER_MARKERS), strict=True)
+    return look | {target: (label(target), *pair) for target, pair in zip(new, free, strict=False)}
 
 
 def legend(ax: Axes, handles: list, columns: int = 3) -> None:
@@ -151,7 +154,7 @@ def side_by_side(n: int, width: float = 0.8) -> tuple[np.ndarray, float]:
     return (np.arange(n) - (n - 1) / 2) * each, each
 
 
-def spread(n: int, width: float) -> np.ndarray:
+def spread_out(n: int, width: float) -> np.ndarray:
     """Places of n points from -width to width, so that they do not hide each other; a single one at 0."""
     return np.linspace(-width, width, n) if n > 1 else np.zeros(n)
 
@@ -169,7 +172,7 @@ def in_rows(
     for (row, target), part in table.groupby([by, "target"], sort=False):
         _, colour, marker = look[target]
         y = rows.index(row) + offsets[list(look).index(target)]
-        around = y + spread(len(part), 0.3 * width)
+        around = y + spread_out(len(part), 0.3 * width)
         ax.scatter(part[value], around, s=24, color=colour, marker=marker, alpha=0.55, lw=0)
         ends = y - 0.45 * width, y + 0.45 * width
         ax.vlines(part[value].median(), *ends, color=colour, lw=3)

@@ -17,7 +17,7 @@ from helpers.figures.style import (
     logarithmic,
     looks,
     nothing,
-    spread,
+    spread_out,
 )
 from helpers.labels import SIZE_FACTORS, counted, label, of_cells
 
@@ -130,7 +130,7 @@ def by_arm(ax: Axes, arms: pd.DataFrame, value: str, name: str, marks: Mapping[s
     for y, (size_factor, transform) in enumerate(order):
         part = arms[(arms["size_factor"] == size_factor) & (arms["transform"] == transform)]
         colour = TRANSFORMS[transform][1]
-        ax.scatter(part[value], y + spread(len(part), 0.22), s=16, color=colour, alpha=0.55, lw=0)
+        ax.scatter(part[value], y + spread_out(len(part), 0.22), s=16, color=colour, alpha=0.55, lw=0)
         ax.vlines(part[value].median(), y - 0.38, y + 0.38, color=colour, lw=3)
         for column, (_, shade, marker) in marks.items():
             ax.plot(part[column].median(), y, marker, color=shade, ms=6, mew=1.5)

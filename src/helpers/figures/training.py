@@ -16,7 +16,7 @@ from helpers.figures.style import (
     logarithmic,
     looks,
     side_by_side,
-    spread,
+    spread_out,
 )
 from helpers.labels import counted, label
 
@@ -88,7 +88,7 @@ LADDER = {
 
 
 def sampling_ladder(ax: Axes, ladder: pd.DataFrame, value: str) -> Axes:
-    """What each sampler gives for its calls of the network: `value`, of LADDER, in `sampling.ladder` on one target."""
+    """What each sampler gives for its calls of the network: `value`, of LADDER, in `sampler_ladder` on one target."""
     for i, ((sampler, starts), part) in enumerate(ladder.groupby(["sampler", "starts"], sort=False)):
         part = part.sort_values("network_calls")
         name = sampler if starts == "independent" else f"{sampler}, {starts}"
@@ -131,7 +131,7 @@ def interval_coverage(ax: Axes, coverage: pd.DataFrame) -> Axes:
         for i, (target, (_, colour, marker)) in enumerate(look.items()):
             values = coverage.loc[(coverage["target"] == target) & (coverage["share"] == share), "covered"]
             x = j + offsets[i]
-            around = x + spread(len(values), 0.3 * width)
+            around = x + spread_out(len(values), 0.3 * width)
             ax.scatter(around, values, s=24, color=colour, marker=marker, alpha=0.7, lw=0)
             ax.hlines(values.median(), x - 0.4 * width, x + 0.4 * width, color=colour, lw=3)
     ax.set_xticks(range(len(shares)), [f"{share:.0%}" for share in shares])

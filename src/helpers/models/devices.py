@@ -115,7 +115,7 @@ def kind() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def usable(precision: str) -> str:
+def usable_precision(precision: str) -> str:
     """The precision asked for, or float32 where this device would only imitate bfloat16."""
     if precision == "float32":
         return precision

@@ -96,7 +96,7 @@ def composition_agreement(proportions: np.ndarray, alike: np.ndarray) -> np.ndar
     return pearson(*columns).reshape(told.shape[1:])
 
 
-def turned(xy: np.ndarray, n_draws: int = 199, seed: int = 0) -> np.ndarray:
+def turned_on_tissue(xy: np.ndarray, n_draws: int = 199, seed: int = 0) -> np.ndarray:
     """For each spot the one whose label or proportions it takes when these are turned on the tissue; spots x draws.
 
     Turned about the middle by 30 to 330 degrees, every other draw mirrored; each spot takes what comes to lie nearest.

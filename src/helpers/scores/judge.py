@@ -73,14 +73,19 @@ def ceilings_in(
 
 def basis(section: AnnData, place: bool = False) -> spatial.Basis:
     """The `moran_basis` of a section's spots, for every null on it; with `place` that of what place leaves."""
-    return _basis(np.asarray(section.obsm[SPATIAL], float).tobytes(), place)
+    return basis_at(section.obsm[SPATIAL], place)
+
+
+def basis_at(xy: np.ndarray, place: bool = False) -> spatial.Basis:
+    """`basis` of spots at `xy`, n x 2."""
+    return _basis(np.asarray(xy, float).tobytes(), place)
 
 
 @lru_cache(maxsize=4)
 def _basis(xy: bytes, place: bool) -> spatial.Basis:
-    """`basis` of these coordinates: sections are asked for theirs again and again, and it costs more than a score."""
+    """`basis_at`, kept: sections are asked for theirs again and again, and it costs more than a score."""
     xy = np.frombuffer(xy).reshape(-1, 2)
-    return spatial.moran_basis(xy, fixed=spatial.place(xy) if place else None)
+    return spatial.moran_basis(xy, fixed=spatial.place_and_border(xy) if place else None)
 
 
 def pcc(
@@ -176,8 +181,8 @@ def held_fixed(
     return {"nuclei": of_nuclei, "depth": depth, "both": [*of_nuclei, *depth]}
 
 
-def covariates(section: AnnData, target: str, genes: Sequence[str]) -> dict[str, list[np.ndarray]]:
-    """`held_fixed` of a section, its cellularity where `obs` has one."""
+def covariate_sets(section: AnnData, target: str, genes: Sequence[str]) -> dict[str, list[np.ndarray]]:
+    """What is held fixed on a section, by name: nuclei, depth and both (`held_fixed`), nuclei where `obs` has them."""
     nuclei = cellularity(section) if has_cellularity(section) else None
     return held_fixed(target, normalization.library_size(section), levels(section, genes)[0], nuclei)
 

@@ -44,7 +44,7 @@ def neighbours(xy: np.ndarray, radius: float = 1.7) -> csr_array:
     return csr_array((np.ones(len(here)), (here, there)), shape=(len(xy), len(xy)))
 
 
-def place(xy: np.ndarray) -> np.ndarray:
+def place_and_border(xy: np.ndarray) -> np.ndarray:
     """What place alone says of a spot, for `moran_basis` to hold fixed: x, y and distance to the border, n x 3.
 
     The border lies where no spot is within one step, the median distance to the nearest spot; holes have one too.

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.ndimage import gaussian_filter, gaussian_laplace
 from scipy.spatial import cKDTree
 
-from helpers.tissue.haematoxylin import EOSIN, UNSTAINED, check_mpp, nuclear_density, section_strength, strength
+from helpers.tissue.haematoxylin import EOSIN, UNSTAINED, check_resolution, nuclear_density, section_strength, strength
 
 SCALE_UM = 2.4  # sigma of the Laplacian of Gaussian: it answers most to discs of radius 3.4 um
 CONTRAST = 0.135  # least answer of a seed, in units of the stain's strength
@@ -39,7 +39,7 @@ def segment(
     from skimage.feature import peak_local_max  # an audit of counted nuclei does without scikit-image
     from skimage.segmentation import watershed
 
-    check_mpp(mpp)
+    check_resolution(mpp)
     nuclear = nuclear_density(image, eosin)
     stain = strength(image, eosin) if stain is None else stain
     if stain < UNSTAINED:
@@ -94,7 +94,7 @@ def detect_section(
     Reads square tiles that overlap by more than a nucleus and keeps the nuclei whose centroid lies in a tile's
     own part.
     """
-    check_mpp(mpp)
+    check_resolution(mpp)
     stain = section_strength(read, spatial, mpp) if stain is None else stain
     side, margin = round(TILE_UM / mpp), round(MARGIN_UM / mpp)
 

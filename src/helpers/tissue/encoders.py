@@ -320,7 +320,7 @@ def _read_table(path: Path):
         raise FileNotFoundError(f"{path}: no such table of features; embed the section's spots there first")
     if path.suffix not in TABLES:
         raise ValueError(f"{path}: not a kind of table known here; give {', '.join(TABLES)}")
-    unpacked.check(path)
+    unpacked.check_size(path)
     values, names, columns = TABLES[path.suffix](path)
     schema.check_words(columns or (), "column", path)
     return values, names, columns

@@ -76,7 +76,7 @@ def sharpness(read: Callable, spatial: np.ndarray, mpp: float, size_um: float) -
     The share of the haematoxylin `density`'s spread that a blur of 1.5 um takes away; arguments as in
     `section_strength`. NaN where the square is plain.
     """
-    check_mpp(mpp)
+    check_resolution(mpp)
 
     def share(centre: np.ndarray) -> float:
         region = density(read(tuple(centre), size_um, mpp))
@@ -114,7 +114,7 @@ def _check_image(image) -> None:
         raise ValueError(f"the image is {what}: give RGB as uint8 of shape (height, width, 3)")
 
 
-def check_mpp(mpp: float) -> None:
+def check_resolution(mpp: float) -> None:
     """Refuse a pixel size, in um, at which nuclei cannot be told."""
     if not 0 < mpp <= MAX_MPP:
         raise ValueError(

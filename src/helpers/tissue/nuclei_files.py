@@ -64,7 +64,7 @@ def read(path: str | Path, mpp: float, placement: np.ndarray | None = None) -> p
         found = read(path, mpp * np.sqrt(abs(np.linalg.det(placement[:, :2])))).drop(columns="outline", errors="ignore")
         found[["x", "y"]] = found[["x", "y"]].to_numpy(float) @ placement[:, :2].T + placement[:, 2]
         return found
-    unpacked.check(path)
+    unpacked.check_size(path)
     nuclei = READERS[path.suffix](path, mpp)
     schema.check_words(nuclei.get("type", pd.Series(dtype=str)).dropna().unique(), "type", path)
     if not len(nuclei):

@@ -92,7 +92,7 @@ def embed(
     if spatial.ndim != 2 or spatial.shape[1] != 2 or not len(spatial) or not np.isfinite(spatial).all():
         raise ValueError(f"spatial must hold x and y of one spot or more, all finite, not shape {spatial.shape}")
 
-    without_weights = ENCODERS if mpp <= MAX_MPP else ENCODERS | {"morphology": without_nuclei}
+    without_weights = ENCODERS if mpp <= MAX_MPP else ENCODERS | {"morphology": stain_and_texture}
     encode = {name: without_weights.get(name) or _published(name, (weights or {}).get(name)) for name in names}
     found = {label: _at_scale(read, spatial, encode, um, mpp, augmented) for label, um in sides.items()}
     features = np.concatenate([values for values, _ in found.values()], axis=-1).astype(np.float32)
@@ -331,7 +331,7 @@ def _shapes(labels: np.ndarray, haematoxylin: np.ndarray, mpp: float) -> dict[st
     return shape
 
 
-def without_nuclei(patches: np.ndarray, mpp: float) -> Features:
+def stain_and_texture(patches: np.ndarray, mpp: float) -> Features:
     """`morphology` of an image in whose pixels no nucleus can be told: stain and texture."""
     return morphology(patches, mpp, nuclei=False)
 

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from helpers.columns import spearman
 from helpers.tissue.classical import count, detect
-from helpers.tissue.haematoxylin import check_mpp, strength
+from helpers.tissue.haematoxylin import check_resolution, strength
 
 # Annotated tiles ---------------------------------------------------------------------------------------------------
 
@@ -66,7 +66,7 @@ def match(found: np.ndarray, truth: np.ndarray, radius_um: float, mpp: float) ->
     `found` and `truth` are n x 2, in pixels of `mpp` um. `matched` is the largest number of pairs within
     `radius_um` in which each point stands once. A score without a denominator is NaN.
     """
-    check_mpp(mpp)
+    check_resolution(mpp)
     found, truth = (np.asarray(points, float).reshape(-1, 2) for points in (found, truth))
     matched = 0
     if len(found) and len(truth):

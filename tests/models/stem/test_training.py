@@ -301,7 +301,9 @@ def test_a_full_device_is_met_with_a_smaller_batch(linear, fitted, monkeypatch):
 several = pytest.mark.skipif(torch.cuda.device_count() == 1, reason="two processes need two GPUs, or none")
 
 
-@pytest.mark.skipif(devices.usable("bfloat16") == "float32", reason="this processor does not compute in bfloat16")
+@pytest.mark.skipif(
+    devices.usable_precision("bfloat16") == "float32", reason="this processor does not compute in bfloat16"
+)
 def test_bfloat16_learns_and_predicts_what_float32_does(linear):
     y, x, signal = linear
     runs = [training.fit(y[:200], x[:200], **TINY | {"precision": p}, steps=200) for p in ("float32", "bfloat16")]
@@ -314,7 +316,7 @@ def test_bfloat16_learns_and_predicts_what_float32_does(linear):
 
 
 def test_where_the_processor_lacks_bfloat16_the_fit_says_that_it_took_float32(linear, monkeypatch):
-    monkeypatch.setattr(devices, "usable", lambda precision: "float32")
+    monkeypatch.setattr(devices, "usable_precision", lambda precision: "float32")
     y, x, _ = linear
     assert training.fit(y, x, **TINY | {"precision": "bfloat16"}, steps=1)["hyper"]["precision"] == "float32"
 

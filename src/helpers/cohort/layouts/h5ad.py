@@ -31,7 +31,7 @@ def read(root: Path, name: str, counts_layer: str | None = None, gene_names: str
     scales = _scales_within(found)
     found = _counted(found, counts_layer, path)
     if (column := next((one for one in found.obs if one.lower() == "in_tissue"), None)) is not None:
-        chosen = tenx.flags(found.obs[column], f"{path}: obs['{column}']").to_numpy()
+        chosen = tenx.marked_spots(found.obs[column], f"{path}: obs['{column}']").to_numpy()
         if not chosen.any():
             raise ValueError(f"{path}: obs['{column}'] is 0 for all {len(chosen)} spots; choose those on tissue")
         found = found[chosen].copy()
@@ -48,7 +48,7 @@ def opened(path: Path) -> AnnData:
 
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; check the root and the section's name, or give ids")
-    unpacked.check(path)
+    unpacked.check_size(path)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "(Variable|Observation) names are not unique", UserWarning)

@@ -71,7 +71,7 @@ def read_spots(path: Path) -> pd.DataFrame:
     if (numbers[["x", "y"]] % 1 != 0).any(axis=None):
         raise ValueError(f"{path}: x or y is not a whole number; they name the spot, new_x and new_y place it")
     for chosen in {"selected", "in_tissue"} & set(table.columns):
-        numbers = numbers[tenx.flags(table.loc[numbers.index, chosen], f"{path}: {chosen}")]
+        numbers = numbers[tenx.marked_spots(table.loc[numbers.index, chosen], f"{path}: {chosen}")]
         if not len(numbers):
             raise ValueError(f"{path}: {chosen} is 0 for all {len(table)} spots; select those on tissue first")
     numbers.index = numbers["x"].astype(int).astype(str) + "x" + numbers["y"].astype(int).astype(str)

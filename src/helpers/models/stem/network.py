@@ -198,10 +198,10 @@ def from_weights(weights: dict[str, torch.Tensor], profile: str = "paper", **cha
     condition_size = weights["label_embed.0.weight"].shape[1]
     hyper = recipe(profile, **changes)
     load(build(hyper, n_genes, condition_size, seed=0), weights)
-    return {"hyper": asdict(hyper), "weights": weights} | plain(n_genes, condition_size)
+    return {"hyper": asdict(hyper), "weights": weights} | unscaled(n_genes, condition_size)
 
 
-def plain(n_genes: int, condition_size: int) -> dict[str, torch.Tensor]:
+def unscaled(n_genes: int, condition_size: int) -> dict[str, torch.Tensor]:
     """Centre and scale of targets and of conditions that change nothing."""
     return {
         "centre": torch.zeros(n_genes),
@@ -211,7 +211,7 @@ def plain(n_genes: int, condition_size: int) -> dict[str, torch.Tensor]:
     }
 
 
-def mixed(*numbers: int) -> int:
+def mixed_seed(*numbers: int) -> int:
     """One seed from several numbers, such that neighbours give unrelated ones."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 

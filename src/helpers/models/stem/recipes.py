@@ -45,7 +45,7 @@ class Recipe:
 
     def __post_init__(self):
         for setting in fields(self):
-            check(setting, getattr(self, setting.name))
+            check_field(setting, getattr(self, setting.name))
         if (self.sampler, self.prediction) == ("mean", "epsilon"):
             raise ValueError(
                 "sampler 'mean' needs prediction='v': at the last time an error in the noise weighs 157 times in the "
@@ -56,7 +56,7 @@ class Recipe:
 KINDS = {int: (int, "a whole number"), float: ((int, float), "a number"), bool: (bool, "true or false")}
 
 
-def check(setting: Field, value) -> None:
+def check_field(setting: Field, value) -> None:
     """Refuse a value that a field of `Recipe` cannot have: a whole number is a number, true and false are none."""
     choices = setting.metadata.get("choices")
     if choices:

@@ -7,7 +7,7 @@ from tqdm.std import tqdm
 
 from helpers.models import devices
 from helpers.models.stem import diffusion
-from helpers.models.stem.network import Stem, build, evaluate, finite, load, mixed
+from helpers.models.stem.network import Stem, build, evaluate, finite, load, mixed_seed
 from helpers.models.stem.recipes import Recipe, changed
 
 # --- sampling ------------------------------------------------------------------------------------------------
@@ -28,7 +28,7 @@ def sample(fitted: dict, conditions: np.ndarray, seed: int = 0, progress: bool =
     load(model, fitted["weights"])
     y = (y - fitted["condition_centre"]) / fitted["condition_scale"]
     with (
-        devices.claimed(devices.usable(hyper.precision)) as fabric,
+        devices.claimed(devices.usable_precision(hyper.precision)) as fabric,
         devices.enough_memory("predict fewer spots at a time"),
         torch.no_grad(),
     ):
@@ -36,7 +36,9 @@ def sample(fitted: dict, conditions: np.ndarray, seed: int = 0, progress: bool =
         chunks = list(enumerate(y.split(max(1, ROWS[fabric.device.type] // hyper.n_samples))))
         out = [
             # Noise shared by all spots is that of the first chunk in each.
-            backwards(fabric, model, c.to(fabric.device), n_genes, hyper, mixed(seed, 0 if hyper.shared else i)).cpu()
+            backwards(
+                fabric, model, c.to(fabric.device), n_genes, hyper, mixed_seed(seed, 0 if hyper.shared else i)
+            ).cpu()
             for i, c in tqdm(chunks, "samples", disable=not progress)
         ]
     return (torch.cat(out, dim=1) * fitted["scale"] + fitted["centre"]).numpy()

@@ -21,7 +21,7 @@ from tqdm.std import tqdm
 from helpers import store
 from helpers.models import devices
 from helpers.models.stem import diffusion
-from helpers.models.stem.network import Stem, build, evaluate, finite, load, mixed, plain
+from helpers.models.stem.network import Stem, build, evaluate, finite, load, mixed_seed, unscaled
 from helpers.models.stem.recipes import Recipe, recipe
 from helpers.models.stem.sampling import ROWS
 from helpers.weights import read_tensors
@@ -95,7 +95,7 @@ def fit(
     longer finite, and when the device's memory is too small.
     """
     hyper, run = recipe(profile, **changes), run or Run()
-    hyper = replace(hyper, precision=devices.usable(hyper.precision))
+    hyper = replace(hyper, precision=devices.usable_precision(hyper.precision))
     held = watched_spots(sections, len(targets), hyper, seed)
     data, undo = prepared(conditions, targets, sections, augmented, hyper, ~held)
     hyper = replace(hyper, augment=hyper.augment and augmented is not None)
@@ -214,7 +214,7 @@ def prepared(
             "give all for the same spots"
         )
     group = torch.from_numpy(np.unique(sections, return_inverse=True)[1])
-    undo = plain(x0.shape[1], y.shape[2])
+    undo = unscaled(x0.shape[1], y.shape[2])
     learned = torch.from_numpy(learned)
     x0, undo["centre"], undo["scale"] = scaled_targets(x0, group, learned, hyper)
     y, centre, scale = scaled_conditions(y, group, learned, hyper)
@@ -292,9 +292,9 @@ def draw(
     n_rows, device = n_spots * n_views, generator.device
     size = min(hyper.batch_size, n_rows)
     epoch, batch = divmod(step, n_rows // size)
-    generator.manual_seed(mixed(seed, 0, epoch))
+    generator.manual_seed(mixed_seed(seed, 0, epoch))
     rows = torch.randperm(n_rows, generator=generator, device=device)[batch * size :][:size]
-    generator.manual_seed(mixed(seed, 1, step))
+    generator.manual_seed(mixed_seed(seed, 1, step))
     if hyper.stratified:
         spread_evenly = torch.arange(size, device=device) + torch.rand(size, generator=generator, device=device)
         t = (spread_evenly / size * diffusion.N_TIMES).long()
@@ -332,7 +332,7 @@ def rate_factor(step: int, hyper: Recipe) -> float:
 def validate(task: Task, ema: Stem, history: History) -> None:
     """Append the squared error on the validation section, always at the same times and noise; keep the best weights."""
     (x0, y), generator = task.watched, task.generator
-    generator.manual_seed(mixed(task.seed, 2, 0))
+    generator.manual_seed(mixed_seed(task.seed, 2, 0))
     t = (torch.randperm(len(x0), generator=generator, device=x0.device) + 0.5) / len(x0) * diffusion.N_TIMES
     noise = torch.randn(len(x0), 1, x0.shape[1], generator=generator, device=x0.device)
     errors = []

@@ -13,7 +13,7 @@ from helpers.schema import COUNTS
 N_HIGHLY_VARIABLE = 2000
 
 
-def statistics(section: AnnData, n_highly_variable: int = N_HIGHLY_VARIABLE) -> pd.DataFrame:
+def gene_statistics(section: AnnData, n_highly_variable: int = N_HIGHLY_VARIABLE) -> pd.DataFrame:
     """What a section has to say about each gene: `highly_variable` and the sums that pooling needs.
 
     Returns a table indexed by gene: highly_variable (scanpy's default flavour on log1p of depth-scaled counts),
@@ -37,7 +37,7 @@ def statistics(section: AnnData, n_highly_variable: int = N_HIGHLY_VARIABLE) -> 
     )
 
 
-def panel(statistics: Mapping[str, pd.DataFrame], size: int, exclude: Sequence[str] = ()) -> list[str]:
+def choose_panel(statistics: Mapping[str, pd.DataFrame], size: int, exclude: Sequence[str] = ()) -> list[str]:
     """The `size` genes that are both abundant and variable, over all sections of `statistics` but `exclude`.
 
     Candidates are present in every section, highly variable in at least one, and no mitochondrial or ribosomal

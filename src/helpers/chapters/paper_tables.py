@@ -1,4 +1,4 @@
-"""Tables 1 and 2 beside the paper's numbers, the test over patients, and every median without one section in turn."""
+"""Tables 1 and 2 beside what the paper prints, the test over patients, and every median without one section in turn."""
 
 from collections.abc import Mapping
 
@@ -70,7 +70,7 @@ def selection_remark(table2: pd.DataFrame, delta: pd.DataFrame, patients: Mappin
 def answer(table1: pd.DataFrame, table2: pd.DataFrame, tests: pd.DataFrame, sizes: str, k: int) -> str:
     """How large the coupling is in each target of the paper, Delta_k beside the panel's, and what a test says of it.
 
-    `table1` and `table2` are those of the page, `tests` is of `over_patients`, `sizes` says over which sections.
+    `table1` and `table2` are those of the page, `tests` is of `delta_over_patients`, `sizes` says over which sections.
     """
     first = table1[table1["metric"] == coupling.METRICS[0]].set_index("target")
     log, residual = (first.loc[target] for target in OF_PAPER)
@@ -99,7 +99,7 @@ def answer(table1: pd.DataFrame, table2: pd.DataFrame, tests: pd.DataFrame, size
 # Over patients --------------------------------------------------------------------------------------------------
 
 
-def over_patients(delta: pd.DataFrame, patients: pd.Series, k: int) -> pd.DataFrame:
+def delta_over_patients(delta: pd.DataFrame, patients: pd.Series, k: int) -> pd.DataFrame:
     """Delta_k, nested, tested over patients and over sections: a row a model and split.
 
     `delta` is of `top_genes.differences`; `patients` is indexed by section. Columns backbone, split, those of
@@ -118,7 +118,7 @@ def over_patients(delta: pd.DataFrame, patients: pd.Series, k: int) -> pd.DataFr
 
 
 def patients_remark(tests: pd.DataFrame, k: int) -> str:
-    """The test over patients beside that over sections, of `over_patients`: a line (Markdown) a model and split.
+    """The test over patients beside that over sections, of `delta_over_patients`: a line (Markdown) a model and split.
 
     Where there are too few patients for a p, the note of the test stands instead.
     """
