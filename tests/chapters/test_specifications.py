@@ -211,7 +211,8 @@ def test_readings_of_a_difference_above_zero_are_counted():
     table = pd.DataFrame({"quantity": "median_delta, k = 10", "definition": ["a", "a", "b"], "value": [0.2, -0.1, 0.3]})
     found = specifications.delta_sentences(pd.concat([table, table[2:]]), [10])
     assert found == (
-        "- k = 10: above zero in **2 of 3** different values of 4 readings; medians: `a` 0.050, `b` 0.300."
+        "- k = 10: above zero in **2 of 3** different values of 4 readings; medians, by the genes that are compared: "
+        "a 0.050, b 0.300."
     )
     assert specifications.delta_sentences(table, []) == ""
 

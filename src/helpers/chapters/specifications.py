@@ -296,11 +296,11 @@ def delta_sentences(table: pd.DataFrame, ks: Sequence[int]) -> str:
     for k in ks:
         part = table[table["quantity"] == f"median_delta, k = {k}"]
         medians = part.groupby("definition", sort=False)["value"].median()
-        by = ", ".join(f"`{definition}` {value:.3f}" for definition, value in medians.items())
+        by = ", ".join(f"{labels.label(definition)} {value:.3f}" for definition, value in medians.items())
         values = part["value"].round(DIGITS).unique()  # a choice that changes nothing counts once
         lines.append(
             f"- k = {k}: above zero in **{(values > 0).sum()} of {len(values)}** different values of {len(part)} "
-            f"readings; medians: {by}."
+            f"readings; medians, by the genes that are compared: {by}."
         )
     return "\n".join(lines)
 
