@@ -236,7 +236,7 @@ def answer(table: pd.DataFrame, of_sections: pd.DataFrame, sizes: str, k: int) -
             continue
         value, chance, moved = own["value"], own["chance"].dropna(), influence(own, CHOICES).iloc[0]
         beside = [f"paper {paper:.3f}" for paper in own["paper"].dropna()[:1]]
-        beside += [f"maps as smooth, median over readings, {chance.median():.2f}"] * bool(len(chance))
+        beside += [f"mean of the null, median over readings, {chance.median():.2f}"] * bool(len(chance))
         parts.append(
             f"{labels.quantity_label(quantity)} **{value.min():.2f} to {value.max():.2f}** ({', '.join(beside)}), "
             f'moved most, by {moved.max():.2f}, by the choice "{labels.CHOICES[moved.idxmax()]}"'
