@@ -81,14 +81,16 @@ def test_every_page_is_in_the_contents():
     assert pages - set(toc()) == set()
 
 
-def test_each_of_eight_parts_is_opened_by_two_sentences_below_the_title_of_its_first_page():
+def test_each_of_eight_parts_is_opened_by_two_sentences_below_the_question_of_its_first_page():
     parts = yaml.safe_load((BOOK / "_toc.yml").read_text())["parts"]
     named = {part["caption"]: part["chapters"][0]["file"] for part in parts if "caption" in part}
     assert len(named) == 8 and len(parts) == 9  # before them what the book asks, which leads in
     for caption, page in named.items():
         words = next(text for name, text in texts().items() if Path(name).stem == page)
-        opening = words.split("\n\n")[1]
+        opening = next(part for part in words.split("\n\n") if part.startswith("*"))
+        below = page == "methods" or words.index("**Question.**") < words.index(opening)
         assert opening.startswith(f"*{caption}.* ") and len(re.findall(r"[.?](?=\s|$)", opening)) == 2, page
+        assert below, page
 
 
 def test_every_citation_has_a_reference_and_every_reference_a_title_and_a_year():

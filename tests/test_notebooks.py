@@ -50,10 +50,10 @@ def test_opens_with_a_promise(name):
 
 
 def test_the_question_has_an_answer_which_the_book_shows_first(name):
-    """One cell says it, and where a figure shows it, one more; the ledger's has notes. The explorer's is asked for."""
+    """One cell says it, and where a figure shows it, one more; the ledger's has notes."""
     tagged = [text(cell) for cell in cells(name, "code") if "answer" in cell["metadata"].get("tags", [])]
     assert len(tagged) in ((3,) if name == "17_ledger" else (1, 2))
-    assert "**Answer.**" in tagged[0] or name == "29_explorer"
+    assert "**Answer.**" in tagged[0]
     assert not any("answer" in cell["metadata"].get("tags", []) for cell in cells(name, "markdown"))
 
 

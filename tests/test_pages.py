@@ -64,30 +64,41 @@ def test_a_page_names_what_measures_cellularity_and_its_code_stays():
     assert figure["mystnb"]["figure"]["caption"] == "Haematoxylin and depth"
 
 
-def test_the_answer_stands_below_the_question_and_what_the_page_takes_in_after_it():
+def test_the_answer_stands_below_the_question_and_the_rest_of_it_and_what_the_page_takes_in_after_it():
     cells = [
         {
             "cell_type": "markdown",
             "metadata": {},
-            "source": ["# 5. Page\n\n**Question.** Why?\n\n**Takes in.** A table."],
+            "source": ["# 5. Page\n\n**Question.** Why?\n\n*Part.* Of what.\n\n**Takes in.** A table."],
         },
         {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "k = 1"},
         {"cell_type": "markdown", "metadata": {}, "source": "How."},
         {"cell_type": "code", "metadata": {"tags": ["answer", "hide-input"]}, "source": "Markdown(said)"},
     ]
+    said = "**Answer.** These:\n\n- one\n- two\n\nAnd more."
+    cells[3]["outputs"] = [{"data": {"text/markdown": [said]}}]
     page = {"cells": list(cells)}
     pages.answer_first(page)
     assert page["cells"][1]["metadata"]["tags"] == ["answer", "remove-input"]
     assert [cell["source"] for cell in page["cells"]] == [
         "# 5. Page\n\n**Question.** Why?",
         "Markdown(said)",
-        "**Takes in.** A table.",
+        "And more.\n\n*Part.* Of what.\n\n"
+        "```{dropdown} What this page takes in and leaves behind\n**Takes in.** A table.\n```",
         "k = 1",
         "How.",
     ]
+    assert page["cells"][1]["outputs"][0]["data"]["text/markdown"] == "**Answer.** These:\n\n- one\n- two"
     unanswered = {"cells": cells[:3]}
     pages.answer_first(unanswered)
     assert unanswered["cells"] == cells[:3]
+
+
+def test_the_introduction_repeats_the_answer_of_the_first_page(tmp_path):
+    (tmp_path / "intro.md").write_text(f"Why?\n\n{pages.OF_ROOT}\n\nRead on.")
+    outputs = [{"data": {"text/markdown": ["**Answer.** ", "So."]}}]
+    pages.answered(tmp_path / "intro.md", {"cells": [{"source": "# Why?"}, {"outputs": outputs}]})
+    assert (tmp_path / "intro.md").read_text() == "Why?\n\n**Answer.** So.\n\nRead on."
 
 
 def test_the_last_words_of_a_page_are_of_its_cohort_and_run():

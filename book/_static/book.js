@@ -14,6 +14,15 @@ document.addEventListener("DOMContentLoaded", () => {
   enlargeFigures();
 });
 
+// What is wider than its frame is marked, so that it can say so (book.css).
+function markWhatMoves() {
+  const frames = ".bd-article figure:has(button.enlarge), .bd-article .pst-scrollable-table-container";
+  for (const frame of document.querySelectorAll(frames)) {
+    frame.toggleAttribute("data-moves", frame.scrollWidth > frame.clientWidth + 1);
+  }
+}
+for (const event of ["load", "resize"]) window.addEventListener(event, markWhatMoves);
+
 function enlargeFigures() {
   const box = document.createElement("dialog");
   const close = document.createElement("button");

@@ -68,6 +68,11 @@ TRANSFORMS = {
     "nuclei_regressed_log": "nuclei regressed out",
     "thinned": "thinned to equal depth",
 }
+DEFINITIONS = {  # of the genes that Delta_k is taken over
+    "own_top_k": "best of each target",
+    "log_top_k": "best in log, for both",
+    "residual_top_k": "best as residual, for both",
+}
 CHOICES = {  # of a specification: what may be decided another way
     "nuclei": "nuclei",
     "spots": "spots",
@@ -122,7 +127,7 @@ def of_cells(text: str, measure: str | None = None) -> str:
 
 def label(name: str) -> str:
     """How a target, metric, reading, floor, control or space is called; what is unknown keeps its name."""
-    found = (TARGETS | METRICS | READINGS | ROWS | TRAINED).get(name, name)
+    found = (TARGETS | METRICS | READINGS | ROWS | TRAINED | DEFINITIONS).get(name, name)
     return of_cells(found) if isinstance(found, str) else found  # tables are relabelled whole, numbers among the names
 
 

@@ -10,6 +10,7 @@ from helpers.labels import of_cells
 from helpers.workflow import NOTEBOOKS, changeable, declared
 
 ANSWER = "answer"  # tag of a cell
+ROOT_PAGE, OF_ROOT = "00_answer", "ANSWER_OF_00"  # whose answer the introduction repeats, where it says so
 NOTE = "No nucleus is counted in this cohort: where the text says nuclei, read the mean haematoxylin of a spot's disc."
 
 
@@ -30,6 +31,8 @@ def stage(pages: Iterable[Path], words: Path, look: Path, results: Path, book: P
         page["cells"][-1]["source"] = of_cohort("".join(page["cells"][-1]["source"]), cohort["cohort"], path.stem)
         fold_code(page)
         answer_first(page)
+        if name == ROOT_PAGE:
+            answered(book / "intro.md", page)
         explain(page, name)
         offer_tables(page, name)
         name_cellularity(page, cohort["cellularity"])
@@ -61,8 +64,9 @@ def fold_code(page: dict) -> None:
 def answer_first(page: dict) -> None:
     """Put what answers a page's question, cells tagged `answer`, below the question; how it was made follows.
 
-    A notebook computes its answer where it can; a reader of the book wants it first. What the page takes in and leaves
-    behind comes after it.
+    A notebook computes its answer where it can; a reader of the book wants it first: its first paragraph, with the list
+    that it announces, then the figure, then the rest. What a part is about, and what the page takes in and leaves
+    behind, to be opened, come after it.
     """
     cells = page["cells"]
     answers = [cell for cell in cells[1:] if ANSWER in cell["metadata"].get("tags", [])]
@@ -70,10 +74,33 @@ def answer_first(page: dict) -> None:
         return
     for cell in answers:  # its code, which would stand between question and answer, is in the notebook
         cell["metadata"]["tags"] = [ANSWER, "remove-input"]
-    question, *how = "".join(cells[0]["source"]).partition("**Takes in.**")
+    title, question, *about = "".join(cells[0]["source"]).split("\n\n")
+    part = [words for words in about if not words.startswith(("**Takes in.**", "**Leaves behind.**"))]
+    promise = "\n\n".join(words for words in about if words not in part)
+    folded = f"```{{dropdown}} What this page takes in and leaves behind\n{promise}\n```"
+    more = second_half(answers[0])
+    made = {"cell_type": "markdown", "id": "how-it-is-made", "metadata": {}}
+    made["source"] = "\n\n".join([*filter(None, [more]), *part, folded])
     rest = [cell for cell in cells[1:] if cell not in answers]
-    made = {"cell_type": "markdown", "id": "how-it-is-made", "metadata": {}, "source": "".join(how)}
-    page["cells"] = [cells[0] | {"source": question.rstrip()}, *answers, made, *rest]
+    page["cells"] = [cells[0] | {"source": f"{title}\n\n{question}"}, *answers, made, *rest]
+
+
+def answered(words: Path, root: dict) -> None:
+    """Put the answer of the book's first page into a page of words, where it says OF_ROOT."""
+    said = "".join(root["cells"][1]["outputs"][0]["data"]["text/markdown"])
+    words.write_text(words.read_text().replace(OF_ROOT, said))
+
+
+def second_half(answer: dict) -> str:
+    """Take from an answer what follows its first paragraph and the list that this announces; "" where nothing does."""
+    said = next((o["data"] for o in answer.get("outputs", []) if "text/markdown" in o.get("data", {})), None)
+    if said is None:
+        return ""
+    first, *others = "".join(said["text/markdown"]).strip().split("\n\n")
+    if others and others[0].startswith("- "):
+        first = f"{first}\n\n{others.pop(0)}"
+    said["text/markdown"] = first
+    return "\n\n".join(others)
 
 
 def explain(page: dict, name: str) -> None:

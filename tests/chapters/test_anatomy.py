@@ -240,7 +240,7 @@ def test_a_score_is_said_in_its_parts_with_chance_sections_and_patients():
     text = anatomy.score_sentences(table, 50)
     assert text.startswith("Means over 2 sections of 2 patients (B, C); in brackets the 95 % point of chance.")
     assert "PCC-50 **0.65** is library 0.50 [0.20], nuclei given library 0.00 [0.20], place 0.10 [0.20]" in text
-    assert "composition 0.05 [0.10] and rest 0.00. To 1 it lacks 0.25 that was not predicted and 0.10" in text
+    assert "composition left 0.05 [0.10] and rest 0.00. To 1 it lacks 0.25 that was not predicted and 0.10" in text
     assert text.endswith("Composition is above chance in 1 of 2 sections.")
 
 
@@ -250,8 +250,10 @@ def test_the_answer_has_library_and_composition_of_scores_and_gap():
     gaps = rows(dict(zip(GAP, (0.1, 0.3, 0.0, -0.05, -0.1, 0.0, -0.05), strict=True)))
     text = anatomy.answer(scores, gaps, 50)
     assert text.startswith("PCC-50, means over 2 sections of 2 patients (B, C), in brackets the 95 % point of chance: ")
-    assert "with `ridge` **0.65** in log2(x + 1), of it library 0.50 [0.20], composition 0.05 [0.20]; of the" in text
-    assert "of the gap of **0.20**, counting noise 0.10, library 0.30, composition -0.10. With" in text
+    assert (
+        "with `ridge` **0.65** in log2(x + 1), of it library 0.50 [0.20], composition left 0.05 [0.20]; of the" in text
+    )
+    assert "of the gap of **0.20**, counting noise 0.10, library 0.30, composition left -0.10. With" in text
     assert "gap of" not in anatomy.answer(scores, gaps[:0], 50)
 
 

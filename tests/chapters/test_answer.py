@@ -22,9 +22,9 @@ def found(made):
     return made[1]
 
 
-def test_readme_has_an_answer_a_figure_and_six_sentences(runs):
+def test_readme_has_an_answer_a_figure_six_sentences_and_three_limits(runs):
     text = answer.block(runs)
-    assert "nan" not in text and text.count("\n- ") == 6 and "](data/results/answer.svg)" in text
+    assert "nan" not in text and text.count("\n- ") == 6 + answer.N_LIMITS and "](data/results/answer.svg)" in text
 
 
 def test_couplings_say_in_how_many_sections_they_are_above_chance(found):

@@ -82,12 +82,12 @@ def test_the_answer_counts_sections_with_nuclei_apart_and_an_unknown_ceiling_not
     summary = pd.DataFrame({"section": ["A1", "A2", "B1"], "target": "log2"})
     summary = summary.assign(median_abs_rho_depth=[0.6, 0.7, 0.9], median_abs_rho_nuclei=[0.3, 0.5, np.nan])
     null = pd.DataFrame({"section": [coupling.MEDIAN], "metric": coupling.METRICS[0], "target": "log2"})
-    ceilings = pd.DataFrame({"target": "log2", "ceiling": [0.8, 0.9, np.nan]})
+    ceilings = pd.DataFrame({"section": ["A1", "A2", "B1"], "target": "log2", "ceiling": [0.8, 0.9, np.nan]})
     patients = {"A1": "A", "A2": "A", "B1": "B"}
     assert dependence.answer(summary, null.assign(chance_95=0.2), ceilings, patients) == (
         "Median over genes of |rho| with depth: log2(x + 1) **0.70** (medians over 3 sections of 2 patients; no null "
         "was drawn). With nuclei, and the 95 % point of chance: log2(x + 1) **0.40** (0.20) (2 sections of 1 patient). "
-        "Noise ceiling of the median gene: log2(x + 1) 0.85."
+        "Noise ceiling of the median gene: log2(x + 1) 0.85 (genes of 2 sections of 1 patient; a bound has no null)."
     )
     assert "nuclei" not in dependence.answer(summary[2:], null[:0].assign(chance_95=0.2), ceilings, patients)
 

@@ -96,6 +96,16 @@ def test_each_number_stands_where_its_table_has_it():
     assert found["verdicts"]["ridge"]["log2"] == ["beyond nuclei, not depth", ""]
 
 
+def test_the_answer_counts_the_genes_that_follow_cells_and_depth():
+    given = tables()
+    given["associations"] = given["associations"].assign(p_nuclei_given_depth=[0.3, np.nan])
+    found = explorer.answer(given, "n_nuclei")
+    assert "Of 1 genes" not in found and "Of 1 gene " in found
+    assert "in log2(x + 1) **100%** nuclei, **100%** depth, **0%** nuclei with depth held fixed (each" in found
+    assert "5% by chance; medians over 1 section of 1 patient)" in found
+    assert "nuclei" not in explorer.answer(given, "haematoxylin")
+
+
 def test_of_other_splits_and_seeds_there_are_other_numbers():
     of_seed = explorer.numbers_of(tables(), "n_nuclei", seed=1)["scores"]
     assert of_seed["ridge"]["log2"]["S"]["pcc"][0] == 0.6 and of_seed["place"]["log2"]["S"]["pcc"][0] == 0.1

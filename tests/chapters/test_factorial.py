@@ -216,7 +216,9 @@ def test_the_answer_counts_sections_and_leaves_out_what_none_has(table):
     text = factorial.answer(once, patients, DEPTH)
     assert "divided by, in coupling to nuclei **" in text and "; in coupling to depth **" in text
     assert "(medians over 3 sections of 3 patients; more between size factors in 3). Divided" in text
-    assert text.endswith("the shallowest section, B1, is log 0.30 (chance 0.05), Pearson residual 0.10 (chance 0.05).")
+    assert text.endswith(
+        "shallowest section, B1, is log 0.30 (mean of its null 0.05), Pearson residual 0.10 (mean of its null 0.05)."
+    )
     shallow = factorial.answer(once[once["section"] == "C1"], patients, {"C1": 2000.0})
     assert "nuclei" not in shallow and "over 1 section of 1 patient; more between size factors in 1" in shallow
 
@@ -226,7 +228,7 @@ def test_the_walk_goes_by_medians_and_says_whether_it_may_start_the_other_way(ta
     log, residual = ("none", "log"), ("none", "pearson_residual")
     text = factorial.walk_sentence(once, {residual: log})
     assert "to depth goes from **0.500** to **0.300** with the size factor and to **0.100**" in text
-    assert text.count(" with the residual (medians of the sections' null: 0.05") == 2
+    assert text.count(" with the residual (medians of the means of the sections' nulls: 0.05") == 2
     assert "to nuclei goes from **0.250**" in text and text.endswith("it is the same arm.")
     other = factorial.walk_sentence(once[once["section"] == "C1"], {residual: residual})
     assert "nuclei" not in other and other.endswith("comes first.")
@@ -234,9 +236,7 @@ def test_the_walk_goes_by_medians_and_says_whether_it_may_start_the_other_way(ta
 
 def test_leaks_are_read_in_the_shallowest_and_the_deepest_section(table):
     text = factorial.leak_sentence(factorial.one_row_an_arm(table, 5), DEPTH)
-    assert (
-        "shallowest section, B1 (median 500 counts), with depth: log 0.30 (chance 0.05), Pearson residual 0.10" in text
-    )
+    assert "shallowest section, B1 (median 500 counts), with depth: log 0.30 (mean of its null 0.05), Pearson" in text
     assert "deepest section, A1 (median 9,000 counts), with nuclei: log 0.10" in text
     assert "nan" not in text  # the residual is the same in all sections: no trend to speak of
     without = factorial.one_row_an_arm(table[table["section"] == "C1"], 5)

@@ -137,7 +137,7 @@ def test_the_answer_has_what_is_kept_at_the_three_stops_and_the_coupling_of_the_
     coupling["chance_rho_depth"] = 0.07
     found = frontier.answer(some, coupling, ["separation"], patients)
     assert "5 sections of 4 patients: log **0.70** (95 % point of chance 0.50, above it in 4; coupling" in found
-    assert "above it in 2; coupling 0.20, chance 0.07), Pearson residual **0.60** (" in found
+    assert "above it in 2; coupling 0.20, mean of its null 0.07), Pearson residual **0.60** (" in found
     assert frontier.answer(kept, coupling, [], patients).endswith("this cohort cannot say.")
 
 

@@ -104,12 +104,12 @@ def test_a_section_without_a_difference_is_no_section_of_the_test():
 def test_too_few_patients_get_their_note_in_the_place_of_p():
     patients = pd.Series("A", index=["A1"])
     one = paper_tables.patients_remark(paper_tables.delta_over_patients(deltas([0.25], "nested"), patients, 50), 50)
-    assert "median of 1 patient mean 0.250; n = 1 patient: not estimable; two-sided p = 1 over 1 section," in one
+    assert "nested, k = 50: n = 1 patient: not estimable; two-sided p = 1 over 1 section," in one
     many = pd.Series(list("ABCDE"), index=[f"A{i}" for i in range(1, 6)])
     found = paper_tables.patients_remark(
         paper_tables.delta_over_patients(deltas([0.1, 0.2, 0.3, 0.4, 0.5], "nested"), many, 50), 50
     )
-    assert "5 patient means 0.300; p = 0.062 over patients, smallest reachable 0.062; " in found
+    assert "median of 5 patient means 0.300; p = 0.062 over patients, smallest reachable 0.062; " in found
 
 
 def test_a_panel_with_fewer_genes_than_k_says_so():

@@ -32,7 +32,9 @@ def test_simulated_patients_stand_in_where_the_own_are_too_few():
     own = differences(between=2.0).iloc[:8]
     spread = power.observed_spread(own, PATIENTS, differences(), PATIENTS)
     assert spread[:3] == power.spread_of(differences(), PATIENTS, "")[:3] and "simulated" in spread.source
-    assert power.observed_spread(differences(), PATIENTS, own, PATIENTS).source == "this cohort"
+    assert power.observed_spread(differences(), PATIENTS, own, PATIENTS).source.startswith(
+        "the patients of this cohort"
+    )
 
 
 def test_more_patients_find_more_and_five_find_nothing():
@@ -68,7 +70,7 @@ def test_needed_patients_are_shown_in_words(settled):
 def test_the_spread_is_said_with_what_sections_would_err():
     mistaken = pd.DataFrame({"unit": ["patient", "section"], "rate": [0.04, 0.31]})
     text = power.spread_sentences(SPREAD, mistaken)
-    assert "that of this cohort: 10 sections of 5 patients, standard deviation 0.100 between patients" in text
+    assert "that of this cohort (10 sections of 5 patients): standard deviation 0.100 between patients" in text
     assert "0.0625 with five and 0.031 with six" in text
     assert text.endswith("find one in **31%** of cohorts, and a test over patients in 4%.")
 
@@ -76,7 +78,7 @@ def test_the_spread_is_said_with_what_sections_would_err():
 def test_the_papers_difference_is_settled_or_not():
     seen = pd.DataFrame({"n_patients": [1], "median": [0.2]})
     text = power.settled_sentence(0.252, 9.0, seen, "this cohort")
-    assert "0.252, with a power of 80% takes 9 patients, if they differ as those of this cohort; in this cohort" in text
+    assert "0.252, with a power of 80% takes 9 patients, if their spread is that of this cohort; in this cohort" in text
     assert text.endswith("with nuclei of 1 patient, 0.200 is seen.")
     text = power.settled_sentence(0.252, np.nan, seen.iloc[:0], "this cohort")
-    assert text.endswith("takes more than 30 patients, if they differ as those of this cohort.")
+    assert text.endswith("takes more than 30 patients, if their spread is that of this cohort.")

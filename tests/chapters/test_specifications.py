@@ -175,11 +175,11 @@ def test_the_answer_has_ranges_null_paper_and_the_strongest_choice(of_targets):
     found = specifications.answer(*of_targets, "2 sections of 2 patients", 50)
     assert found.startswith("Over all readings of 2 sections of 2 patients: median over genes of |ρ(target, nuclei)|, ")
     assert (
-        "**0.30 to 0.50** (paper 0.400, maps as smooth, median over readings, 0.10), moved most, by 0.20, by the "
+        "**0.30 to 0.50** (paper 0.400, mean of the null, median over readings, 0.10), moved most, by 0.20, by the "
         'choice "nuclei"; ' in found
     )
     assert (
-        "**0.10 to 0.40** (paper 0.200, maps as smooth, median over readings, 0.10), moved most, by 0.20, by the "
+        "**0.10 to 0.40** (paper 0.200, mean of the null, median over readings, 0.10), moved most, by 0.20, by the "
         'choice "θ". ' in found
     )
     assert found.endswith("under every reading in 1 of 2 sections (B under 2 of 4).")
@@ -211,7 +211,8 @@ def test_readings_of_a_difference_above_zero_are_counted():
     table = pd.DataFrame({"quantity": "median_delta, k = 10", "definition": ["a", "a", "b"], "value": [0.2, -0.1, 0.3]})
     found = specifications.delta_sentences(pd.concat([table, table[2:]]), [10])
     assert found == (
-        "- k = 10: above zero in **2 of 3** different values of 4 readings; medians: `a` 0.050, `b` 0.300."
+        "- k = 10: above zero in **2 of 3** different values of 4 readings; medians, by the genes that are compared: "
+        "a 0.050, b 0.300."
     )
     assert specifications.delta_sentences(table, []) == ""
 

@@ -18,8 +18,8 @@ def test_the_best_genes_stand_beside_all_genes_and_chance():
     others = [top.assign(ranking="nested", abs_rho=0), top.assign(backbone="nuclei", abs_rho=0), top.assign(k=200)]
     assert top_gene_coupling.answer(pd.concat([top, *others]), known, ["ridge"], {"A1": "A", "B1": "B"}) == (
         "Mean |rho(target, nuclei)| of the 20 genes that a model predicts best, medians over 2 sections of 2 patients. "
-        "log2(x + 1): `ridge` **0.70** (chance 0.10) against 0.50 of all genes. Chance is the mean of the "
-        "same genes over randomized maps."
+        "log2(x + 1): `ridge` **0.70** (0.10) against 0.50 of all genes. In brackets the mean of the "
+        "null: the same genes against randomized maps."
     )
 
 
@@ -28,5 +28,5 @@ def test_a_target_that_one_model_lacks_is_the_other_s_alone():
     both = pd.concat([top, top.assign(backbone="stem"), top.assign(target="pearson_residual")])
     known = pd.concat([known, known.assign(target="pearson_residual", rho_nuclei=0.1)])
     said = top_gene_coupling.answer(both[both["section"] == "A1"], known, ["ridge", "stem"], {"A1": "A"})
-    assert "over 1 section of 1 patient. log2(x + 1): `ridge` **0.60** (chance 0.10), `stem` **0.60** (chance" in said
-    assert "Pearson residual: `ridge` **0.60** (chance 0.10) against 0.10 of all genes." in said
+    assert "over 1 section of 1 patient. log2(x + 1): `ridge` **0.60** (0.10), `stem` **0.60** (0.10)" in said
+    assert "Pearson residual: `ridge` **0.60** (0.10) against 0.10 of all genes." in said

@@ -24,7 +24,7 @@ def test_parts_end_at_their_sum_below_zero_to_the_left_and_the_first_section_is_
 
 
 def test_the_last_row_is_the_sum_of_the_parts_of_a_section(ax):
-    parts = ["library", "composition"]
+    parts = ["library", "composition left"]
     table = every(backbone=["stem", "ridge"], section=list("ABC"), part=parts).assign(value=wave)
     assert anatomy.gaps(ax, table, parts) is ax
     assert [text.get_text() for text in ax.get_yticklabels()] == [*parts, anatomy.WHOLE]

@@ -92,7 +92,7 @@ def test_panel_a_gives_rho_by_section_or_by_patient(ax, tables):
 
 def test_chance_is_named_only_where_it_is_known(ax, tables):
     figure1.median_coupling(ax, tables["summary"])
-    assert "chance (median)" in legend(ax)
+    assert "mean of the null" in legend(ax)
     ax.clear()
     figure1.median_coupling(ax, tables["summary"], "depth")
     assert legend(ax) == ["median of sections"]
@@ -173,7 +173,7 @@ def test_the_coupling_of_the_best_genes_stands_beside_chance_of_the_same_genes(a
     figure1.top_gene_coupling(ax, top, "ridge")
     own = top.query("backbone == 'ridge' and ranking == 'same' and target == 'log2'")["abs_rho"].dropna()
     np.testing.assert_allclose(sorted(points(ax, style.TARGETS["log2"][1])[:, 1]), sorted(own))
-    assert "4 sections" in ax.get_title(loc="left") and "chance, same genes" in legend(ax)
+    assert "4 sections" in ax.get_title(loc="left") and "mean of the null, same genes" in legend(ax)
 
 
 def test_a_section_is_joined_with_itself_given_abundance(ax, tables):

@@ -98,9 +98,9 @@ def test_points_are_spread_to_both_sides_alike_and_a_single_one_is_not():
 
 def test_rows_hold_the_sections_of_every_target_and_chance_only_where_it_is_given(ax):
     table = every(backbone=["ridge", "nuclei", "depth"], target=TARGETS, section=list("ABC")).assign(pcc=wave)
-    style.in_rows(ax, table.assign(chance=0.1), "pcc", "backbone", "PCC-50", "chance", "95 %")
+    style.in_rows(ax, table.assign(chance=0.1), "pcc", "backbone", "PCC-50", "chance", style.HIGH)
     assert [text.get_text() for text in ax.get_yticklabels()] == ["ridge", "nuclei alone", "measured depth (oracle)"]
-    assert ax.get_title(loc="left") == "PCC-50, 3 sections" and "chance (95 %)" in legend(ax)
+    assert ax.get_title(loc="left") == "PCC-50, 3 sections" and "chance (95 % point)" in legend(ax)
     drawn = points(ax, style.TARGETS["log2"][1])
     top = table.query("backbone == 'ridge' and target == 'log2'")["pcc"]
     np.testing.assert_allclose(sorted(drawn[drawn[:, 1] < 0.5, 0]), sorted(top))

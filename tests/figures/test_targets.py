@@ -54,7 +54,7 @@ def test_readings_stand_from_the_top_in_their_order_each_with_its_sections(ax, t
         own = rows[(rows["reading"] == reading) & (rows["target"] == "log2")]
         expected = own["median_abs_rho_nuclei"].dropna()
         np.testing.assert_allclose(sorted(drawn[np.abs(drawn[:, 1] - i) < 0.5, 0]), sorted(expected))
-    assert "chance (median)" in legend(ax)
+    assert "mean of the null" in legend(ax)
 
 
 def test_arms_stand_from_the_top_in_their_order_each_with_its_sections(ax, tables):
@@ -73,7 +73,7 @@ def test_each_section_is_a_point_of_its_transforms_colour_at_its_depth(ax, table
     for transform, own in tables["arms"].groupby("transform"):
         expected = own[["median_total_counts", "median_rho_depth"]].sort_values("median_total_counts")
         np.testing.assert_allclose(points(ax, style.TRANSFORMS[transform][1]), expected)
-    assert legend(ax) == ["log", "Pearson residual", "chance"]
+    assert legend(ax) == ["log", "Pearson residual", "mean of the null"]
 
 
 def test_arms_that_no_section_can_have_are_a_word(ax, tables):

@@ -33,7 +33,7 @@ LIBRARY, NUCLEI, PLACE, COMPOSITION, REST = PARTS = (
     "library",
     "nuclei given library",
     "place",
-    "composition",
+    "composition left",
     "rest",
 )
 NOT_PREDICTED, NOISE, GENES = "not predicted", "counting noise", "other genes"
@@ -421,7 +421,7 @@ def known_sentences(table: pd.DataFrame) -> str:
     lines = [
         f"On {counted(table['section'].nunique(), 'sections')} of known truth, {(~noise).sum()} parts of scores and of "
         f"gaps lie at most **{apart[~noise].max():.3f}** from the true ones, counting noise {apart[noise].max():.3f}. "
-        "The composition of one and the same model, by how far it is smooth:\n"
+        "The composition left to one and the same model, by how far it is smooth:\n"
     ]
     mean = table[table["part"] == COMPOSITION].groupby(["length", "of"])[["true", "made"]].mean()
     for length, of in mean.groupby(level="length"):

@@ -37,17 +37,22 @@ from helpers.targets.normalization import LOG, LOG_CP10K, RESIDUAL
 
 BEGIN, END = "<!-- results, written by make reference -->\n", "<!-- end of results -->\n"
 TARGETS_IN_WORDS = "log / Pearson residual / CP10k"  # of SHOWN
+N_LIMITS = 3  # that README prints
 FIGURE = "![What targets follow, what models add to floors, what scores rank models by](data/results/answer.svg)"
 REPORTS = {LOG: "PCC-50 in log2", LOG_CP10K: "PCC-50 in CP10k", RESIDUAL: "PCC-50 of residuals"}
 REPORTS |= {"composition": "composition skill"}
 
 
 def block(results: Path) -> str:
-    """README's lines of results: the answer and the sentences (Markdown). `results` holds a folder for each of RUNS."""
+    """README's results: the answer, the sentences, the first of the limits (Markdown).
+
+    `results` holds a folder for each of RUNS.
+    """
     runs = [results / name for name in RUNS]
     tables, beside = read(runs[0]), couplings_of_runs(runs)
     lines = "".join(f"- {sentence}\n" for sentence in sentences(tables, beside))
-    return f"{short(tables, beside)}\n\n{FIGURE}\n\n{lines}"
+    not_shown = "".join(f"- {limit}\n" for limit in limits(tables, beside)[:N_LIMITS])
+    return f"{short(tables, beside)}\n\n{FIGURE}\n\n{lines}\nWhat this does not show, first of all:\n\n{not_shown}"
 
 
 def write(readme: Path, results: Path) -> None:

@@ -105,7 +105,9 @@ def reading_medians(summary: pd.DataFrame, chances: pd.DataFrame, targets: Seque
         values = summary[summary["target"] == target].groupby("reading", sort=False)
         for metric in coupling.METRICS:
             shown[label(target), SHORT[metric]] = values[metric].median()
-            shown[label(target), f"chance, {SHORT[metric]}"] = null.xs((target, metric), level=("target", "metric"))
+            shown[label(target), f"mean of the null, {SHORT[metric]}"] = null.xs(
+                (target, metric), level=("target", "metric")
+            )
     return pd.DataFrame(shown).rename(index=label).rename_axis(None)
 
 

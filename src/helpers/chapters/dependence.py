@@ -147,7 +147,8 @@ def answer(summary: pd.DataFrame, chances: pd.DataFrame, ceilings: pd.DataFrame,
         + ", ".join(f"{label(target)} **{rho:.2f}**" for target, rho in of_depth.items())
         + f" (medians over {of_patients(summary['section'], patients)}; no null was drawn)",
         "Noise ceiling of the median gene: "
-        + ", ".join(f"{label(target)} {ceiling:.2f}" for target, ceiling in highest.items()),
+        + ", ".join(f"{label(target)} {ceiling:.2f}" for target, ceiling in highest.items())
+        + f" (genes of {of_patients(ceilings.dropna()['section'], patients)}; a bound has no null)",
     ]
     if len(known):
         listed = ", ".join(f"{label(target)} **{rho:.2f}** ({high[target]:.2f})" for target, rho in of_nuclei.items())

@@ -16,7 +16,7 @@ import pandas as pd
 from anndata import AnnData
 
 from helpers import store
-from helpers.labels import counted, label, of_cells
+from helpers.labels import counted, label, of_cells, of_patients
 from helpers.models import backbones
 from helpers.schema import MEASURED, PREDICTED, SPATIAL, cellularity
 from helpers.scores import judge, spatial
@@ -275,6 +275,28 @@ def fitting(
 def size_mb(files: Mapping[str, str]) -> float:
     """Size of files of plain characters, in MB."""
     return sum(map(len, files.values())) / 1e6
+
+
+def answer(tables: Tables, measure: str, level: float = 0.05) -> str:
+    """How many genes of each target follow cells, depth, and cells with depth held fixed (Markdown).
+
+    By the p of each gene against maps as smooth, medians over the sections that have cells.
+    """
+    couplings = _couplings(tables).dropna(subset="p_nuclei")
+    followed = {"p_nuclei": "nuclei", "p_depth": "depth", "p_nuclei_given_depth": "nuclei with depth held fixed"}
+    shares = couplings[list(followed)].le(level).groupby([couplings["target"], couplings["section"]], sort=False).mean()
+    parts = [
+        f"in {label(target)} " + ", ".join(f"**{row[p]:.0%}** {what}" for p, what in followed.items())
+        for target, row in shares.groupby(level="target", sort=False).median().iterrows()
+    ]
+    patients = tables["sections"].set_index("section")["patient"]
+    of = of_patients(couplings["section"], patients)
+    said = (
+        f"It depends on the gene and on the target. Of {counted(couplings['gene'].nunique(), 'genes')} follow, beyond "
+        f"maps as smooth, {'; '.join(parts)} (each gene at p ≤ {level}, so {level:.0%} by chance; medians over {of}). "
+        "Choose a gene below."
+    )
+    return of_cells(said, measure)
 
 
 def size_sentence(n_genes: int, n_panel: int, files: Mapping[str, str], n_sections: int) -> str:

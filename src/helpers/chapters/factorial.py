@@ -325,7 +325,7 @@ def walk_sentence(once: pd.DataFrame, stands_for: Mapping[Arm, Arm]) -> str:
             chance = ", ".join(f"{own[arm]:.3f}" for arm in WALK)
             parts.append(
                 f"coupling to {what} goes from **{start:.3f}** to **{divided:.3f}** with the size factor and to "
-                f"**{end:.3f}** with the residual (medians of the sections' null: {chance})"
+                f"**{end:.3f}** with the residual (medians of the means of the sections' nulls: {chance})"
             )
     one_arm = stands_for["none", "pearson_residual"] == ("none", "log")
     return (
@@ -361,7 +361,7 @@ def leak_sentence(once: pd.DataFrame, depth_of: Mapping[str, float]) -> str:
 
 def _beside_chance(row: pd.Series, what: str) -> str:
     name = labels.TRANSFORMS[row.name[2]]
-    return f"{name} {row[f'median_rho_{what}']:.2f} (chance {row[f'chance_rho_{what}']:.2f})"
+    return f"{name} {row[f'median_rho_{what}']:.2f} (mean of its null {row[f'chance_rho_{what}']:.2f})"
 
 
 def prediction_sentence(arms: pd.DataFrame, k: int) -> str:

@@ -127,8 +127,11 @@ def frontier_sentence(both: pd.DataFrame, measures: Sequence[str]) -> str:
 
 
 def answer(kept: pd.DataFrame, coupling: pd.DataFrame, measures: Sequence[str], patients: Mapping[str, str]) -> str:
-    """Medians of each measure, and of the coupling to depth of the same sections, at each of STEPS (Markdown)."""
-    lines = []
+    """Medians of each measure, and of the coupling to depth of the same sections, at each of STEPS (Markdown).
+
+    First in how many of the measures the residual keeps as much as log.
+    """
+    lines, more, less = [], [], []
     for measure in measures:
         at = {step: of_target(kept, measure, arm) for step, arm in STEPS.items()}
         sections = at["log"].index
@@ -140,13 +143,34 @@ def answer(kept: pd.DataFrame, coupling: pd.DataFrame, measures: Sequence[str], 
             middle = f"{step} **{part['value'].median():.2f}**"
             words.append(
                 f"{middle} (95 % point of chance {part['chance_95'].median():.2f}, above it in {above}; coupling "
-                f"{rho:.2f}, chance {null:.2f})"
+                f"{rho:.2f}, mean of its null {null:.2f})"
             )
+        log, residual = (at[step]["value"].median() for step in ("log", "Pearson residual"))
+        (more if residual >= log else less).append(MEASURES[measure].partition(",")[0])
         lines.append(f"- {MEASURES[measure]}, {of_patients(sections, patients)}: {', '.join(words)}.")
     if not lines:
         return "With neither regions nor proportions of cell types this cohort cannot say."
-    chance = "chance is that of turned maps, of the coupling that of maps as smooth"
-    return f"Kept of the tissue, and coupling to depth, medians; {chance}:\n\n" + "\n".join(lines)
+    n = counted(len(lines), "measures")
+    parts = [f"{words} by {' and '.join(names)}" for names, words in ((more, "so"), (less, "less")) if names]
+    own = coupling[coupling["section"].isin(kept["section"])]
+    return (
+        f"By {len(more)} of {n} the Pearson residual keeps as much of the tissue as the log, or more "
+        f"({'; '.join(parts)}), {_couplings(own, patients)}.\n\n"
+        "Kept of the tissue, and coupling to depth, medians; chance is that of turned maps, the null of the coupling "
+        "that of maps as smooth:\n\n" + "\n".join(lines)
+    )
+
+
+def _couplings(coupling: pd.DataFrame, patients: Mapping[str, str]) -> str:
+    """The coupling to depth of log and residual, medians over sections, each with the mean of its null."""
+    ends = ((step, coupling[is_of(coupling, STEPS[step])]) for step in ("log", "Pearson residual"))
+    parts = [
+        f"{part['median_rho_depth'].median():.2f} as {step} (mean of its null {part['chance_rho_depth'].median():.2f})"
+        for step, part in ends
+    ]
+    return (
+        f"with a coupling to depth of {' and '.join(parts)}, medians over {of_patients(coupling['section'], patients)}"
+    )
 
 
 def single_numbers_sentence(kept: pd.DataFrame, measures: Sequence[str], most: int = 8) -> str:

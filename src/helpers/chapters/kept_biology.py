@@ -24,7 +24,7 @@ MEASURES = {
     "separation": "separation of regions, balanced accuracy",
     "variance": "variance between regions, median gene",
     "domains": "domains, adjusted Rand index",
-    "composition": "composition, median r over cell types",
+    "composition": "shares of cell types, median r",
 }
 SINGLE_NUMBERS = ("depth", "nuclei")
 ALONE, CODED = "alone", "as coded"

@@ -244,17 +244,35 @@ def answer(fits: pd.DataFrame, gaps: pd.DataFrame, targets: Sequence[str], k: in
     if len(ridge):
         patient = dict(zip(fits["section"], fits["patient"], strict=True))
         said = (
-            f"{what} of `ridge` with the own patient in training less that with other patients only, at equal size, "
-            f"medians over {of_patients(ridge['section'], patient)}: {_gaps(ridge, targets, value)}."
+            f"{what} of `ridge` with the own patient in training less that with other patients only{_others(fits)}, at "
+            f"equal size, medians over {of_patients(ridge['section'], patient)}: {_gaps(ridge, targets, value)}; "
+            f"{_tested(ridge.assign(patient=ridge['section'].map(patient)), value)}."
         )
     place = gaps[gaps["backbone"] == "place"]
     if len(place):
         patient = dict(zip(place["section"], place["patient"], strict=True))
         said += (
             " Place alone, trained on one section of the own patient less one of another, medians over "
-            f"{of_patients(place['section'], patient)}: {_gaps(place, targets, 'gap')}."
+            f"{of_patients(place['section'], patient)}: {_gaps(place, targets, 'gap')}; {_tested(place, 'gap')}."
         )
     return said
+
+
+def _others(fits: pd.DataFrame) -> str:
+    """The one section that every training on other patients is, where it is one."""
+    of = fits[(fits["training"] == AWAY) & fits["section"].isin(comparable(fits))]
+    names = {name for trained_on in of["trained_on"] for name in trained_on.split()}
+    return f", which is {names.pop()} alone" if len(names) == 1 else ""
+
+
+def _tested(table: pd.DataFrame, value: str) -> str:
+    """The least certain of the targets' tests over patients, or that there are too few; 0 is what no memory gives."""
+    parts = [part.dropna(subset=value) for _, part in table.groupby("target", sort=False)]
+    tests = [paired.over_patients(part[value].to_numpy(), part["patient"].to_numpy()) for part in parts]
+    highest = max(test["wilcoxon_p_two_sided"] for test in tests)
+    return (
+        f"against no gap, over patients, {'' if pd.isna(highest) else f'p at most {highest:.2g}, '}{tests[0]['note']}"
+    )
 
 
 def _gaps(table: pd.DataFrame, targets: Sequence[str], value: str) -> str:

@@ -120,14 +120,16 @@ def delta_over_patients(delta: pd.DataFrame, patients: pd.Series, k: int) -> pd.
 def patients_remark(tests: pd.DataFrame, k: int) -> str:
     """The test over patients beside that over sections, of `delta_over_patients`: a line (Markdown) a model and split.
 
-    Where there are too few patients for a p, the note of the test stands instead.
+    Where there are too few patients for a p, the note of the test stands instead of p and estimate.
     """
     lines = []
     for row in tests.itertuples():
-        p = f"p = {row.wilcoxon_p_two_sided:.2g} over patients, smallest reachable {row.smallest_p:.2g}"
+        p = (
+            f"median of {counted(row.n_patients, 'patient means')} {row.median:.3f}; p = "
+            f"{row.wilcoxon_p_two_sided:.2g} over patients, smallest reachable {row.smallest_p:.2g}"
+        )
         lines.append(
-            f"- `{row.backbone}`, one {row.split} held out, nested, k = {k}: median of "
-            f"{counted(row.n_patients, 'patient means')} {row.median:.3f}; "
+            f"- `{row.backbone}`, one {row.split} held out, nested, k = {k}: "
             f"{row.note if pd.isna(row.wilcoxon_p_two_sided) else p}; two-sided p = {row.sections_p:.2g} over "
             f"{counted(row.n_sections, 'sections')}, smallest reachable {row.sections_smallest_p:.2g}."
         )

@@ -47,8 +47,8 @@ def spread_of(difference: pd.Series, patients: pd.Series, source: str) -> Spread
 def observed_spread(own: pd.Series, patients: pd.Series, simulated: pd.Series, simulated_patients: pd.Series) -> Spread:
     """The spread of a cohort's own differences where they can tell it, else that of simulated ones."""
     if estimable(own, patients):
-        return spread_of(own, patients, "this cohort")
-    source = "the simulated cohort, whose patients are more alike than real ones may be"
+        return spread_of(own, patients, "the patients of this cohort in the coupling to depth")
+    source = "simulated patients in the coupling to nuclei, more alike than real ones may be"
     return spread_of(simulated, simulated_patients, source)
 
 
@@ -89,10 +89,10 @@ def spread_sentences(spread: Spread, mistaken: pd.DataFrame) -> str:
     wrong = mistaken.set_index("unit")["rate"]
     five, six = (2 * 0.5**n for n in (5, 6))
     return (
-        f"Patients needed for a power of 80 %. The spread is that of {spread.source}: {spread.n_total} sections of "
-        f"{spread.n_patients} patients, standard deviation {spread.sd_patients:.3f} between patients, "
-        f"{spread.sd_sections:.3f} between sections of one. More sections of a patient do not stand in for patients: "
-        "they average only the second. "
+        f"Patients needed for a power of 80 %. The spread is that of {spread.source} "
+        f"({spread.n_total} sections of {spread.n_patients} patients): standard deviation {spread.sd_patients:.3f} "
+        f"between patients, {spread.sd_sections:.3f} between sections of one. More sections of a patient do not stand "
+        "in for patients: they average only the second. "
         "Under six patients no difference, however large, reaches p ≤ 0.05 two-sided: the least is "
         f"{five:.4f} with five and {six:.3f} with six. "
         f"Were there no difference at all, a test over the {spread.n_patients * spread.n_sections} sections of "
@@ -118,5 +118,5 @@ def settled_sentence(
         )
     return (
         f"To find the paper's difference in the coupling to nuclei, {difference:.3f}, with a power of {ENOUGH:.0%} "
-        f"takes {patients} patients, if they differ as those of {source}{here}."
+        f"takes {patients} patients, if their spread is that of {source}{here}."
     )

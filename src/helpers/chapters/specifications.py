@@ -236,7 +236,7 @@ def answer(table: pd.DataFrame, of_sections: pd.DataFrame, sizes: str, k: int) -
             continue
         value, chance, moved = own["value"], own["chance"].dropna(), influence(own, CHOICES).iloc[0]
         beside = [f"paper {paper:.3f}" for paper in own["paper"].dropna()[:1]]
-        beside += [f"maps as smooth, median over readings, {chance.median():.2f}"] * bool(len(chance))
+        beside += [f"mean of the null, median over readings, {chance.median():.2f}"] * bool(len(chance))
         parts.append(
             f"{labels.quantity_label(quantity)} **{value.min():.2f} to {value.max():.2f}** ({', '.join(beside)}), "
             f'moved most, by {moved.max():.2f}, by the choice "{labels.CHOICES[moved.idxmax()]}"'
@@ -296,11 +296,11 @@ def delta_sentences(table: pd.DataFrame, ks: Sequence[int]) -> str:
     for k in ks:
         part = table[table["quantity"] == f"median_delta, k = {k}"]
         medians = part.groupby("definition", sort=False)["value"].median()
-        by = ", ".join(f"`{definition}` {value:.3f}" for definition, value in medians.items())
+        by = ", ".join(f"{labels.label(definition)} {value:.3f}" for definition, value in medians.items())
         values = part["value"].round(DIGITS).unique()  # a choice that changes nothing counts once
         lines.append(
             f"- k = {k}: above zero in **{(values > 0).sum()} of {len(values)}** different values of {len(part)} "
-            f"readings; medians: {by}."
+            f"readings; medians, by the genes that are compared: {by}."
         )
     return "\n".join(lines)
 

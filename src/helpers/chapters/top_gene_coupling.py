@@ -25,7 +25,7 @@ def answer(top: pd.DataFrame, associations: pd.DataFrame, models: Sequence[str],
         of_target = best[best["target"] == target].set_index("backbone")
         medians = of_target.groupby(level=0)[["abs_rho", "chance"]].median()
         values = (
-            f"`{model}` **{medians.loc[model, 'abs_rho']:.2f}** (chance {medians.loc[model, 'chance']:.2f})"
+            f"`{model}` **{medians.loc[model, 'abs_rho']:.2f}** ({medians.loc[model, 'chance']:.2f})"
             for model in models
             if model in medians.index
         )
@@ -33,6 +33,6 @@ def answer(top: pd.DataFrame, associations: pd.DataFrame, models: Sequence[str],
         lines.append(f"{label(target)}: {', '.join(values)} against {every:.2f} of all genes")
     return (
         f"Mean |rho(target, nuclei)| of the {k} genes that a model predicts best, medians over "
-        f"{of_patients(best['section'], patients)}. {'. '.join(lines)}. Chance is the mean of the same genes "
-        "over randomized maps."
+        f"{of_patients(best['section'], patients)}. {'. '.join(lines)}. In brackets "
+        "the mean of the null: the same genes against randomized maps."
     )

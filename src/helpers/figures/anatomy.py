@@ -14,7 +14,7 @@ PCC = {  # parts of a score: colour (Okabe & Ito 2008)
     "library": "#D55E00",
     "nuclei given library": "#F0E442",
     "place": "#56B4E9",
-    "composition": "#0072B2",
+    "composition left": "#0072B2",
     "rest": "#CC79A7",
 }
 LACKING = {"not predicted": "#E8E8E8", "counting noise": "#A0A0A0"}  # what a score lacks of 1

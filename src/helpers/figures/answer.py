@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from helpers.figures.style import DASHES, GREY, PALE, TARGETS, handle, looks, side_by_side, spread_out
+from helpers.figures.style import DASHES, GREY, PALE, TARGETS, handle, looks, name_ends, side_by_side, spread_out
 from helpers.labels import counted
 
 SIZE = 5.6, 8.6  # inches: on a page as wide as here, on a phone still to be read
@@ -20,21 +20,18 @@ def answer(figure: Figure, coupling: pd.DataFrame, scores: pd.DataFrame, ranks: 
     followed(axes["A"], coupling)
     above_floors(axes["B"], scores)
     ranked_by(axes["C"], ranks, reports)
-    titles = {"A": "What a target follows", "B": "What a model adds to a floor", "C": "What a score ranks models by"}
+    titles = {"A": "What a target follows", "B": "What a model scores, and floors", "C": "What a score ranks models by"}
     for (panel, title), table in zip(titles.items(), (coupling, scores, ranks), strict=True):
-        axes[panel].set_title(rf"$\bf{{{panel}}}$   {title}")
+        # Above C stand the words on its ends.
+        axes[panel].set_title(rf"$\bf{{{panel}}}$   {title}", pad=18 if panel == "C" else None)
         n = counted(table["section"].nunique(), "sections")
         axes[panel].set_xlabel(f"{axes[panel].get_xlabel()} ({n})", loc="right")  # as wide as the rows' names leave
-    hollow = handle("given depth", GREY, "o")
+    hollow = handle("with depth held fixed", GREY, "o")
     hollow.set_markerfacecolor("white")
     targets = [handle(words, colour, marker) for words, colour, marker in looks(coupling["target"]).values()]
-    keys = [
-        *targets,
-        hollow,
-        handle("chance (95 % point; in A with depth held fixed)", "black", line="-"),
-        handle("median", GREY, line="-"),
-    ]
-    figure.legend(handles=keys, ncols=3, loc="outside lower center", handletextpad=0.4, columnspacing=1.2)
+    chance = handle("chance (95 % point; in A of the hollow)", "black", "|")
+    keys = [*targets, hollow, handle("median of sections", GREY, "|"), chance]
+    figure.legend(handles=keys, ncols=2, loc="outside lower center", handletextpad=0.4, columnspacing=1.2)
     return axes
 
 
@@ -45,7 +42,6 @@ def followed(ax: Axes, table: pd.DataFrame) -> Axes:
     """
     for y, colour, marker, part in _lines(ax, table):
         around = y + spread_out(len(part), 0.08)
-        ax.hlines(y, part["given"].median(), part["plain"].median(), color=colour, lw=1, alpha=0.5)
         ax.scatter(part["plain"], around, s=26, color=colour, marker=marker, alpha=0.75, lw=0, clip_on=False)
         ax.scatter(part["given"], around, s=26, ec=colour, fc="white", marker=marker, lw=1.1, clip_on=False)
         ax.vlines(part["chance_given"].median(), y - 0.13, y + 0.13, color="black", lw=1.5)
@@ -75,6 +71,7 @@ def ranked_by(ax: Axes, ranks: pd.DataFrame, reports: Mapping[str, str]) -> Axes
         ax.vlines(values.median(), y - 0.3, y + 0.3, color=colour, lw=3, clip_on=False)
     ax.set_yticks(range(len(reports)), list(reports.values()))
     ax.set(xlim=(-0.02, 1.02), ylim=(len(reports) - 0.45, -0.55))
+    name_ends(ax)
     ax.xaxis.set_major_formatter(PercentFormatter(1))
     ax.set_xlabel("model pairs ranked by library skill")
     return ax

@@ -265,7 +265,7 @@ def top_gene_coupling(
     for (target, k), x in places.items():
         chance = own.loc[(own["target"] == target) & (own["k"] == k), "chance"].median()
         ax.hlines(chance, x - width, x + width, color=look[target][1], lw=1.4, ls=DASHES, zorder=1)
-    handles = [handle(*parts) for parts in look.values()] + [handle("chance, same genes", GREY, line=DASHES)]
+    handles = [handle(*parts) for parts in look.values()] + [handle("mean of the null, same genes", GREY, line=DASHES)]
     ax.set_ylim(bottom=0)
     ax.set_ylabel(of_cells("mean |ρ(target, nuclei)|"))
     n = counted(own["section"].nunique(), "sections")

@@ -166,8 +166,8 @@ def specification_curves(axes: np.ndarray, table: pd.DataFrame, quantities: Mapp
     """Above, sorted estimates of each quantity; below, the choices behind them. Axes are 2 x quantities.
 
     `table` is of `specifications`, `quantities` maps the names in it to titles. Grey: without one section at a time,
-    and chance; dashed: the paper; a diamond: the book's own reading. Below, the darker a field the more of the
-    estimates above it made that choice; a choice that no quantity varies is left out.
+    and the mean of the null; dashed: the paper; a diamond: the book's own reading. Below, the darker a field the more
+    of the estimates above it made that choice; a choice that no quantity varies is left out.
     """
     shown = table[table["quantity"].isin(quantities)]
     options = {choice: list(dict.fromkeys(shown[choice].dropna())) for choice in CHOICES}
@@ -182,7 +182,7 @@ def specification_curves(axes: np.ndarray, table: pd.DataFrame, quantities: Mapp
     axes[1, 0].tick_params(axis="y", labelsize=9)
     handles = [handle("a reading", "black", "."), handle("this book's", SECTIONS[0], "D")]
     handles += [handle("the paper", SECTIONS[3], line=PAPER_LINE)]
-    handles += [handle("chance", GREY, ".")] * bool(shown["chance"].notna().any())
+    handles += [handle("mean of the null", GREY, ".")] * bool(shown["chance"].notna().any())
     legend(axes[1, 0], handles, columns=2)
     return axes
 
@@ -242,7 +242,7 @@ def paper_and_ours(ax: Axes, table: pd.DataFrame, verdicts: Sequence[str], title
     ax.spines[["left", "bottom"]].set_visible(False)
     ax.set_title(title)
     handles = [handle("the paper", "black", "D"), handle("ours", GREY, "o"), handle("readings", "0.85", "s")]
-    legend(ax, [*handles, handle("chance", GREY, "|")], columns=2)
+    legend(ax, [*handles, handle("mean of the null", GREY, "|")], columns=2)
     return ax
 
 

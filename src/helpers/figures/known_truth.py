@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
-from helpers.figures.style import DASHES, GREY, PALE, TARGETS, handle, legend, spread_out
+from helpers.figures.style import DASHES, GREY, PALE, TARGETS, handle, legend, name_ends, spread_out
 from helpers.labels import counted, label, of_cells
 
 SKILLS = ("#440154", "#3B528B", "#21918C", "#4DAF4A", "#B5A300")  # of libraries, best first: viridis, its yellow darker
@@ -116,9 +116,7 @@ def truth_sided_with(ax: Axes, table: pd.DataFrame, reports: Mapping[str, str]) 
     ax.spines["left"].set_visible(False)
     n = counted(table["section"].nunique(), "sections"), counted(table["patient"].nunique(), "patients")
     ax.set_xlabel(f"pairs ranked by the library, a point a section: {' of '.join(n)}")
-    ends = {"transform": ax.get_xaxis_transform(), "fontsize": SMALL, "color": "0.25", "va": "bottom"}
-    for x, words, side in ((0, "by composition", "left"), (0.5, "a coin", "center"), (1, "by library", "right")):
-        ax.text(x, 1.0, words, ha=side, **ends)
+    name_ends(ax)
     handles = [handle(f"{coupling:g}", "0.3", marker) for coupling, marker in zip(couplings, COUPLINGS, strict=False)]
     where = {"loc": "center", "bbox_to_anchor": (0.77, 0.4), "title_fontsize": SMALL, "alignment": "left"}
     title = of_cells("r(library, nuclei), from the top")

@@ -47,7 +47,8 @@ MARKERS = "os^DvP"
 GREY, DARK, PALE = "#7F7F7F", "#444444", "0.92"  # references, points of one kind, lines between groups
 DASHES, LONG_DASHES = (0, (2, 1)), (0, (4, 2))
 MEDIAN = ("median of sections", GREY, "", "-")
-CHANCE = ("chance (median)", "black", "", DASHES)
+HIGH = "chance (95 % point)"
+CHANCE = ("mean of the null", "black", "", DASHES)
 FEW = 9  # up to so many sections each has its colour and name
 
 
@@ -141,6 +142,13 @@ def targets_on_x(ax: Axes, look: dict[str, tuple[str, str, str]]) -> None:
     ax.set_xlim(-0.5, len(look) - 0.5)
 
 
+def name_ends(ax: Axes) -> None:
+    """Say above an axis of contested pairs what its ends and its middle are: by which skill a score ranks."""
+    look = {"transform": ax.get_xaxis_transform(), "fontsize": 9, "color": "0.25", "va": "bottom"}
+    for x, words, side in ((0, "by composition", "left"), (0.5, "a coin", "center"), (1, "by library", "right")):
+        ax.text(x, 1.0, words, ha=side, **look)
+
+
 def nothing(ax: Axes, why: str) -> Axes:
     """In place of a figure that has nothing to show: why that is."""
     ax.set_axis_off()
@@ -160,11 +168,18 @@ def spread_out(n: int, width: float) -> np.ndarray:
 
 
 def in_rows(
-    ax: Axes, table: pd.DataFrame, value: str, by: str, title: str, chance: str | None = None, level: str = "median"
+    ax: Axes,
+    table: pd.DataFrame,
+    value: str,
+    by: str,
+    title: str,
+    chance: str | None = None,
+    level: str = "mean of the null",
 ) -> Axes:
     """`value` in a row for each `by`, the first on top: targets in their colours, a point a section, medians as bars.
 
-    `table` has section and target besides; `chance` is a column drawn dashed (its median), `level` says which chance.
+    `table` has section and target besides; `chance` is a column drawn dashed (its median), `level` says
+    what of the null.
     """
     table = table.dropna(subset=value)
     rows, look = list(dict.fromkeys(table[by])), looks(table["target"])
@@ -178,11 +193,12 @@ def in_rows(
         ax.vlines(part[value].median(), *ends, color=colour, lw=3)
         if chance:
             ax.vlines(part[chance].median(), *ends, color=colour, lw=1.5, ls=DASHES)
-    ax.set_yticks(range(len(rows)), [label(row) for row in rows])
+    called = labels.FLOORS if by == "backbone" else {}  # the stain is a reading of the nuclei too
+    ax.set_yticks(range(len(rows)), [labels.of_cells(called.get(row, label(row))) for row in rows])
     ax.set_ylim(len(rows) - 0.5, -0.5)
     for i in range(1, len(rows)):
         ax.axhline(i - 0.5, color=PALE, lw=1, zorder=0)
     ax.set_title(f"{title}, {counted(table['section'].nunique(), 'sections')}")
     handles = [*(handle(*parts) for parts in look.values()), handle(*MEDIAN)]
-    legend(ax, handles + ([handle(f"chance ({level})", GREY, line=DASHES)] if chance else []))
+    legend(ax, handles + ([handle(level, GREY, line=DASHES)] if chance else []))
     return ax

@@ -116,7 +116,7 @@ def arms_by_depth(ax: Axes, arms: pd.DataFrame) -> Axes:
     ax.set(xscale="log", xlabel="median total counts of the section", ylabel="median |ρ(target, depth)|")
     logarithmic(ax.xaxis)
     ax.set_title(f"{SIZE_FACTORS[arms['size_factor'].iloc[0]]}\n{counted(len(chance), 'sections')}")
-    legend(ax, [*(handle(*TRANSFORMS[t]) for t in transforms), handle("chance", "0.7", "_")], columns=2)
+    legend(ax, [*(handle(*TRANSFORMS[t]) for t in transforms), handle("mean of the null", "0.7", "_")], columns=2)
     return ax
 
 
@@ -196,6 +196,7 @@ def mean_variance(ax: Axes, moments: pd.DataFrame) -> Axes:
         ax.plot(running["mean_count"], running["variance"], color=colour, lw=2)
     ax.axhline(1, color=GREY, lw=0.8, ls="--", zorder=0)
     ax.set(xscale="log", yscale="log", xlabel="mean count of the gene", ylabel="variance of the target")
+    logarithmic(ax.xaxis)
     logarithmic(ax.yaxis)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.set_title(f"Mean and variance\n{counted(moments['gene'].nunique(), 'genes')}")
