@@ -225,6 +225,17 @@ def test_a_kernel_of_another_environment_is_not_started(house, monkeypatch):
     assert run(house) == 0
 
 
+def test_a_full_disk_is_named_though_hdf5_says_so_further_down(tmp_path):
+    said = "Unable to flush raw data (time = now\n, errno = 28, error message = 'No space left', buf = 0"
+    error = nbformat.v4.new_output("error", ename="RuntimeError", evalue=said, traceback=[])
+    cell = nbformat.v4.new_code_cell("x", id="c08", outputs=[error])
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "page.ipynb")
+    files = dict.fromkeys(("failed", "last_good", "logs", "parameters"), tmp_path / "page.ipynb")
+    told = workflow.failure("05_page", files).splitlines()[0]
+    assert told.startswith("notebooks/05_page.ipynb failed in cell 1 (c08): RuntimeError: Unable to flush raw data")
+    assert told.endswith("No space left")
+
+
 def test_a_failure_says_which_cell_and_keeps_the_half_run_page_and_the_last_good_one(house, capfd):
     assert run(house) == 0
     Path("build/toy/pages/05_page.ipynb").unlink()  # as Snakemake does before it runs a rule

@@ -369,7 +369,10 @@ def _errors(page: Path) -> Iterator[tuple[str, str]]:
     for number, cell in enumerate(cells, 1):
         for output in cell["outputs"]:
             if output["output_type"] == "error":
-                yield f"{number} ({cell['id']})", f"{output['ename']}: {output['evalue']}".splitlines()[0]
+                first, *rest = f"{output['ename']}: {output['evalue']}".splitlines()
+                # HDF5 says on a line further down that the disk is full.
+                why = re.search("error message = '(.+?)'", "".join(rest))
+                yield f"{number} ({cell['id']})", f"{first}: {why[1]}" if why else first
 
 
 def failures(build: Path) -> str:
