@@ -280,6 +280,8 @@ PAGES = {
 NAMES = sorted({path.stem for path in Path("notebooks").glob(book.PAGES)} - {"01_data"})
 PAGES = {name: book.with_declared_files(name, PAGES.get(name, Page()), BUILD, VALUES) for name in NAMES}
 if workflow.is_main_process:
+    if told := book.back_from_the_future([Path(BUILD), book.STAMPS]):
+        print(told, file=sys.stderr)
     # Snakemake lists a folder once: stamps that are written later would be missing to it.
     for name in ("01_data", *NAMES):
         code_of(name)(None)

@@ -16,7 +16,7 @@ cohort: kills
 title: Tiny cohort
 layout: her2st
 root: build/kills/raw
-simulation: {seed: 0, coupling: 1.0}
+simulation: {seed: 0, coupling: 1.0, lattice: [8, 7], n_genes: 200}
 sections: [A1, A2, B1]
 panel: {size: 50}
 backbones: [ridge]

@@ -1,6 +1,7 @@
 """What a notebook depends on, is given, and leaves when it fails; how its page is staged."""
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -92,6 +93,21 @@ def test_a_stamp_is_written_anew_only_when_the_code_means_something_else(tmp_pat
     assert workflow.stamp("scores/x", "a = 1  # words", tmp_path) == str(path) and path.stat().st_mtime_ns == first
     workflow.stamp("scores/x", "a = 2", tmp_path)
     assert path.stat().st_mtime_ns > first and [p.name for p in path.parent.iterdir()] == ["x.txt"]
+
+
+def test_files_of_the_future_are_dated_back_in_their_order(tmp_path):
+    dates = {"old": 50.0, "made": 3000.0, "made/of_it": 3600.0, "link": 3500.0}
+    (tmp_path / "made").mkdir()
+    for name in ("old", "made/of_it"):
+        (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    for name, date in dates.items():
+        os.utime(tmp_path / name, (date, date), follow_symlinks=False)
+    told = workflow.back_from_the_future([tmp_path], now=100.0)
+    assert told.startswith("3 files") and "up to 3,500 s ahead" in told
+    found = {name: (tmp_path / name).lstat().st_mtime for name in dates}
+    assert found == {"old": 50.0, "made": -500.0, "made/of_it": 100.0, "link": 0.0}
+    assert workflow.back_from_the_future([tmp_path, tmp_path / "none"], now=100.0) == ""
 
 
 def test_a_page_stands_on_its_code_and_its_helpers_not_on_its_words(house):
@@ -210,6 +226,17 @@ def test_a_kernel_of_another_environment_is_not_started(house, monkeypatch):
     kernel.write_text(json.dumps({"argv": ["false"], "display_name": "Site Python 3", "language": "python"}))
     monkeypatch.setenv("JUPYTER_PATH", str(house / "site"))
     assert run(house) == 0
+
+
+def test_a_full_disk_is_named_though_hdf5_says_so_further_down(tmp_path):
+    said = "Unable to flush raw data (time = now\n, errno = 28, error message = 'No space left', buf = 0"
+    error = nbformat.v4.new_output("error", ename="RuntimeError", evalue=said, traceback=[])
+    cell = nbformat.v4.new_code_cell("x", id="c08", outputs=[error])
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "page.ipynb")
+    files = dict.fromkeys(("failed", "last_good", "logs", "parameters"), tmp_path / "page.ipynb")
+    told = workflow.failure("05_page", files).splitlines()[0]
+    assert told.startswith("notebooks/05_page.ipynb failed in cell 1 (c08): RuntimeError: Unable to flush raw data")
+    assert told.endswith("No space left")
 
 
 def test_a_failure_says_which_cell_and_keeps_the_half_run_page_and_the_last_good_one(house, capfd):

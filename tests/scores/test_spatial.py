@@ -252,3 +252,9 @@ def test_a_test_at_5_percent_of_a_large_section_rejects_3_to_7(rng, large):
     xy, _, (tiled, _) = large
     fields = np.linalg.cholesky(RANGES["exponential 1"](cdist(xy, xy))) @ rng.normal(size=(len(xy), 80))
     assert 0.03 < spatial.type_one_error(fields[:, 30:], fields[:, :30], tiled, rank=True, n_draws=99) < 0.07
+
+
+def test_products_of_a_spot_are_those_with_its_tile_and_twice_those_with_the_smooth_maps(rng):
+    basis = spatial.moran_basis(rng.random((2100, 2)))
+    assert len(basis.tiles) == 5
+    assert spatial.products_of_a_spot(2100) == 2 * basis.smooth.shape[1] + len(basis.tiles[0][0]) == 820

@@ -103,7 +103,7 @@ class Tiled(LinearOperator):
     """
 
     def __init__(self, xy: np.ndarray, out: np.ndarray):
-        n_tiles = min(MOST_TILES, int(np.ceil(len(xy) / TILE)))
+        n_tiles = _n_tiles(len(xy))
         self.out, self.smooth = out, _smooth_maps(xy, out, MAPS * n_tiles)
         seen = np.hstack([out, self.smooth])
         self.tiles = [(spots, _maps_of_tile(xy[spots], seen[spots])) for spots in _tiles(xy, n_tiles)]
@@ -123,6 +123,23 @@ class Tiled(LinearOperator):
             x[spots] = maps @ part
         x += self.smooth @ (smooth - self.smooth.T @ x)
         return x - self.out @ (self.out.T @ x)
+
+
+def products_of_a_spot(n_spots: int, most: int = EXACT) -> int:
+    """How many products a spot enters for each variable on the `moran_basis` of so many: what a null's time grows by.
+
+    >>> products_of_a_spot(700), products_of_a_spot(5_000), products_of_a_spot(20_000), products_of_a_spot(60_000)
+    (700, 1300, 2600, 2580)
+    """
+    if n_spots <= most:
+        return n_spots
+    n_tiles = _n_tiles(n_spots)
+    # Of the smooth maps twice: their coefficients, and what they leave to the tiles.
+    return 2 * MAPS * n_tiles + products_of_a_spot(-(-n_spots // n_tiles), 3 * TILE)
+
+
+def _n_tiles(n_spots: int) -> int:
+    return min(MOST_TILES, -(-n_spots // TILE))
 
 
 def _tiles(xy: np.ndarray, n_tiles: int) -> list[np.ndarray]:
