@@ -84,12 +84,14 @@ def of_section():
     columns = ["section", "n_spots", "n_effective", "p_iid", "p_spatial", "q_iid", "q_spatial"]
     place = {"p_place": [0.1, 0.2], "q_place": 0.05, "chance_place": 0.1}
     table = pd.DataFrame(rows, columns=[*columns, "chance_iid", "chance_spatial"])
-    return table.assign(covariate="depth", target="log2", **place)
+    table = table.assign(covariate="depth", target="log2", **place)
+    others = inference.NULLS.keys() - {"iid", "spatial", "place"}
+    return table.assign(**{f"{what}_{null}": 0.0 for what in ("p", "q", "chance") for null in others})
 
 
 def test_each_share_has_a_row_under_its_name(of_section):
     long = inference.called_in_rows(of_section)
-    assert len(long) == 2 * 6 and set(long["called"]) == set(inference.CALLED.values())
+    assert len(long) == 2 * len(inference.CALLED) and set(long["called"]) == set(inference.CALLED.values())
     smooth = long[(long["called"] == "maps as smooth, q < 0.05") & (long["section"] == "B")]
     assert smooth["share"].item() == 0.3
 
@@ -97,8 +99,9 @@ def test_each_share_has_a_row_under_its_name(of_section):
 def test_medians_are_over_sections(of_section):
     medians = inference.called_medians(of_section)
     assert medians.index.tolist() == [("depth", "log2(x + 1)")]
-    assert medians.iloc[0].tolist() == pytest.approx([0.7, 0.3, 0.15, 0.6, 0.2, 0.05, 0.06, 0.2, 0.1])
-    assert list(medians.columns[[1, 7]]) == ["p, smooth", "chance |ρ|, smooth"]
+    brief = ("shuffled", "smooth", "given place")
+    shown = medians[[f"{what}, {name}" for what in ("p", "q", "chance |ρ|") for name in brief]]
+    assert shown.iloc[0].tolist() == pytest.approx([0.7, 0.3, 0.15, 0.6, 0.2, 0.05, 0.06, 0.2, 0.1])
 
 
 def test_what_is_lost_is_said_of_medians(of_section):
@@ -109,7 +112,7 @@ def test_what_is_lost_is_said_of_medians(of_section):
         "- log2(x + 1) and depth, 2 sections of 1 patient: 70% of genes are called by shuffling, 30% by maps as smooth "
         "(57% fewer), " in text
     )
-    assert "15% with place held fixed, 5% of these after the false discovery rate." in text
+    assert "15% with place held fixed, 5% of these after the false discovery rate" in text
     nothing = of_section.assign(p_iid=0.0, p_spatial=0.0)
     assert "0% by maps as smooth (0% fewer)" in inference.called_sentences(nothing, patients)
 

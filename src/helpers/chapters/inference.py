@@ -215,7 +215,7 @@ def score_rows(
 def score_medians(scores: pd.DataFrame) -> pd.DataFrame:
     """Medians over folds of PCC-k and its chance, and how many folds are beyond it, as shown."""
     by_score = scores.groupby(["backbone", "target"], sort=False)
-    brief = {null: NULLS[null].brief for null in OF_SCORES}
+    brief = {null: NULLS[null].brief for null in OF_SCORES if f"p_{null}" in scores}
     medians, size = by_score[["pcc", *(f"chance_{null}" for null in brief)]].median(), by_score.size()
     for null, name in brief.items():
         beyond = (scores[f"p_{null}"] <= LEVEL).groupby([scores["backbone"], scores["target"]], sort=False).sum()

@@ -11,7 +11,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy.spatial.distance import cdist
 
-from helpers.chapters.inference import LEVEL, NULLS, bases_of_nulls, gene_tests, shares_called
+from helpers.chapters.inference import LEVEL, NULLS, Null, bases_of_nulls, gene_tests, shares_called
 from helpers.labels import label, span
 from helpers.schema import LATTICE, SPATIAL, patients_of
 from helpers.scores import spatial
@@ -118,9 +118,14 @@ def rates_of_fields(
     return pd.DataFrame(rows, columns=["maps", "length", "null", "n_pairs", "rate"])
 
 
+def nulls_in(rates: pd.DataFrame) -> dict[str, Null]:
+    """Those of NULLS that a table of rates has rows of: an older run has none of a null that is new."""
+    return {null: kind for null, kind in NULLS.items() if null in set(rates["null"])}
+
+
 def ranges(rates: pd.DataFrame) -> str:
     """From the least to the greatest rate of each null, in words; `rates` has null and rate, a share."""
-    ends = rates.groupby("null")["rate"].agg(["min", "max"]).reindex(NULLS)
+    ends = rates.groupby("null")["rate"].agg(["min", "max"]).reindex(nulls_in(rates))
     return ", ".join(f"{NULLS[null].by} **{span(low, high, '.1%')}**" for null, low, high in ends.itertuples())
 
 
@@ -130,7 +135,7 @@ def fields_sentence(rates: pd.DataFrame) -> str:
     lines = [f"Of unrelated random fields are called {ranges(known)}."]
     for maps, part in rates[rates["length"].isna()].groupby("maps", sort=False):
         rate = part.set_index("null")["rate"]
-        lines.append(f"- {maps}: {', '.join(f'{kind.by} {rate[null]:.1%}' for null, kind in NULLS.items())}.")
+        lines.append(f"- {maps}: {', '.join(f'{kind.by} {rate[null]:.1%}' for null, kind in nulls_in(part).items())}.")
     return "\n".join([lines[0], "", *lines[1:]])
 
 
@@ -142,7 +147,7 @@ def worst_sentence(rates: pd.DataFrame, means: pd.DataFrame) -> str:
     every = pd.concat([rates, means], ignore_index=True)
     every = every.assign(what=every["maps"].where(every["length"].isna(), "random fields"))
     parts = []
-    for null, kind in NULLS.items():
+    for null, kind in nulls_in(every).items():
         if kind.basis is None:
             continue
         part = every[every["null"] == null]
@@ -222,10 +227,10 @@ def shown(means: pd.DataFrame) -> pd.DataFrame:
     wide = means.pivot(index=["maps", "target"], columns="null", values=["rate", "standard_error", "rate_after_fdr"])
     wide = wide.reindex(pd.MultiIndex.from_frame(means[["maps", "target"]].drop_duplicates()))
     table = {}
-    for null, kind in NULLS.items():
+    for null, kind in nulls_in(means).items():
         with_error = zip(wide["rate", null], wide["standard_error", null], strict=True)
         table[f"{kind.brief}, p ≤ 0.05"] = [f"{rate:.1%} ± {error:.1%}" for rate, error in with_error]
-    for null, kind in NULLS.items():
+    for null, kind in nulls_in(means).items():
         table[f"{kind.brief}, q < 0.05"] = wide["rate_after_fdr", null].map("{:.1%}".format).to_numpy()
     return pd.DataFrame(table, wide.index).rename(index=label, level="target").rename_axis(index=[None, None])
 
