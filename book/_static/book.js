@@ -14,8 +14,11 @@ document.addEventListener("DOMContentLoaded", () => {
   enlargeFigures();
 });
 
-// What is wider than its frame is marked, so that it can say so (book.css).
+// How wide a figure was drawn, by which a phone scales its type; what is wider than its frame is marked, to say so.
 function markWhatMoves() {
+  for (const image of document.querySelectorAll("button.enlarge img")) {
+    image.style.setProperty("--drawn", `${image.naturalWidth}px`);
+  }
   const frames = ".bd-article figure:has(button.enlarge), .bd-article .pst-scrollable-table-container";
   for (const frame of document.querySelectorAll(frames)) {
     frame.toggleAttribute("data-moves", frame.scrollWidth > frame.clientWidth + 1);

@@ -100,8 +100,8 @@ def test_the_answer_counts_the_genes_that_follow_cells_and_depth():
     given = tables()
     given["associations"] = given["associations"].assign(p_nuclei_given_depth=[0.3, np.nan])
     found = explorer.answer(given, "n_nuclei")
-    assert "Of 1 genes" not in found and "Of 1 gene " in found
-    assert "in log2(x + 1) **100%** nuclei, **100%** depth, **0%** nuclei with depth held fixed (each" in found
+    assert "Share of 1 gene that follow, beyond" in found
+    assert "in log2(x + 1) nuclei **100%**, depth **100%**, nuclei with depth held fixed **0%** (each" in found
     assert "5% by chance; medians over 1 section of 1 patient)" in found
     assert "nuclei" not in explorer.answer(given, "haematoxylin")
 

@@ -286,14 +286,15 @@ def answer(tables: Tables, measure: str, level: float = 0.05) -> str:
     followed = {"p_nuclei": "nuclei", "p_depth": "depth", "p_nuclei_given_depth": "nuclei with depth held fixed"}
     shares = couplings[list(followed)].le(level).groupby([couplings["target"], couplings["section"]], sort=False).mean()
     parts = [
-        f"in {label(target)} " + ", ".join(f"**{row[p]:.0%}** {what}" for p, what in followed.items())
+        f"in {label(target)} " + ", ".join(f"{what} **{row[p]:.0%}**" for p, what in followed.items())
         for target, row in shares.groupby(level="target", sort=False).median().iterrows()
     ]
     patients = tables["sections"].set_index("section")["patient"]
     of = of_patients(couplings["section"], patients)
     said = (
-        f"It depends on the gene and on the target. Of {counted(couplings['gene'].nunique(), 'genes')} follow, beyond "
-        f"maps as smooth, {'; '.join(parts)} (each gene at p ≤ {level}, so {level:.0%} by chance; medians over {of}). "
+        f"It depends on the gene and on the target. Share of {counted(couplings['gene'].nunique(), 'genes')} that "
+        f"follow, beyond maps as smooth, {'; '.join(parts)} (each gene at p ≤ {level}, so {level:.0%} by chance; "
+        f"medians over {of}). "
         "Choose a gene below."
     )
     return of_cells(said, measure)
