@@ -4,6 +4,7 @@
     python scripts/published_size.py fit C3.npz C3.log2.npz --target log2 --predict C3 --steps 600
     python scripts/published_size.py score build/her2st data/results/her2st data/results/stem_published_size C3.log2.npz
 
+`score` without a fit takes what stands beside them, ridge and the small STEM, from the reference run anew.
 `fit` needs torch and Lightning Fabric alone, so it also runs where the rest is not installed. A section named by
 `--leave` is in neither the training nor the prediction: that is how a recipe is chosen without the fold's own scores.
 """
@@ -19,6 +20,8 @@ import typer
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 TARGETS = ("log2", "pearson_residual")
+LARGE = "published size"
+OF = ["held_out", "steps"]  # what a training is named by
 K = 50
 N_SCORES = 6  # how often, over the steps, the section is predicted
 
@@ -122,7 +125,7 @@ def _mean(fabric, model, conditions, n_genes, hyper):
 
 
 @app.command()
-def score(build: Path, reference: Path, out: Path, fits: list[Path]) -> None:
+def score(build: Path, reference: Path, out: Path, fits: Annotated[list[Path] | None, typer.Argument()] = None) -> None:
     """Write losses.csv, scores.csv (over the steps; ridge and the profile's STEM beside) and fits.json (what ran).
 
     `reference` holds the tables of the same cohort's reference run. What `out` has of fits of other lengths stays.
@@ -136,7 +139,7 @@ def score(build: Path, reference: Path, out: Path, fits: list[Path]) -> None:
 
     panels = store.read_table(build / "results/panel.csv", ["panel", "gene"])
     losses, rows, ran = [], [], {}
-    for path in sorted(fits):
+    for path in sorted(fits or []):
         kept = np.load(path, allow_pickle=False)
         about = json.loads(str(kept["about"]))
         fold = {"held_out": about["predict"], "target": about["target"], "steps": about["steps"]}
@@ -144,16 +147,31 @@ def score(build: Path, reference: Path, out: Path, fits: list[Path]) -> None:
         losses.append(pd.DataFrame(kept["loss"], columns=["step", "mse", "vb"]).assign(**fold))
         fold["patient"] = str(section.obs["patient"].iloc[0])
         for step, predicted in zip(kept["step"], kept["predicted"], strict=True):
-            row = fold | {"model": "published size", "step": step, "spot_views": step * about["batch_size"]}
+            row = fold | {"model": LARGE, "step": step, "spot_views": step * about["batch_size"]}
             rows.append(row | _scores(predicted, fold["target"], section, panel_of(fold["held_out"], panels)))
-        rows += _beside(reference, fold)
         ran["{held_out}.{target}.{steps}".format(**fold)] = about | {"parameters": int(kept["parameters"])}
-    of = ["held_out", "steps"]
-    for name, new in {"losses": pd.concat(losses), "scores": pd.DataFrame(rows)}.items():
-        old = store.read_table(out / f"{name}.csv", of)
-        others = ~pd.MultiIndex.from_frame(old[of]).isin(pd.MultiIndex.from_frame(new[of]))
-        store.write_table(pd.concat([old[others], new]).sort_values(of, kind="stable"), out / f"{name}.csv")
+    old = {name: store.read_table(out / f"{name}.csv", OF) for name in ("losses", "scores")}
+    large = _anew(old["scores"].query("model == @LARGE"), rows)
+    folds = large[[*OF, "target", "patient"]].drop_duplicates().to_dict("records")
+    beside = [row for fold in folds for row in _beside(reference, fold)]
+    of_losses = [row for table in losses for row in table.to_dict("records")]
+    for name, table in {
+        "losses": _anew(old["losses"], of_losses),
+        "scores": pd.concat([large, pd.DataFrame(beside)]),
+    }.items():
+        store.write_table(table.sort_values(OF, kind="stable"), out / f"{name}.csv")
     store.write_json(store.read_json(out / "fits.json") | ran, out / "fits.json")
+
+
+def _anew(old, rows: list[dict]):
+    """A table with the rows of folds (OF) that were computed anew in place of those that it had of them."""
+    import pandas as pd
+
+    if not rows:
+        return old
+    new = pd.DataFrame(rows)
+    others = ~pd.MultiIndex.from_frame(old[OF]).isin(pd.MultiIndex.from_frame(new[OF]))
+    return pd.concat([old[others], new])
 
 
 def _scores(predicted, target: str, section, genes: list[str]) -> dict[str, float]:

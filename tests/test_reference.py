@@ -159,3 +159,15 @@ def test_what_cannot_be_compared_is_skipped_with_the_reason():
     with pytest.raises(pytest.skip.Exception, match="the build has 6 sections, the reference run 2.*: C, D, E ..."):
         skip_if_others(made("AB"), made("ABCDEF"), "section")
     skip_if_others(made("AB"), made("BA", "A"), "section")
+
+
+def test_what_stands_beside_the_published_size_is_of_the_reference_run():
+    """STEM and ridge are copied there from the run's tables; `scripts/published_size.py score` takes them anew."""
+    beside = pd.read_csv(ROOT / "data/results/stem_published_size/scores.csv").query("model != 'published size'")
+    keys = ["section", "backbone", "target"]
+    skills = pd.read_csv(COMMITTED / "skills.csv").query("split == 'section'").set_index(keys)["composition"]
+    pcc = pd.read_csv(COMMITTED / "inference_scores.csv").query("split == 'section'").set_index(keys)["pcc"]
+    of = pd.MultiIndex.from_frame(beside[["held_out", "model", "target"]])
+    assert len(beside) == 28
+    np.testing.assert_allclose(beside["composition"], skills[of], atol=1e-12)
+    np.testing.assert_allclose(beside["pcc"], pcc[of], atol=1e-12)

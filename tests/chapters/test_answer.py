@@ -67,17 +67,19 @@ def test_what_was_not_trained_is_not_named(found):
 def test_the_short_answer_tells_the_patients_in_which_depth_shares_most(found):
     tables, beside = found
     said = answer.short(tables, beside)
-    assert "with depth in patient A (2 sections: 0.40, 0.10, 0.20), patient B (1 section: 0.40, 0.10, 0.20) (in" in said
+    assert said.startswith("In 2 of 2 patients or animals most of what a log target has in common with nuclei")
+    assert "is 0.40, with depth held fixed 0.10, chance 0.20 (patient A, patient B)." in said
     of_b = beside["patient"] == "B"
     half = beside.assign(**{organs.PARTS[1]: beside[organs.PARTS[1]].where(~of_b, 0.3)})
-    assert "; not in patient B (1 section: 0.40, 0.30, 0.20) (in" in answer.short(tables, half)
+    assert "; 0.40, with depth held fixed 0.30, chance 0.20 (patient B)." in answer.short(tables, half)
     assert "1 / 1 / 1 of 2 sections of 2 patients in reduced pictures" in said
 
 
 def test_limits_name_their_n_and_the_rates_of_the_null(found):
-    first, _, nulls, *_ = answer.limits(*found)
+    first, _, nulls, *others = answer.limits(*found)
     assert "2 sections of 2 patients, couplings on 2 patients or animals" in first
     assert "8% to 31% of cases, with place held fixed in 8% to 31%" in nulls
+    assert any("1 fit trained again on another processor moved by up to 0.01" in limit for limit in others)
 
 
 def test_patients_that_are_not_scored_are_set_beside_those_that_are(found):

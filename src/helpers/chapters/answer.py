@@ -5,18 +5,18 @@ All is made from the tables of `answer_numbers`: no number is typed. A test hold
 
 import re
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from helpers import labels
-from helpers.chapters import organs
+from helpers.chapters import organs, refits
 from helpers.chapters.answer_numbers import (
     FLOORS,
     MODELS,
     REDUCED,
+    REFITS,
     RUNS,
     SHOWN,
     Tables,
@@ -87,12 +87,12 @@ def short(tables: Tables, beside: pd.DataFrame) -> str:
     ranks, away = quoted_ranks(tables), by_unseen_section(tables["patients"])
     n, patients, of_patients = _sizes(tables[REDUCED])
     return (
-        f"Most of what a log target has in common with nuclei it has in common with depth{_shared(beside)}. With all "
-        f"other sections in training ridge is above nuclei and place in {_above_by_patient(tables)} "
-        f"({TARGETS_IN_WORDS}). Without the sections of the patient it is in {_above(away)} of the same, and in "
-        f"{of_patients} of {n} of {patients} in reduced pictures, with stain for nuclei. Where models are simulated, "
-        "PCC-50 in log puts the one that knows depth better above the one that knows composition better in "
-        f"{_by_library(ranks, LOG):.0%} of pairs, composition skill in {_by_library(ranks, 'composition'):.0%}."
+        f"{_shared(beside)} With all other sections in training ridge is above nuclei and place in "
+        f"{_above_by_patient(tables)} ({TARGETS_IN_WORDS}). Without the sections of the patient it is in "
+        f"{_above(away)} of the same, and in {of_patients} of {n} of {patients} in reduced pictures, with stain for "
+        "nuclei. Of two models of known skill, PCC-50 in log puts the one that knows depth better above the one that "
+        f"knows composition better in {_by_library(ranks, LOG):.0%} of simulated pairs, composition skill in "
+        f"{_by_library(ranks, 'composition'):.0%}."
     )
 
 
@@ -100,16 +100,20 @@ def _shared(beside: pd.DataFrame) -> str:
     """In which patients most of a log target's coupling goes with depth, and in which it does not, with the numbers."""
     drawn = drawn_couplings(beside)
     by = drawn[drawn["target"] == LOG].groupby("patient", sort=False)
-    middle, sizes = by[["plain", "given", "chance_given"]].median(), by["section"].nunique()
-    most, said, sections = middle["given"] < middle["plain"] / 2, [], partial(labels.counted, what="sections")
-    for words, of in (("in", middle[most]), ("not in", middle[~most])):
-        parts = [
-            f"{labels.patient(name)} ({n}: {row['plain']:.2f}, {row['given']:.2f}, {row['chance_given']:.2f})"
-            for name, row, n in zip(of.index, of.to_dict("records"), map(sections, sizes[of.index]), strict=True)
-        ]
-        said += [f" {words} {', '.join(parts)}"] if parts else []
-    brackets = "the median gene's |ρ| with nuclei or their stain, the same with depth held fixed, and its chance, 95 %"
-    return f"{';'.join(said)} (in brackets {brackets})"
+    middle = by[["plain", "given", "chance_given"]].median()
+    most = middle["given"] < middle["plain"] / 2
+    said = [_given_depth(of) for of in (middle[most], middle[~most]) if len(of)]
+    n = labels.counted(len(middle), "patients")
+    return (
+        f"In {most.sum()} of {n} or animals most of what a log target has in common with nuclei or their stain it has "
+        f"in common with depth: the median gene's |ρ| is {'; '.join(said)}."
+    )
+
+
+def _given_depth(of: pd.DataFrame) -> str:
+    """Couplings of patients as they are and with depth held fixed, with chance."""
+    plain, given, chance = (labels.span(of[part].min(), of[part].max()) for part in of)
+    return f"{plain}, with depth held fixed {given}, chance {chance} ({', '.join(map(labels.patient, of.index))})"
 
 
 def _sizes(fits: pd.DataFrame) -> tuple[str, str, str]:
@@ -283,6 +287,7 @@ def limits(tables: Tables, beside: pd.DataFrame) -> list[str]:
         f"{as_is} of cases, with place held fixed in {place} (`23_inference`).",
         "STEM as published: it was trained at the size that two processor cores allow, and at about its published size "
         "on a small part of the published spot views (`10_training_check`).",
+        f"What one fit of STEM scores to the second digit: {refits.answer(tables[REFITS])} (`10_training_check`).",
         "A pretrained encoder: what models see of a patch is computed morphology (`05_patches`).",
     ]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import labels, store
-from helpers.chapters import organs
+from helpers.chapters import organs, refits
 from helpers.chapters.patients import ALL, AWAY
 from helpers.scores.coupling import COUPLED, GIVEN_DEPTH
 from helpers.targets.normalization import LOG, LOG_CP10K, RESIDUAL
@@ -31,15 +31,16 @@ MODELS = {
 FLOORS = ("nuclei", "place")
 COUPLING = 0.5  # of library and nuclei, in the simulation that is quoted
 RUNS = ("her2st", "her2st_lowres", "mob")  # of README; scores are of the first, and of patients unseen of the second
-REDUCED = "patients of the second run"
+REDUCED, REFITS = "patients of the second run", "fits of STEM a second time"
 READ = ("table1", "sections", "floors", "patients", "skills", "known_truth_ranks", "type_one_error", "cross_space")
 Tables = Mapping[str, pd.DataFrame]
 
 
 def read(folder: Path) -> dict[str, pd.DataFrame]:
-    """The tables of a reference run that the answer is made from, by name, and `patients` of the run beside it."""
+    """The tables of a reference run that the answer is made from, by name, and tables of the folders beside it."""
     of_run = {name: store.read_table(folder / f"{name}.csv") for name in READ}
     of_run["associations"] = store.read_table(folder / "associations.csv.gz", ["section", "target", "rho_depth"])
+    of_run[REFITS] = store.read_table(folder.parent / "stem_refits/scores.csv", refits.COLUMNS)
     return of_run | {REDUCED: store.read_table(folder.parent / RUNS[1] / "patients.csv")}
 
 
