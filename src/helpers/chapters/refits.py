@@ -44,8 +44,8 @@ def remark(scores: pd.DataFrame) -> str:
         )
     lines = "\n".join(sorted(parts, reverse=True))
     return (
-        f"{fits} of the HER2 cohort, with {sections} held out in turn, were trained again with the same code, data and seeds on another processor. "
-        f"Between the two the same score moved:\n\n{lines}\n\n"
+        f"{fits} of the HER2 cohort, with {sections} held out in turn, were trained again with the same code, data and "
+        f"seeds on another processor. Between the two the same score moved:\n\n{lines}\n\n"
         "So a smaller difference between two fits says nothing of their recipes or targets. Composition is learned "
         "last (see the steps above); PCC-50 of log does not show whether it was."
     )
