@@ -22,9 +22,10 @@ def test_what_an_audit_takes_grows_with_numbers_predicted_and_with_counts():
 
 @pytest.mark.parametrize(
     ("n_spots", "n_genes", "seconds"),
-    [(5_000, 80, 7.0), (5_000, 300, 16.9), (20_000, 80, 31), (20_000, 300, 92), (60_000, 80, 98)],
+    [(5_000, 80, 7.0), (5_000, 300, 16.9), (20_000, 80, 31), (20_000, 300, 92), (60_000, 80, 98), (60_000, 300, 315)],
 )
 def test_the_time_foretold_is_within_a_quarter_of_that_measured(n_spots, n_genes, seconds):
+    """300 genes of 5,000 and 20,000 spots on a free core; others on a busy one, less what these two took more there."""
     section = AnnData(shape=(n_spots, 1), layers={"counts": csr_matrix((n_spots, 1))})
     predicted = pd.DataFrame(np.zeros((n_spots, n_genes), np.int8))
     assert size.need({"a": section}, {"a": predicted}).seconds == pytest.approx(seconds, rel=0.25)

@@ -13,8 +13,8 @@ from helpers.schema import COUNTS
 from helpers.scores.spatial import products_of_a_spot
 
 # Measured at 5,000 to 60,000 spots, 80 and 300 predicted of 2,000 genes, as seconds of one core of 2.4 GHz.
-SECONDS, BYTES = 10e-6, 70  # of each number predicted
-SECONDS_OF_PRODUCT = 1.1e-9  # of each number predicted with each map of a null that its spot lies on
+SECONDS, BYTES = 8.5e-6, 70  # of each number predicted
+SECONDS_OF_PRODUCT = 2e-9  # of each number predicted with each map of a null that its spot lies on
 SECONDS_OF_SPOT, BYTES_OF_SPOT, LEAST_BYTES = 0.6e-3, 9400, 150e6  # whatever is predicted; and the signs of the null
 BYTES_OF_COUNT = 20  # of each count above 0: halves and twins are copies
 LONG = 60  # seconds that need no word
