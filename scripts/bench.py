@@ -30,6 +30,7 @@ GENES, SPOTS = 15_000, 700
 
 @functools.cache
 def counts():
+    """SPOTS x GENES whole numbers, of uneven depth, no gene without one."""
     rng = np.random.default_rng(0)
     drawn = rng.poisson(np.outer(rng.lognormal(0, 1, SPOTS), rng.lognormal(-2, 2, GENES))).astype(np.float32)
     drawn[0] += 1  # no gene without a count
@@ -38,6 +39,7 @@ def counts():
 
 @functools.cache
 def section():
+    """A section of `counts`, sparse."""
     from anndata import AnnData
     from scipy.sparse import csr_matrix
 
@@ -71,12 +73,14 @@ def slide():
 
 
 def spearman_vectorized():
+    """Every gene with depth, as the project has it."""
     from helpers.columns import spearman
 
     return spearman(counts(), counts().sum(1))
 
 
 def spearman_loop():
+    """The same, gene by gene with scipy."""
     from scipy.stats import spearmanr
 
     depth = counts().sum(1)
@@ -84,12 +88,14 @@ def spearman_loop():
 
 
 def residuals_of_a_panel():
+    """Pearson residuals of 300 genes, with the library of all."""
     from helpers.targets import normalization
 
     return normalization.target(section(), "pearson_residual", [str(i) for i in range(300)])
 
 
 def residuals_of_scanpy():
+    """Those of all genes by scanpy, of which the same 300 are kept."""
     import scanpy as sc
     from anndata import AnnData
 
@@ -99,12 +105,14 @@ def residuals_of_scanpy():
 
 
 def imported_slide():
+    """`slide`, with what reads it imported before the clock runs."""
     from tiatoolbox.wsicore import wsireader  # noqa: F401  imports count on neither side
 
     return slide()
 
 
 def nuclei_of_a_section():
+    """Nuclei under the spots of a slide, read tile by tile."""
     from helpers.cohort import images
     from helpers.tissue import classical
 
@@ -114,6 +122,7 @@ def nuclei_of_a_section():
 
 
 def stains_of_the_whole_image():
+    """The stains of a slide read whole: the first step of counting nuclei without tiles."""
     from PIL import Image
     from skimage.color import rgb2hed
 
@@ -122,12 +131,14 @@ def stains_of_the_whole_image():
 
 
 def ridge_over_penalties():
+    """A fold of ridge as the project has it: one decomposition for all penalties."""
     from helpers.models import backbones
 
     return backbones.ridge(*fold())
 
 
 def ridge_of_scikit_learn():
+    """The same fold by a grid search of scikit-learn."""
     from sklearn.linear_model import Ridge
     from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut
     from sklearn.pipeline import make_pipeline
@@ -144,6 +155,7 @@ def ridge_of_scikit_learn():
 
 @functools.cache
 def fold():
+    """Features and targets of 800 training spots of four sections, and features of 200 others."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(1000, 200))
     y = x @ rng.normal(size=(200, 300)) + rng.normal(size=(1000, 300))
@@ -162,6 +174,7 @@ def maps():
 
 
 def moran_null(n_draws=999):
+    """300 genes against `n_draws` random maps as smooth as the nuclei, by the project."""
     from helpers.scores import spatial
 
     measured, _, nuclei, basis = maps()
@@ -169,10 +182,12 @@ def moran_null(n_draws=999):
 
 
 def moran_null_of_few():
+    """The same of as few maps as the loop can take."""
     return moran_null(19)
 
 
 def moran_null_loop():
+    """The same of those few, gene by gene and map by map with scipy."""
     from scipy.stats import rankdata, spearmanr
 
     from helpers.scores import spatial
@@ -183,6 +198,7 @@ def moran_null_loop():
 
 
 def partial_vectorized():
+    """Partial r of 300 genes given nuclei, by the project."""
     from helpers.scores import partial
 
     measured, predicted, nuclei, _ = maps()
@@ -190,6 +206,7 @@ def partial_vectorized():
 
 
 def partial_loop():
+    """The same, gene by gene with pingouin."""
     import pingouin
 
     measured, predicted, nuclei, _ = maps()
@@ -214,6 +231,7 @@ def predicted_section():
 
 
 def audit_of_three_sections():
+    """The audit of predictions of three small sections."""
     from helpers.audit import assess
 
     return assess.assess(*predicted_section(), "log2")
@@ -242,6 +260,7 @@ def sized_section(n_spots, n_genes=2000, n_predicted=300):
 
 
 def audit_of_size(n_spots):
+    """The audit of one section of `n_spots` spots."""
     from helpers.audit import assess
 
     return assess.assess(*sized_section(n_spots), "log2")
@@ -303,17 +322,20 @@ def growth_table(sizes):
 
 
 def depth_only_twin():
+    """The twin in which only depth varies, on sparse counts."""
     from helpers.targets import twins
 
     return twins.depth_only(section().layers["counts"], np.random.default_rng(0))
 
 
 def depth_only_dense():
+    """The same, spot by spot on a dense array."""
     rng, share = np.random.default_rng(0), counts().sum(0, dtype=float) / counts().sum(dtype=float)
     return np.array([rng.multinomial(int(total), share) for total in counts().sum(1)])
 
 
 def equal_depth_twin():
+    """Every spot thinned to the median depth, on sparse counts."""
     from helpers.targets import twins
 
     depth = int(np.median(counts().sum(1)))
@@ -321,6 +343,7 @@ def equal_depth_twin():
 
 
 def equal_depth_of_scanpy():
+    """The same by scanpy."""
     import scanpy as sc
 
     thinned = section().copy()
@@ -340,6 +363,7 @@ FOLDS, SPOTS_OF_A_FOLD = 35 * 2, 350
 
 
 def stem_size(fit):
+    """The recipe of one of FITS; the published size in batches of 4 where there is no GPU."""
     import torch
 
     from helpers.models.stem import recipes
@@ -351,6 +375,7 @@ def stem_size(fit):
 
 @functools.cache
 def stem_data(profile="cpu"):
+    """Conditions and targets of 800 spots, float32, as wide as the profile has them; imports are done before."""
     import torch  # noqa: F401
     from timm.models import vision_transformer  # noqa: F401
 
@@ -359,6 +384,7 @@ def stem_data(profile="cpu"):
 
 
 def stem_fit(fit):
+    """A fit of STEM as the project has it."""
     from dataclasses import asdict
 
     from helpers.models.stem import training
@@ -427,6 +453,7 @@ def stem_sample(fit):
 
 
 def stem_table():
+    """Seconds of each of FITS here, by the project and plainly, and what a whole fit would take."""
     from helpers.models.stem import recipes
 
     rows = []
@@ -505,6 +532,7 @@ def run(prepare, *tasks, repeats=REPEATS):
 
 
 def main(spots, sections):
+    """Print what was asked for: audits by `spots`, books by number of `sections`, else all comparisons."""
     if spots:
         print(size_table(spots).to_string(index=False, float_format="{:.2f}".format, na_rep=""))
     if sections:

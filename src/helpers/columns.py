@@ -55,6 +55,8 @@ def unit(values: np.ndarray, rank: bool = False) -> np.ndarray:
 def pearson(A: np.ndarray, B: np.ndarray) -> np.ndarray:
     """Pearson's r of each column of A with the same column of B; NaN where either is constant or holds a NaN.
 
+    Both are spots x genes; ValueError where their shapes differ.
+
     >>> pearson([[1.0, 4.0], [2.0, 4.0], [3.0, 4.0]], [[2.0, 1.0], [4.0, 2.0], [6.0, 3.0]])
     array([ 1., nan])
     """
@@ -67,7 +69,7 @@ def spearman(X: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Spearman's rho of every column of X with y.
 
     X is spots x genes; y is spots, giving one rho per gene, or spots x m, giving genes x m. NaN where either is
-    constant or holds a NaN.
+    constant or holds a NaN; ValueError where the numbers of spots differ.
 
     >>> spearman([[1.0, 9.0], [10.0, 4.0], [100.0, 1.0]], [5, 6, 7])
     array([ 1., -1.])

@@ -44,7 +44,7 @@ _MARKUP = re.compile(r"[\x00-\x1f\x7f]|<[A-Za-z/!?]|`|\]\(|\$")
 
 
 def check_name(name: str) -> str:
-    """Return `name` if it can name a section, hence a file: letters, digits, `_`, `.`, `-`."""
+    """Return `name` if it can name a section, hence a file: letters, digits, `_`, `.`, `-`; else ValueError."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not a section's name: use letters, digits, '_', '.' and '-' only, no folder")
     return name

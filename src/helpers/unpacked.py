@@ -53,7 +53,7 @@ def _too_large(path: Path, n_bytes: float) -> ValueError:
 
 
 def limit() -> float:
-    """The bytes that one file may take in memory."""
+    """The bytes that one file may take in memory; ValueError where MEMORY_GB is no number."""
     said = os.environ.get(SETTING) or LIMIT_GB
     try:
         return float(said) * 1e9

@@ -79,13 +79,13 @@ def take_apart(section: AnnData, genes: Sequence[str], target: str, predicted: n
 
 
 def in_parts(measured: np.ndarray, given: Mapping[str, Sequence[np.ndarray]]) -> dict[str, np.ndarray]:
-    """`partial.pieces`, the last of which is the rest."""
+    """`partial.pieces` of measured genes, spots x genes each, the last of which is the rest."""
     found = partial.pieces(measured, given)
     return found | {REST: found.pop(partial.LEFT)}
 
 
 def of_genes(pieces: Mapping[str, np.ndarray], predicted: np.ndarray, ceiling: np.ndarray) -> pd.DataFrame:
-    """Parts of r of every gene, a row each, that add up to its r; and its ceiling."""
+    """Parts of r of every gene, a row each, that add up to its r; and its ceiling. Pieces are spots x genes."""
     y = unit(predicted)
     return pd.DataFrame({part: (piece * y).sum(axis=0) for part, piece in pieces.items()}).assign(ceiling=ceiling)
 

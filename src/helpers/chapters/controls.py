@@ -34,6 +34,7 @@ def twin_of(section: AnnData, kind: str, seed: int = 0) -> AnnData:
     """The section with the counts of one of TWINS: all genes, and the spots that the twin keeps.
 
     The equal-depth twin holds the section's lowest tenth of depths in every spot, and drops the shallower ones.
+    ValueError for another twin.
     """
     if kind not in TWINS:
         raise ValueError(f"twin {kind!r} is not one of {', '.join(TWINS)}")

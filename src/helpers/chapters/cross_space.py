@@ -202,13 +202,13 @@ def expected_counts(name: str, profiles: pd.DataFrame) -> np.ndarray:
 
 
 def draw_counts(expected: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Negative binomial counts around the expected ones, with the overdispersion of the simulated cohort."""
+    """Negative binomial counts around the expected, spots x genes, as overdispersed as the simulated cohort."""
     over = simulate.OVERDISPERSION
     return rng.poisson(expected * rng.gamma(1 / over, over, expected.shape)).astype(float)
 
 
 def shares_of(counts: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Each chosen gene's share of all counts."""
+    """Each chosen gene's share of all counts, spots x genes."""
     return (counts.sum(axis=0) / counts.sum())[chosen]
 
 

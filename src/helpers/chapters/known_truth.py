@@ -110,7 +110,10 @@ def _apart(values: np.ndarray, given: np.ndarray) -> np.ndarray:
 
 
 def mixed(skill: float, true: np.ndarray, wrong: np.ndarray, shrunk: bool = True) -> np.ndarray:
-    """A map with correlation `skill` to the true one; shrunk, it varies by as much as it knows, as a mean does."""
+    """A map, or one a column, with correlation `skill` to the true one; shrunk, it varies by as much as it knows.
+
+    `true` and `wrong` have mean 0 and variance 1 and nothing in common.
+    """
     return (skill if shrunk else 1.0) * (skill * true + np.sqrt(1 - skill**2) * wrong)
 
 
@@ -184,7 +187,10 @@ def _mean_logs(most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def predictions(true: Truth, log_library: np.ndarray, shares: np.ndarray) -> dict[str, np.ndarray]:
-    """What a model of that library and composition predicts in each target: its mean over Poisson counts."""
+    """What a model of that library and composition predicts in each target: its mean over Poisson counts.
+
+    `log_library` is one a spot, `shares` spots x genes, and so are the predictions.
+    """
     library = np.exp(log_library)
     mu = library[:, None] * shares
     share, _ = judge.levels(true.made, true.panel)

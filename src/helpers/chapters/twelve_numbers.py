@@ -29,6 +29,8 @@ Sections = Mapping[str, AnnData]
 
 
 class Reading(NamedTuple):
+    """One way to make the number: what it is called, and the choices behind it."""
+
     target: str
     genes: str = PANEL
     best: int | None = None  # of so many best genes; None is of all
@@ -78,7 +80,7 @@ def _counts_by_gene(section: AnnData) -> pd.Series:
 
 
 def smooth(values: np.ndarray, lattice: np.ndarray) -> np.ndarray:
-    """Mean of each spot and those that touch it, as some pipelines smooth labels before they train and score."""
+    """Mean of each spot and those that touch it (spots x genes), as some pipelines smooth labels before training."""
     around = spatial.neighbours(lattice) + np.eye(len(values))
     return (around @ values) / around.sum(axis=1, keepdims=True)
 

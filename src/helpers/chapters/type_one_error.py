@@ -59,7 +59,7 @@ def outline(lattice: tuple[int, int] = (18, 16)) -> np.ndarray:
 
 
 def radial(xy: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Maps that rise or fall from the border to the middle, each in its own way, and are uneven besides."""
+    """Maps, spots x n, that rise or fall from the border to the middle, each in its own way, and are uneven besides."""
     depth = spatial.place_and_border(xy)[:, 2] / spatial.place_and_border(xy)[:, 2].max()
     profiles = [rng.choice([-1, 1]) * rng.uniform(1, 4) * depth ** rng.uniform(0.5, 2) for _ in range(n)]
     return np.transpose(profiles) + fields(xy, 2, n, rng)
@@ -72,7 +72,7 @@ def half_rough(xy: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def regional(xy: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Maps of three to six regions, other ones in each map, each with a level of its own, and uneven besides."""
+    """Maps, spots x n, of three to six regions, others in each, each with a level of its own, and uneven besides."""
     maps = []
     for _ in range(n):
         centres = xy[rng.choice(len(xy), rng.integers(3, 7), replace=False)]
@@ -81,7 +81,7 @@ def regional(xy: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def trend(xy: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Gradients of any direction, and noise."""
+    """Gradients of any direction, and noise: spots x n."""
     return (xy - xy.mean(axis=0)) / xy.std() @ rng.normal(size=(2, n)) + rng.normal(size=(len(xy), n))
 
 

@@ -32,6 +32,8 @@ AMBIENT = 3.0  # RNA that every spot catches from afar, in stromal nuclei
 
 
 class CellType(NamedTuple):
+    """A kind of cell: how it looks, how dense it lies, and what it expresses."""
+
     density: float  # nuclei per mm2 where the region is pure
     axes: tuple[float, float]  # semi-axes of the nucleus, um
     haematoxylin: float  # optical density

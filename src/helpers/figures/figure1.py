@@ -124,14 +124,14 @@ def median_coupling(ax: Axes, summary: pd.DataFrame, what: str = "nuclei") -> Ax
     return ax
 
 
-def share_coupled(ax: Axes, summary: pd.DataFrame, what: str = "nuclei", threshold: float = 0.3) -> Axes:
+def share_coupled(ax: Axes, summary: pd.DataFrame, threshold: float = 0.3) -> Axes:
     """Panel C: share of genes with |rho| above `threshold`, per section; takes `coupling.section_summary`."""
-    chance = f"chance_share_coupled_{what}"
-    n = _per_section(ax, _with(summary, chance), f"share_coupled_{what}", chance)
+    chance = "chance_share_coupled_nuclei"
+    n = _per_section(ax, _with(summary, chance), "share_coupled_nuclei", chance)
     ax.set_ylim(-0.03, max(1.03, ax.get_ylim()[1]))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
-    ax.set_ylabel(of_cells(f"genes with |ρ({what})| > {threshold:g}"))
-    ax.set_title(of_cells(f"Genes coupled to {what}\n{counted(n, 'sections')}"))
+    ax.set_ylabel(of_cells(f"genes with |ρ(nuclei)| > {threshold:g}"))
+    ax.set_title(of_cells(f"Genes coupled to nuclei\n{counted(n, 'sections')}"))
     legend(ax, _median_and_chance(chance in summary))
     return ax
 
@@ -254,11 +254,9 @@ def gene_by_gene(ax: Axes, predictability: pd.DataFrame, x: str = "log2", y: str
     return ax
 
 
-def top_gene_coupling(
-    ax: Axes, top: pd.DataFrame, backbone: str, split: str = "section", ranking: str = "same"
-) -> Axes:
+def top_gene_coupling(ax: Axes, top: pd.DataFrame, backbone: str, split: str = "section") -> Axes:
     """Panel E: mean |rho| with nuclei of the k most predictable genes, with its chance; takes `top_genes.top_genes`."""
-    own = _fitted(top, backbone, split, ranking).dropna(subset="abs_rho")
+    own = _fitted(top, backbone, split, "same").dropna(subset="abs_rho")
     places = _by_k(ax, own, "abs_rho")
     look = looks(own["target"])
     width = 0.4 / len(look)
@@ -269,7 +267,7 @@ def top_gene_coupling(
     ax.set_ylim(bottom=0)
     ax.set_ylabel(of_cells("mean |ρ(target, nuclei)|"))
     n = counted(own["section"].nunique(), "sections")
-    ax.set_title(f"Coupling of the predictable genes, {backbone}\n{n}, {RANKED[ranking]}")
+    ax.set_title(f"Coupling of the predictable genes, {backbone}\n{n}, {RANKED['same']}")
     legend(ax, handles)
     return ax
 

@@ -112,7 +112,7 @@ def legend(ax: Axes, handles: list, columns: int = 3) -> None:
     ax.legend(handles=handles, ncol=columns, handletextpad=0.4, columnspacing=1.2, **place)
 
 
-def one_legend(figure: Figure, columns: int = 4) -> None:
+def one_legend(figure: Figure) -> None:
     """One legend below a figure in place of those of its axes, which repeat each other; each entry once."""
     entries = {}
     for ax in figure.axes:
@@ -121,7 +121,7 @@ def one_legend(figure: Figure, columns: int = 4) -> None:
             own.remove()
     place = {"loc": "outside lower center", "handletextpad": 0.4, "columnspacing": 1.2}
     if entries:
-        figure.legend(entries.values(), entries.keys(), ncol=columns, **place)
+        figure.legend(entries.values(), entries.keys(), ncol=4, **place)
 
 
 def handle(label: str, colour: str, marker: str = "", line: str | tuple = "") -> Line2D:

@@ -77,6 +77,7 @@ def variance_by_region(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def domain_recovery(components: np.ndarray, labels: np.ndarray, n_seeds: int = 10) -> np.ndarray:
     """Adjusted Rand index of k-means clusters with the regions, as many as there are, mean over seeds; one a draw.
 
+    `components` is spots x components, `labels` spots, or spots x draws.
     Hubert & Arabie 1985, doi 10.1007/BF01908075.
     """
     from sklearn.cluster import KMeans

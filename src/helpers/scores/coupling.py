@@ -29,7 +29,7 @@ def associations(
     `targets` maps names to spots x genes; `depth` and `nuclei` are per spot (no nuclei: NaN); `drawn` maps names to
     genes x draws, the rho of random maps as smooth as the nuclei (`spatial.null_correlations`). Returns target, gene,
     rho_nuclei, rho_depth, rho_nuclei_given_depth (partial, of ranks) and chance_mean, the mean of |rho| over the draws;
-    NaN, like rho, for a constant gene.
+    NaN, like rho, for a constant gene. ValueError where a target does not have a column a gene.
     """
     tables = []
     for target, X in targets.items():

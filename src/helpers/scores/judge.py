@@ -46,7 +46,10 @@ def levels(section: AnnData, genes: Sequence[str]) -> tuple[np.ndarray, float]:
 
 
 def in_space(values: np.ndarray, source: str, target: str, section: AnnData, genes: Sequence[str]) -> np.ndarray:
-    """Predictions of one space as predictions of another; nothing measured on a spot enters (`spaces.convert`)."""
+    """Predictions of one space (spots x genes) as those of another; nothing measured on a spot enters.
+
+    `spaces.convert` is told the `levels` of the section; ValueError for a space that it does not know.
+    """
     return spaces.convert(values, source, target, *levels(section, genes))
 
 
@@ -71,13 +74,13 @@ def ceilings_in(
 # Scores ---------------------------------------------------------------------------------------------------------
 
 
-def basis(section: AnnData, place: bool = False) -> spatial.Basis:
-    """The `moran_basis` of a section's spots, for every null on it; with `place` that of what place leaves."""
-    return basis_at(section.obsm[SPATIAL], place)
+def basis(section: AnnData) -> spatial.Basis:
+    """The `moran_basis` of a section's spots, for every null on it."""
+    return basis_at(section.obsm[SPATIAL])
 
 
 def basis_at(xy: np.ndarray, place: bool = False) -> spatial.Basis:
-    """`basis` of spots at `xy`, n x 2."""
+    """The `moran_basis` of spots at `xy`, n x 2; with `place` that of what place leaves."""
     return _basis(np.asarray(xy, float).tobytes(), place)
 
 
@@ -190,7 +193,10 @@ def covariate_sets(section: AnnData, target: str, genes: Sequence[str]) -> dict[
 def given(
     values: np.ndarray, predicted: np.ndarray, genes: Sequence[str], held: Mapping[str, Sequence[np.ndarray]]
 ) -> pd.DataFrame:
-    """`partial.partial_scores` of every gene given each set of covariates, and partial_rank, the same of ranks."""
+    """`partial.partial_scores` of every gene given each set of covariates, and partial_rank, the same of ranks.
+
+    `values` and `predicted` are spots x genes, `held` is of `covariate_sets`.
+    """
     table = partial.partial_scores(values, predicted, list(genes), held)
     ranked = partial.partial_scores(values, predicted, list(genes), held, rank=True)
     return table.assign(partial_rank=ranked["partial"])

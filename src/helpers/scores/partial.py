@@ -35,6 +35,7 @@ def partial_scores(
 
     NaN where the measured or predicted gene is constant, and in partial and semi_partial where covariates leave
     nothing of it; a covariate that is constant, or explained by those before it, takes nothing out.
+    ValueError where shapes differ, or spots are too few for the covariates.
     Source: regression commonality analysis, Nimon & Reio 2011, doi 10.1177/1534484311411077.
     """
     if np.shape(measured) != np.shape(predicted) or np.shape(measured)[1] != len(genes):

@@ -18,13 +18,13 @@ FIT = ["backbone", "split"]  # what identifies a fitted predictor once its seeds
 
 
 def top_k(pcc: np.ndarray, k: int) -> np.ndarray:
-    """Positions of the k largest PCC, largest first, ties in the given order, NaN never; fewer if fewer are defined."""
+    """Positions of the k largest PCC, one a gene, largest first, ties in order, NaN never; fewer if so few exist."""
     order = np.argsort(-np.asarray(pcc, float), kind="stable")
     return order[: min(k, np.isfinite(pcc).sum())]
 
 
 def pcc_at_k(pcc: np.ndarray, k: int) -> float:
-    """Mean of the k largest PCC, or of all that are defined where these are fewer; NaN for a panel of fewer than k."""
+    """Mean of the k largest PCC of genes, or of all that are defined; NaN for a panel of fewer than k."""
     return mean_at(pcc, top_k(pcc, k)) if len(pcc) >= k else np.nan
 
 
@@ -115,24 +115,22 @@ def differences(
     associations: pd.DataFrame,
     predictability: pd.DataFrame,
     ks: Sequence[int] = KS,
-    log: str = LOG,
-    residual: str = RESIDUAL,
 ) -> pd.DataFrame:
     """Delta_k of each section under every ranking and definition, for table 2.
 
     Columns backbone, split, ranking, definition, k, section, delta, delta_panel (all genes of the panel, no
     selection). Sections need nuclei and a prediction in both targets; k above the panel's size are left out.
     """
-    rho = {t: _genes_by_section(associations[associations["target"] == t], "rho_nuclei") for t in (log, residual)}
+    rho = {t: _genes_by_section(associations[associations["target"] == t], "rho_nuclei") for t in (LOG, RESIDUAL)}
     rows = []
     for (backbone, split), part in over_seeds(predictability).groupby(FIT, sort=False):
-        pcc = {t: _genes_by_section(part[part["target"] == t], "pcc") for t in (log, residual)}
-        genes = pcc[log].index.intersection(pcc[residual].index)
-        sections = [s for s in pcc[log] if s in pcc[residual] and s in rho[log] and rho[log][s].notna().any()]
+        pcc = {t: _genes_by_section(part[part["target"] == t], "pcc") for t in (LOG, RESIDUAL)}
+        genes = pcc[LOG].index.intersection(pcc[RESIDUAL].index)
+        sections = [s for s in pcc[LOG] if s in pcc[RESIDUAL] and s in rho[LOG] and rho[LOG][s].notna().any()]
         for ranking in RANKINGS:
             by = {t: _ranking_pcc(pcc[t], ranking) for t in pcc}
             for section in sections:
-                values = [table[t].loc[genes, section].to_numpy() for table in (rho, by) for t in (log, residual)]
+                values = [table[t].loc[genes, section].to_numpy() for table in (rho, by) for t in (LOG, RESIDUAL)]
                 panel = np.nanmean(np.abs(values[0])) - np.nanmean(np.abs(values[1]))
                 for definition in DEFINITIONS:
                     for k in [k for k in ks if k <= len(genes)]:

@@ -62,7 +62,7 @@ def scaled(counts: np.ndarray, size: np.ndarray) -> np.ndarray:
 
 
 def identity(counts: np.ndarray, size: np.ndarray, **_) -> np.ndarray:
-    """Scaled counts as they are."""
+    """Scaled counts as they are. Here and below counts are spots x genes, sizes one a spot, and so are values."""
     return scaled(counts, size)
 
 

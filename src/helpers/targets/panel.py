@@ -43,6 +43,7 @@ def choose_panel(statistics: Mapping[str, pd.DataFrame], size: int, exclude: Seq
     Candidates are present in every section, highly variable in at least one, and no mitochondrial or ribosomal
     protein genes. Only the presence of a gene is asked of the excluded sections too: what was not measured there cannot
     be predicted. Of these the smallest rank(mean) + rank(sd) of raw counts pooled over spots, ties by name.
+    `statistics` maps a section to its `gene_statistics`. ValueError where no section or too few candidates are left.
     """
     used = [table for name, table in statistics.items() if name not in exclude]
     if not used:
@@ -65,7 +66,7 @@ def choose_panel(statistics: Mapping[str, pd.DataFrame], size: int, exclude: Seq
 def panel_of(section: str, panels: pd.DataFrame) -> list[str]:
     """The genes of a section's panel: its own, chosen without it, or the one of all sections.
 
-    `panels` has panel (a section's name, or `all`) and gene, as 06_normalization writes it.
+    `panels` has panel (a section's name, or `all`) and gene, as 06_normalization writes it; else ValueError.
     """
     own = panels.loc[panels["panel"].isin(["all", section]), "gene"]
     if own.empty:

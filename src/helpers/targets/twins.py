@@ -16,7 +16,8 @@ def depth_only(counts: csr_matrix, rng: np.random.Generator) -> csr_matrix:
     """Each spot redrawn as multinomial(its total, average composition of the section): the negative control.
 
     Every spot has the same expected composition, so whatever still follows nuclei, depth or a prediction does so by
-    the number of molecules alone. Spots x genes, each total as it was.
+    the number of molecules alone. Spots x genes, each total as it was. ValueError where no spot has a
+    count.
     """
     share = np.asarray(counts.sum(axis=0), float).ravel()
     if not share.any():
@@ -31,7 +32,7 @@ def equal_depth(counts: csr_matrix, depth: int, rng: np.random.Generator) -> tup
 
     Composition stays as it was measured, so whatever still follows depth does so by composition. A spot of fewer
     molecules would keep its depth and is dropped: the second value marks the spots that the first holds (bool, all
-    spots). The lower the depth, the more spots and the fewer molecules are left.
+    spots). The lower the depth, the more spots and the fewer molecules are left. ValueError where none is.
     """
     totals = np.asarray(counts.sum(axis=1)).ravel()
     kept = totals >= depth
@@ -51,7 +52,8 @@ def equal_depth(counts: csr_matrix, depth: int, rng: np.random.Generator) -> tup
 def as_twin(section: AnnData, counts: csr_matrix, kept: np.ndarray | None = None) -> AnnData:
     """The section with other counts, and with the totals that go with them; `kept` marks the spots they are of.
 
-    Coordinates, nuclei and features stay. Layers of targets do not: they are made of the counts.
+    Coordinates, nuclei and features stay. Layers of targets do not: they are made of the counts. ValueError where the
+    shape of the counts is not that of the spots kept and the genes.
     """
     spots = section if kept is None else section[kept]
     if counts.shape != spots.shape:

@@ -59,7 +59,7 @@ def stem_crop(mpp: float, spot_um: float) -> float:
 
 
 def sides(scales_um: Sequence[float | str], mpp: float, spot_um: float) -> dict[str, float]:
-    """Sides of the patches in um by the scale's label: `200um`, or `stem` for the `stem_crop`."""
+    """Sides of the patches in um by the scale's label: `200um`, or `stem` for the `stem_crop`; else ValueError."""
     found = {}
     for scale in scales_um:
         if isinstance(scale, str) and scale != STEM:

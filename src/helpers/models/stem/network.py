@@ -25,6 +25,7 @@ class GeneEmbedding(nn.Module):
         self.gene_count_ebd = two_layers(1, hidden_size, hidden_size)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """As the class says."""
         return self.gene_count_ebd(x.transpose(1, 2)) + self.gene_name_ebd
 
 
@@ -36,12 +37,15 @@ class TimeEmbedding(nn.Module):
         self.mlp = two_layers(256, hidden_size, hidden_size)
 
     def forward(self, t: torch.Tensor) -> torch.Tensor:
+        """As the class says."""
         frequencies = torch.exp(-math.log(10_000) * torch.arange(128, device=t.device) / 128)
         angles = t[:, None].float() * frequencies
         return self.mlp(torch.cat([angles.cos(), angles.sin()], dim=-1))
 
 
 class Attention(nn.Module):
+    """Self-attention over the genes."""
+
     def __init__(self, hidden_size: int, n_heads: int):
         super().__init__()
         self.n_heads = n_heads
@@ -49,21 +53,27 @@ class Attention(nn.Module):
         self.proj = nn.Linear(hidden_size, hidden_size)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Tokens (B, G, h) -> tokens."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
         return self.proj(attention(q, k, v).transpose(1, 2).flatten(2))
 
 
 class Mlp(nn.Module):
+    """Two layers with a GELU between them."""
+
     def __init__(self, hidden_size: int):
         super().__init__()
         self.fc1 = nn.Linear(hidden_size, 4 * hidden_size)
         self.fc2 = nn.Linear(4 * hidden_size, hidden_size)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Tokens (B, G, h) -> tokens, each by itself."""
         return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
 
 
 class Block(nn.Module):
+    """Attention and an MLP, both scaled, shifted and gated by the condition."""
+
     def __init__(self, hidden_size: int, n_heads: int):
         super().__init__()
         self.attn = Attention(hidden_size, n_heads)
@@ -71,6 +81,7 @@ class Block(nn.Module):
         self.adaLN_modulation = modulation(hidden_size, 6)
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """Tokens (B, G, h) -> tokens, under a condition (B, h)."""
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.adaLN_modulation(condition).chunk(6, dim=-1)
         x = torch.addcmul(x, gate_a[:, None], self.attn(modulated_norm(x, shift_a, scale_a)))
         return torch.addcmul(x, gate_m[:, None], self.mlp(modulated_norm(x, shift_m, scale_m)))
@@ -85,6 +96,7 @@ class Head(nn.Module):
         self.adaLN_modulation = modulation(hidden_size, 2)
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """Tokens (B, G, h) -> (B, 2, G), under a condition (B, h)."""
         shift, scale = self.adaLN_modulation(condition).chunk(2, dim=-1)
         return self.linear(modulated_norm(x, shift, scale)).transpose(1, 2)
 
@@ -108,6 +120,7 @@ class Stem(nn.Module):
         self.initialize()
 
     def initialize(self) -> None:
+        """The published start: gates and the head at zero, so that every block passes on what it gets."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -122,6 +135,7 @@ class Stem(nn.Module):
         nn.init.zeros_(self.final_layer.linear.weight)
 
     def forward(self, x: torch.Tensor, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """As the class says."""
         tokens = self.gene_joint_embed(x)
         condition = self.time_embed(t) + self.label_embed(y)
         for block in self.blocks:
