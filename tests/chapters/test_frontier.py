@@ -75,9 +75,9 @@ def test_an_arm_that_a_section_lacks_is_not_compared(kept, coupling):
 def test_levels_are_those_of_the_sections_that_are_shown(kept):
     kept.loc[kept["section"] == "A1", "chance"] = 0.9
     found = frontier.reference_levels(kept, "separation", "depth", ["A1"])
-    assert found == {"chance": 0.9, "depth alone": 0.9}
+    assert found == {"mean of the null": 0.9, "depth alone": 0.9}
     assert frontier.reference_levels(kept, "separation", "depth", SECTIONS) == pytest.approx(
-        {"chance": 0.3, "depth alone": 0.65}
+        {"mean of the null": 0.3, "depth alone": 0.65}
     )
 
 
@@ -144,7 +144,7 @@ def test_the_answer_has_what_is_kept_at_the_three_stops_and_the_coupling_of_the_
 def test_sections_in_which_one_number_tells_regions_are_named(kept):
     found = frontier.single_numbers_sentence(kept, ["separation", "composition"], most=2)
     assert found == (
-        "- depth alone, separation of regions, balanced accuracy: median 0.65, chance 0.30; "
+        "- depth alone, separation of regions, balanced accuracy: median 0.65, mean of its null 0.30; "
         "above 95 % of chance in 4 of 6 sections: A1, A2 and others."
     )
     one = kept[kept["section"] == "E1"]

@@ -108,7 +108,7 @@ def test_an_arm_of_the_frontier_has_a_point_a_section_and_one_at_the_medians(ax,
 def test_what_is_kept_is_drawn_against_coupling_with_chance_dashed_and_the_rest_solid(ax):
     arms = pd.DataFrame({"section": list("AB"), "size_factor": "total", "transform": "log"})
     arms = arms.assign(median_rho_depth=[0.1, 0.3], value_domains=[0.5, 0.7])
-    targets.kept_by_coupling(ax, arms, "depth", "domains", {"chance": 0.2, "depth alone": 0.4})
+    targets.kept_by_coupling(ax, arms, "depth", "domains", {"mean of the null": 0.2, "depth alone": 0.4})
     sections, median = (np.asarray(drawn.get_offsets()) for drawn in ax.collections)
     np.testing.assert_allclose(sections, [(0.1, 0.5), (0.3, 0.7)])
     np.testing.assert_allclose(median, [(0.2, 0.6)])
@@ -120,7 +120,7 @@ def test_what_is_kept_is_drawn_against_coupling_with_chance_dashed_and_the_rest_
 
 def test_without_an_arm_there_is_a_word_in_place_of_a_frontier(ax):
     none = pd.DataFrame(columns=["section", "size_factor", "transform", "median_rho_nuclei", "value_domains"])
-    targets.kept_by_coupling(ax, none, "nuclei", "domains", {"chance": np.nan})
+    targets.kept_by_coupling(ax, none, "nuclei", "domains", {"mean of the null": np.nan})
     assert not ax.axison and "both\nnuclei and what this needs" in ax.texts[0].get_text()
 
 

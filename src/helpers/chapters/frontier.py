@@ -54,10 +54,10 @@ def with_measure(both: pd.DataFrame, measure: str, what: str) -> pd.DataFrame:
 
 
 def reference_levels(kept: pd.DataFrame, measure: str, what: str, sections: Sequence[str]) -> dict[str, float]:
-    """Medians to compare arms with, over these sections: chance, and what the single number `what` knows."""
+    """Medians to compare arms with, over these sections: mean of the null, and what the single number `what` knows."""
     part = kept[(kept["measure"] == measure) & kept["section"].isin(sections)]
     alone = of_target(part, measure, (ALONE, what))
-    return {"chance": part["chance"].median(), f"{what} alone": alone["value"].median()}
+    return {"mean of the null": part["chance"].median(), f"{what} alone": alone["value"].median()}
 
 
 def undominated(medians: pd.DataFrame) -> pd.DataFrame:
@@ -184,7 +184,7 @@ def single_numbers_sentence(kept: pd.DataFrame, measures: Sequence[str], most: i
             above = list(part.index[part["value"] > part["chance_95"]])
             names = f": {', '.join(above[:most])}{' and others' * (len(above) > most)}" if above else ""
             lines.append(
-                f"- {what} alone, {MEASURES[measure]}: median {part['value'].median():.2f}, chance "
+                f"- {what} alone, {MEASURES[measure]}: median {part['value'].median():.2f}, mean of its null "
                 f"{part['chance'].median():.2f}; above 95 % of chance in {len(above)} of "
                 f"{counted(len(part), 'sections')}{names}."
             )

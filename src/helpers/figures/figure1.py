@@ -15,6 +15,7 @@ from helpers.figures.style import (
     FEW,
     FLOORS,
     GREY,
+    HIGH,
     LONG_DASHES,
     MEDIAN,
     PALE,
@@ -298,7 +299,7 @@ def predictability_and_coupling(ax: Axes, couplings: pd.DataFrame, backbone: str
     n = counted(own["section"].nunique(), "sections")
     ax.set_title(f"Are predictable genes the coupled ones?\n{backbone}, {n}, {counted(own['n_genes'].max(), 'genes')}")
     hollow = Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="", label="given abundance")
-    lines = [handle("95 % of random maps", "black", line=DASHES), handle("nuclei alone", "black", line=":")]
+    lines = [handle(HIGH, "black", line=DASHES), handle("nuclei alone", "black", line=":")]
     legend(ax, [handle("plain", GREY, "o"), hollow, *lines])
     return ax
 

@@ -169,11 +169,11 @@ def frontier(ax: Axes, arms: pd.DataFrame, x: str, y: str, levels: Mapping[str, 
 def kept_by_coupling(ax: Axes, arms: pd.DataFrame, what: str, name: str, levels: Mapping[str, float]) -> Axes:
     """What arms keep of the tissue, called `name`, against their coupling to `what`; a word where none has both.
 
-    The last two columns of `arms` are coupling and what is kept; `levels` are those of `frontier`, chance dashed.
+    The last two columns of `arms` are coupling and what is kept; `levels` are those of `frontier`, the null dashed.
     """
     if arms.empty:
         return nothing(ax, f"no section of this cohort has both\n{what} and what this needs")
-    lines = {text: (value, CHANCE[-1] if text == "chance" else "-") for text, value in levels.items()}
+    lines = {text: (value, CHANCE[-1] if text == CHANCE[0] else "-") for text, value in levels.items()}
     frontier(ax, arms, *arms.columns[-2:], lines)
     ax.set(xlabel=of_cells(f"coupling: median |ρ(target, {what})|"), ylabel=name)
     return ax

@@ -9,6 +9,7 @@ from matplotlib.ticker import FuncFormatter, PercentFormatter
 from helpers.figures.style import (
     DASHES,
     GREY,
+    HIGH,
     MARKERS,
     SECTIONS,
     handle,
@@ -76,7 +77,7 @@ def scores_by_fold(ax: Axes, scores: pd.DataFrame, target: str, value: str) -> A
     ax.set_xticks(range(len(folds)), folds)
     ax.set(xlim=(-0.5, len(folds) - 0.5), ylim=(0, None), xlabel="held-out section", ylabel=OVER_STEPS[value])
     ax.set_title(f"{label(target)}\n{counted(len(folds), 'folds')}")
-    legend(ax, [handle(*parts) for parts in looks_of.values()] + [handle("chance, 95 %", "black", line=DASHES)], 2)
+    legend(ax, [handle(*parts) for parts in looks_of.values()] + [handle(HIGH, "black", line=DASHES)], 2)
     return ax
 
 
