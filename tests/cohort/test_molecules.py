@@ -67,6 +67,40 @@ def test_rounded_logs_and_roots_are_doubted_with_the_numbers(kind, seed):
     assert "the largest value is" in found and "were logs rounded" in found
 
 
+def varied(seed, n_genes=500):
+    """Counts of a section whose spots have little in common, so that genes vary by far more than molecules."""
+    rng = np.random.default_rng(seed)
+    share = rng.lognormal(0, 1.5, n_genes) * rng.lognormal(0, 1.2, (200, n_genes))
+    return rng.poisson(1000 * rng.lognormal(0, 0.5, (200, 1)) * share / share.sum(axis=1, keepdims=True)).astype(float)
+
+
+@pytest.mark.parametrize("scaled", ["as it is", "to the median spot", "to 10,000"])
+@pytest.mark.parametrize("factor", [3, 5, 10, 20, 100, 1000])
+def test_rounded_logs_with_any_factor_are_doubted(factor, scaled):
+    counts = varied(0)
+    assert molecules.why_not_umi(csr_matrix(counts)) == ""
+    total = counts.sum(axis=1, keepdims=True)
+    counts *= {"as it is": 1, "to the median spot": np.median(total) / total, "to 10,000": 1e4 / total}[scaled]
+    assert "were logs rounded, or" in molecules.why_not_umi(csr_matrix(np.rint(factor * np.log1p(counts))))
+
+
+@pytest.mark.parametrize("times", [0.5, 0.7, 1.5, 2.5])
+def test_counts_that_were_scaled_and_rounded_are_doubted_with_the_numbers(times):
+    for kept in (np.rint(times * varied(0)), csr_matrix(np.rint(times * varied(0)))):
+        found = molecules.why_not_umi(kept)
+        assert "in 20 spots of like depth: were logs rounded, or counts scaled?" in found
+    if times == 1.5:
+        assert "values are 2 where 0 are 1 and" in found
+
+
+@pytest.mark.parametrize(("n_spots", "n_genes", "depth"), [(3000, 50, 150), (3000, 10, 30), (5000, 300, 100)])
+def test_few_genes_of_like_spots_are_not_doubted(n_spots, n_genes, depth):
+    """Spots chosen by the genes found in them hold more ones than any mixture, were the same genes looked at."""
+    counts = np.random.default_rng(0).multinomial(depth, np.full(n_genes, 1 / n_genes), n_spots)
+    counts[0] *= 2
+    assert molecules.why_not_umi(csr_matrix(np.vstack([counts, 3 * counts[:1]]).astype(float))) == ""
+
+
 def test_a_panel_measured_to_one_depth_is_not_doubted():
     """Of a gene with half of the molecules the variance is half of the mean, as drawn."""
     share = np.r_[0.5, np.full(24, 0.5 / 24)]
