@@ -107,3 +107,26 @@ def test_mitochondrial_and_ribosomal_genes_are_known_in_every_species(genome):
     kept = ["MTOR", "MT1X", "Mtor", "ERBB2", "RP11-34P13.7", "GRPR", "SRPX"]
     found = gene_names.left_out_of_panels([genome + name for name in left_out + kept])
     assert found.tolist() == [True] * len(left_out) + [False] * len(kept)
+
+
+@pytest.mark.parametrize("date", ["1-Mar", "Dec-01", "01. Mrz", "4-okt.", "2021-03-01", "3/1/2021", "01.03.2021"])
+def test_genes_that_a_spreadsheet_made_dates_are_warned_of(date):
+    with pytest.warns(UserWarning, match="a.h5ad: 1 of 4 genes are dates, .*; write their symbols"):
+        assert list(gene_names.symbols([date, *SYMBOLS[1:]], "a.h5ad"))[0] == date
+
+
+@pytest.mark.filterwarnings("error")
+def test_symbols_that_look_a_little_like_dates_are_none():
+    names = [
+        "MARCHF1",
+        "SEPTIN2",
+        "DEC1",
+        "HLA-A",
+        "NKX2-1",
+        "MT-CO1",
+        "RP11-34P13.7",
+        "AC012345.1",
+        "JUN",
+        "NOV",
+    ]
+    assert list(gene_names.symbols(names, "a.h5ad")) == names

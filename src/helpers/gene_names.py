@@ -15,6 +15,13 @@ _GENOME = r"[A-Za-z]+[A-Za-z.]*\d[A-Za-z0-9.]*_+"  # of a reference of two genom
 _ID = re.compile(rf"({_GENOME})?(ENS[A-Z]*G\d{{6,}}|FBgn\d{{7}}|WBGene\d{{8}}|[NX][MR]_\d{{6,}})(\.\d+)?", re.I)
 # Space Ranger names a probe ENSG00000187634|SAMD11|8eab823, others SAMD11|8eab823; ENST are transcripts, ENSE exons.
 _PARTS = re.compile(r".+\|[0-9a-f]{6,}(-\d+)?|(DEPRECATED_)?ENS[A-Z]*[TPE]\d{6,}(\.\d+)?", re.I)
+# A spreadsheet makes 1-Mar of MARCH1 and MARC1, 2-Sep of SEPT2, and shows or writes them as it shows its dates.
+_MONTH = "jan|feb|m[aä]r|mrz|apr|ma[yi]|jun|jul|aug|sep|o[ck]t|nov|de[cz]"
+_DATE = re.compile(
+    rf"\d{{1,2}}[-./ ]+({_MONTH})[a-z]?\.?|({_MONTH})[a-z]?[-./ ]+\d{{1,2}}|\d{{4}}-\d\d-\d\d( 00:00:00)?"
+    r"|\d{1,2}[./]\d{1,2}[./]\d{2,4}",
+    re.I,
+)
 REPEATED, FEW = 0.1, 10  # of all rows, that bear a name which another has: of genes, a few in a thousand do
 # Symbols are MT-CO1 in people, mt-Co1 in mice, mt:CoI in flies, MT.CO1 as R mends it; RPS3, Rps3, RpS3.
 _LEFT_OUT = re.compile(rf"({_GENOME})?(mt[-.:]|rp[sl])", re.I)
@@ -32,7 +39,19 @@ def symbols(
         check_genes(given, where)
     found = _symbols(names, where, beside, column)
     check_words(found, "gene", where)
+    warn_of_dates(found, where)
     return found
+
+
+def warn_of_dates(names: pd.Index, where: str) -> None:
+    """Warn of genes that a spreadsheet turned into dates: they match no gene of another table, or a wrong one."""
+    dates = [name for name in names if _DATE.fullmatch(name)]
+    if dates:
+        warnings.warn(
+            f"{where}: {len(dates)} of {len(names)} genes are dates, {_listed(dates)}, as a spreadsheet makes of SEPT2 "
+            "or MARCH1; write their symbols",
+            stacklevel=3,
+        )
 
 
 def check_genes(names: Sequence[str], where: str) -> None:

@@ -196,3 +196,16 @@ def test_complex_numbers_in_other_files_are_refused(tmp_path):
     for name in ("S1.csv", "S1.h5ad"):
         with pytest.raises(ValueError, match=f"{name}: (some predictions are text|predictions are complex128)"):
             predictions.read(tmp_path / name)
+
+
+def test_genes_that_a_spreadsheet_made_dates_are_warned_of(tmp_path, table):
+    path = save(table.rename(columns={"GNAS": "2-Sep"}), tmp_path / "p.csv")
+    with pytest.warns(UserWarning, match="p.csv: 1 of 3 genes are dates, 2-Sep"):
+        predictions.read(path)
+
+
+def test_a_folder_of_zarr_is_refused_by_name(tmp_path):
+    (tmp_path / "p.zarr").mkdir()
+    (tmp_path / "p.zarr/.zgroup").write_text("{}")
+    with pytest.raises(ValueError, match=r"p.zarr: a folder of Zarr \(SpatialData, AnnData\) is not read"):
+        predictions.read(tmp_path / "p.zarr")

@@ -132,3 +132,13 @@ def test_whole_numbers_of_up_to_nine_digits_are_read():
     np.testing.assert_array_equal(tables._whole_numbers(cells.encode(), b"\t"), numbers)
     for other in ("\t1234567890", "\t", "\t1.5", "\t-1"):
         assert tables._whole_numbers((cells + other).encode(), b"\t") is None
+
+
+def test_points_between_thousands_are_refused_and_three_digits_behind_a_point_are_read():
+    numbers = np.random.default_rng(0).integers(1, 6000, (30, 9))
+    with_points = pd.DataFrame(numbers).map(lambda number: f"{number:,}".replace(",", "."))
+    with pytest.raises(ValueError, match=r"a.csv: [1-5]\.\d{3} stands for thousands, beside numbers without a point"):
+        tables.parse(with_points.to_csv(sep=";").encode(), "a.csv")
+    for decimals in (numbers / 1000, np.round(numbers / 1000, 2), np.where(numbers % 2, 7, numbers / 1000)):
+        found = tables.parse(pd.DataFrame(decimals).to_csv(sep=";").encode(), "a.csv")
+        np.testing.assert_allclose(found.iloc[:, 1:].to_numpy(float), decimals)

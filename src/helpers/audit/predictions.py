@@ -9,8 +9,8 @@ import pandas as pd
 
 from helpers import schema, unpacked
 from helpers.cohort import tables
-from helpers.cohort.layouts import h5ad
-from helpers.gene_names import clean
+from helpers.cohort.layouts import h5ad, raw
+from helpers.gene_names import clean, warn_of_dates
 
 X = "X"  # the place in an h5ad file that is no layer
 MIN_SPOTS = 20  # fewer give a correlation whose standard error exceeds 0.22
@@ -25,6 +25,7 @@ def read(path: str | Path, layer: str = "") -> pd.DataFrame:
     """
     path = Path(path)
     if not path.is_file():
+        raw.refuse_zarr(path)
         raise FileNotFoundError(f"{path}: no such file of predictions; check the pattern and the section's name")
     kind = next((ending for ending in READERS if path.name.endswith(ending)), None)
     if kind is None:
@@ -41,6 +42,7 @@ def read(path: str | Path, layer: str = "") -> pd.DataFrame:
         schema.check_words(names, what, path)
         if names.has_duplicates:
             raise ValueError(f"{path}: {what} {names[names.duplicated()][0]!r} occurs twice; keep one")
+    warn_of_dates(table.columns, str(path))
     if kinds := {kind.name for kind in table.dtypes if getattr(kind, "kind", "") in "bcmM"}:
         raise ValueError(f"{path}: predictions are {', '.join(sorted(kinds))} values; write them as plain real numbers")
     try:

@@ -16,7 +16,11 @@ from helpers import unpacked
 SEPARATORS = "\t,;"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 FETCH = "fetch the file again"
+FEW = 100  # numbers, of which fewer tell nothing of how all are written
 WIDE = 1000  # cells of a row, above which pandas spends its time on columns
+# 1.024 beside 205, where no number begins with 0. and all have three digits behind the point: thousands.
+_POINT = re.compile(r"(?<=;)\"?-?(\d+(?:\.\d+)+)\"?(?=;|$)", re.M)
+_THOUSANDS = re.compile(r"[1-9]\d{0,2}(\.\d{3})+")
 _DECIMAL_COMMA = re.compile(r";\"?-?\d+,\d+\"?(;|$)", re.M)
 
 
@@ -53,6 +57,8 @@ def parse(content: bytes, where: str | Path, fix: str = FETCH, columns: Sequence
     names, separator = _cells(text.split("\n", start)[start - 1])
     if columns and all(_is_value(name) for name in names[1:]) and len(names) > 1:
         names, start = list(columns), start - 1
+    if separator == ";" and (number := _of_thousands(text)):
+        raise ValueError(f"{where}: {number} stands for thousands, beside numbers without a point; write them without")
     try:
         table = _body(text, start, separator)
     except pd.errors.EmptyDataError:
@@ -130,6 +136,13 @@ def _whole_numbers(cells: bytes, separator: bytes) -> np.ndarray | None:
         longer = np.flatnonzero(n_digits > place)
         values[longer] += 10**place * (characters[ends[longer] - 1 - place].astype(np.int64) - ord("0"))
     return values
+
+
+def _of_thousands(text: str) -> str:
+    """The first number that is written with points between thousands, where all with points are; else ""."""
+    pointed = _POINT.findall(text)
+    written_so = len(pointed) >= FEW and all(map(_THOUSANDS.fullmatch, pointed))
+    return pointed[0] if written_so and re.search(r";\d{1,3}(?=;|$)", text, re.M) else ""
 
 
 def _is_value(cell: str) -> bool:

@@ -6,10 +6,18 @@ import pandas as pd
 import pytest
 import writers
 from anndata import AnnData
+from scipy.sparse import csc_matrix, csr_matrix
 
 from helpers import schema
 from helpers.cohort import sections
 from helpers.cohort.layouts import h5ad
+
+
+def with_zeros_and_parts(counts):
+    """Every value in two parts, zeros too."""
+    parts = np.hstack([counts // 2, counts - counts // 2])
+    columns, ends = np.tile(np.arange(counts.shape[1]), 2 * len(counts)), np.arange(len(counts) + 1) * parts.shape[1]
+    return csr_matrix((parts.ravel(), columns, ends), counts.shape)
 
 
 def test_spots_without_an_array_are_placed_by_their_pixels(tmp_path):
@@ -114,3 +122,46 @@ def test_what_is_wrong_is_said_as_it_is(written, slot, values, says):
 
     with pytest.raises(ValueError, match=f"S1.h5ad: {says}"):
         written(spoil)
+
+
+def saved(path, counts, **names):
+    made = AnnData(counts, **{"var": pd.DataFrame(index=list("ABCDE"))} | names)
+    made.obsm["spatial"] = np.random.default_rng(0).uniform(0, 1000, (made.n_obs, 2))
+    made.write_h5ad(path / "S1.h5ad")
+    return path
+
+
+@pytest.mark.parametrize(("kind", "most"), [("uint8", 255), ("int16", 32767), ("uint16", 65535), ("float16", 2048)])
+def test_counts_that_fill_their_type_are_warned_of(tmp_path, kind, most):
+    counts = np.random.default_rng(0).poisson(50, (40, 5))
+    counts[3, 2] = most - 2
+    with pytest.warns(
+        UserWarning, match=f"S1.h5ad: X: the largest count is {most - 2} and {kind} holds .* to {most}: "
+    ):
+        h5ad.read(saved(tmp_path, counts.astype(kind)), "S1")
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.parametrize("kind", ["uint8", "int64", "uint16", "float32"])
+@pytest.mark.parametrize("make", [np.float16, np.asarray, csr_matrix, csc_matrix, with_zeros_and_parts])
+def test_counts_of_every_type_and_form_are_read_as_they_are(tmp_path, kind, make):
+    counts = np.random.default_rng(0).poisson(20, (40, 5))
+    found = h5ad.read(saved(tmp_path, make(counts.astype(kind))), "S1").spots
+    np.testing.assert_array_equal(found.layers[schema.COUNTS].toarray(), counts)
+
+
+def test_a_spot_that_occurs_twice_is_refused_and_a_gene_is_numbered(tmp_path, recwarn):
+    obs, var = pd.DataFrame(index=list("abca")), pd.DataFrame(index=["A", "B", "A"])
+    with pytest.raises(ValueError, match="S1.h5ad: spot 'a' occurs twice; keep one"):
+        h5ad.read(saved(tmp_path, np.ones((4, 5)), obs=obs), "S1")
+    saved(tmp_path, np.ones((4, 3)), var=var)
+    recwarn.clear()
+    assert list(h5ad.read(tmp_path, "S1").spots.var_names) == ["A", "B", "A-1"]
+    assert not [one for one in recwarn if "not unique" in str(one.message)]
+
+
+def test_a_folder_of_zarr_in_place_of_the_file_is_refused_by_name(tmp_path):
+    (tmp_path / "S1.zarr").mkdir()
+    (tmp_path / "S1.zarr/.zgroup").write_text("{}")
+    with pytest.raises(ValueError, match=r"S1.zarr: a folder of Zarr \(SpatialData, AnnData\) is not read"):
+        h5ad.read(tmp_path, "S1")

@@ -37,3 +37,11 @@ def test_json_that_is_no_object_is_refused(tmp_path, text, what):
     path.unlink()
     with pytest.raises(FileNotFoundError, match="a.json: no such file"):
         raw.read_json(path)
+
+
+@pytest.mark.parametrize("inside", raw.ZARR)
+def test_a_folder_of_zarr_is_refused_by_name_and_another_is_not(tmp_path, inside):
+    raw.refuse_zarr(tmp_path, tmp_path / "no.zarr")
+    (tmp_path / inside).write_text("{}")
+    with pytest.raises(ValueError, match="a folder of Zarr .* is not read; write its table as one file"):
+        raw.refuse_zarr(tmp_path)

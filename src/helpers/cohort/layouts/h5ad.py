@@ -15,6 +15,8 @@ from helpers.cohort.layouts.raw import RawSection
 from helpers.gene_names import symbols
 from helpers.schema import SPATIAL
 
+FULL = 0.95  # of the largest whole number that a type of numbers holds
+
 
 def read(root: Path, name: str, counts_layer: str | None = None, gene_names: str | None = None) -> RawSection:
     """A section in one file, `{name}.h5ad`: raw counts in X, spot centres in `obsm["spatial"]`.
@@ -28,6 +30,9 @@ def read(root: Path, name: str, counts_layer: str | None = None, gene_names: str
     found = opened(path)
     found.obsm[SPATIAL] = _centres(found, path)
     schema.check_words(found.obs_names, "spot", path)
+    if found.obs_names.has_duplicates:
+        twice = found.obs_names[found.obs_names.duplicated()][0]
+        raise ValueError(f"{path}: spot {twice!r} occurs twice; keep one")
     scales = _scales_within(found)
     found = _counted(found, counts_layer, path)
     if (column := next((one for one in found.obs if one.lower() == "in_tissue"), None)) is not None:
@@ -47,6 +52,7 @@ def opened(path: Path) -> AnnData:
     import anndata
 
     if not path.is_file():
+        raw.refuse_zarr(path, path.with_suffix(".zarr"))
         raise FileNotFoundError(f"{path}: no such file; check the root and the section's name, or give ids")
     unpacked.check(path)
     try:
@@ -88,11 +94,26 @@ def _counted(found: AnnData, counts_layer: str | None, path: Path) -> AnnData:
         what = wrong.get(place, f"{place} is not in the file")
         there = f"they are in {raw.listed(whole)}: give counts_layer in the config (audit: --counts-layer)"
         raise ValueError(f"{path}: {what}; {there if whole else 'no layer has raw counts: write them there'}")
+    _warn_of_narrow(places[place], f"{path}: {place}")
     if place == "raw":
         counted = found.raw.to_adata()
         counted.obsm = found.obsm
         return counted
-    return AnnData(X=places[place], obs=found.obs, var=found.var, obsm={SPATIAL: found.obsm[SPATIAL]})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(Variable|Observation) names are not unique", UserWarning)
+        return AnnData(X=places[place], obs=found.obs, var=found.var, obsm={SPATIAL: found.obsm[SPATIAL]})
+
+
+def _warn_of_narrow(values, where: str) -> None:
+    """Warn of counts that come near to what their type holds: larger ones start again from 0, or are rounded."""
+    kind = values.dtype
+    most = np.iinfo(kind).max if kind.kind in "iu" else 2 ** (np.finfo(kind).nmant + 1)
+    if (highest := values.max()) > FULL * most:
+        warnings.warn(
+            f"{where}: the largest count is {highest:.0f} and {kind} holds whole numbers to {most}: larger ones would "
+            "be wrong; write counts as int32 or float32",
+            stacklevel=3,
+        )
 
 
 def _no_counts(values, place: str) -> str:
@@ -130,5 +151,5 @@ def _scales_within(found: AnnData) -> tenx.Scales:
     kept = next(iter(kept.values())) if isinstance(kept, Mapping) and len(kept) == 1 else {}
     kept = kept if isinstance(kept, Mapping) else {}
     factors = {key: value for key, value in kept.get("scalefactors", {}).items() if key != "spot_diameter_fullres"}
-    hires = kept.get("images", {}).get("hires")
-    return tenx.scales(factors, found.obs_names, None if hires is None else np.shape(hires)[1::-1])
+    pictures = {kind: np.shape(picture)[1::-1] for kind, picture in kept.get("images", {}).items()}
+    return tenx.scales(factors, found.obs_names, pictures)

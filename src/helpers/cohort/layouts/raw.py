@@ -12,6 +12,7 @@ from scipy import sparse
 
 from helpers.schema import COUNTS, SPATIAL
 
+ZARR = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 UNPAIRED = 0.05  # of the spots of the shorter of two files: of 36 published sections none lacks more than 2 %
 
 
@@ -59,6 +60,16 @@ def only_file(folder: Path, pattern: str, suffixes: set[str] | None = None) -> P
     if len(found) > 1:
         raise ValueError(f"{folder}: {len(found)} images, one is wanted: {', '.join(path.name for path in found)}")
     return found[0] if found else None
+
+
+def refuse_zarr(*folders: Path) -> None:
+    """Refuse folders of Zarr by name, as SpatialData and AnnData write them."""
+    for folder in folders:
+        if folder.is_dir() and any((folder / one).exists() for one in ZARR):
+            raise ValueError(
+                f"{folder}: a folder of Zarr (SpatialData, AnnData) is not read; write its table as one file, "
+                "table.write_h5ad(...), with each spot's centre in obsm['spatial'] in pixels of the image"
+            )
 
 
 def read_json(path: Path) -> dict:
