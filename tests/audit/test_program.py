@@ -24,6 +24,7 @@ from helpers.audit.program import (
     doubts,
     main,
     named_by,
+    pixel_size,
     read_section,
 )
 from helpers.cohort import simulate
@@ -246,6 +247,19 @@ def test_an_image_gives_the_floors_of_nuclei_and_haematoxylin(drawn):
     assert (section.obs["n_nuclei"] == counted).all()  # what the user counted is kept
 
 
+def test_the_pixel_size_given_is_compared_with_what_lattice_and_section_say(drawn, tmp_path):
+    folder, spots = drawn
+    section = AnnData(obs=spots.obs[[]], obsm={schema.SPATIAL: spots.obsm[schema.SPATIAL]})
+    section.uns |= {"section": "A1", "pitch_um": 200.0}
+    assert pixel_size(section, folder / "A1.png", None) is None
+    section.obsm[schema.LATTICE] = spots.obsm[schema.SPATIAL] * 0.688 / 200
+    assert pixel_size(section, folder / "A1.png", None) == pytest.approx(0.688)
+    with pytest.warns(UserWarning, match=r"A1: pixel size 0\.500 um \(user\) but 0\.688 um \(lattice\)"):
+        assert pixel_size(section, folder / "A1.png", 0.5) == 0.5
+    section.uns["mpp"] = 0.7
+    assert pixel_size(section, folder / "A1.png", None) == 0.7
+
+
 def test_where_nuclei_cannot_be_told_the_stain_measures_cellularity(drawn, tmp_path):
     folder, spots = drawn
     section = read_section(f"{folder}/{{section}}.h5ad", "A1", None, None)
@@ -304,7 +318,7 @@ def test_spots_outside_the_image_are_left_out_as_in_the_book(tmp_path):
     made = section(0)
     Image.new("RGB", (13 * 290, 14 * 290)).save(tmp_path / "A1.png")
     kept, remarks = as_the_book(made, "A1", tmp_path / "A1.png", 1)
-    assert kept.n_obs == 13 * 14 and remarks == ["section A1: 14 spots outside the image are left out"]
+    assert kept.n_obs == 13 * 14 and remarks[-1] == "section A1: 14 spots outside the image are left out"
     with pytest.raises(ValueError, match="section A1: no spot has 1000000 counts; .* lower --min-spot-counts"):
         as_the_book(made, "A1", "", 10**6)
 
@@ -333,6 +347,17 @@ def test_spots_placed_otherwise_than_their_image_says_are_remarked_on(tmp_path):
         kept, _ = as_the_book(made, "A1", tmp_path / "A1.png", 1)
         said = doubts({"A1": kept}, {"A1": tmp_path / "A1.png"})
         assert says in "".join(said) and len(said) == bool(says)
+
+
+def test_spots_off_the_tissue_and_on_a_picture_of_another_size_are_remarked_on(tmp_path):
+    made = section(0)
+    picture = np.full((14 * 290, 14 * 290, 3), 240, np.uint8)
+    picture[: 7 * 290] -= np.random.default_rng(0).integers(100, 160, (7 * 290, 14 * 290, 3), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "A1.png")
+    made.uns["image_size"] = np.array([4060.0, 5000.0])
+    size, off = as_the_book(made, "A1", tmp_path / "A1.png", 1)[1]
+    assert size.startswith("section A1: the image has 4060 x 4060 px, its files place spots on one of 4060 x 5000 px")
+    assert "of 196 spots lie off the tissue or the image; look whether" in off
 
 
 def test_counts_of_the_predicted_genes_alone_are_flagged(files):

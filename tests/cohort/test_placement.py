@@ -124,3 +124,17 @@ def test_spots_of_a_real_section_are_not_shuffled_until_they_are(her2st_root, na
     assert placement.scattered(section) == ""
     section.obsm["spatial"] = np.random.default_rng(0).permutation(section.obsm["spatial"])
     assert "as if spots were shuffled" in placement.scattered(section)
+
+
+def test_spots_off_the_tissue_are_counted_and_told_whether_x_and_y_are_swapped():
+    section, image = made(0)
+    glass = np.full_like(image, 240)
+    glass[50:350, 400:950] = image[50:350, 400:950]
+    x, y = section.obsm["spatial"].T
+    on = section[(x > 420) & (x < 930) & (y > 70) & (y < 330)].copy()
+    assert placement.off_tissue(see(on, glass)) == ""
+    found = placement.off_tissue(see(section, glass))
+    assert re.fullmatch(r"\d+ of 252 spots lie off the tissue or the image; look whether positions and .*", found)
+    on.obsm["spatial"] = on.obsm["spatial"][:, ::-1].copy()
+    found = placement.off_tissue(see(on, glass))
+    assert re.fullmatch(r"(\d+) of \1 spots lie off .*, with x and y exchanged 0: they are swapped, .*", found)

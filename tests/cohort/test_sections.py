@@ -1,3 +1,4 @@
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -143,3 +144,21 @@ def test_a_length_that_contradicts_the_files_is_used_and_warned_of(tmp_path):
 def test_so_many_spots_that_no_book_is_made_of_them_are_said_with_the_memory_they_take():
     assert sections.too_many(sections.MOST_SPOTS) == ""
     assert "60,000 spots: numbers for every pair of them take 29 GB" in sections.too_many(60_000)
+
+
+def test_places_in_um_are_told_by_pixels_of_one_um(cohort):
+    section = sections.read("her2st", cohort, "A1")
+    section.obsm[schema.SPATIAL] *= section.uns["mpp"]
+    with pytest.warns(UserWarning, match="A1: by the lattice a pixel is 1.000 um wide, as where places are in um"):
+        sections._set_mpp(section, None, None, np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sections._set_mpp(section, 1.0, None, np.nan)
+        sections._set_mpp(section, None, None, 1.0)
+
+
+def test_a_lattice_that_is_longer_along_one_axis_is_refused(cohort):
+    section = sections.read("her2st", cohort, "A1")
+    section.obsm[schema.LATTICE] *= [1, 3]
+    with pytest.raises(ValueError, match="A1: steps of the lattice are .* px long along one axis .* exchanged"):
+        sections.mpp_from_lattice(section)

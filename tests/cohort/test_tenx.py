@@ -98,8 +98,12 @@ def test_a_bin_size_stated_twice_is_warned_of(tmp_path):
 
 
 def test_the_size_of_the_image_follows_from_the_reduced_one():
-    assert tenx.scales({"tissue_hires_scalef": 0.25}, pd.Index(["A-1"]), (2000, 1500)).size == (8000, 6000)
-    assert tenx.scales({}, pd.Index(["A-1"]), (2000, 1500)).size is None
+    sizes, factors = {"hires": (2000, 1500), "lowres": (600, 450)}, {"hires": 0.25, "lowres": 0.075}
+    for kinds in (["hires"], ["lowres"], ["hires", "lowres"]):
+        stated = {f"tissue_{kind}_scalef": factors[kind] for kind in kinds}
+        assert tenx.scales(stated, pd.Index(["A-1"]), sizes).size == pytest.approx((8000, 6000))
+        assert tenx.scales(stated, pd.Index(["A-1"]), dict.fromkeys(sizes)).size is None
+    assert tenx.scales({}, pd.Index(["A-1"]), sizes).size is None
 
 
 # --- the table of positions ---

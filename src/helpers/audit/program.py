@@ -20,7 +20,7 @@ from helpers.audit.assess import assess
 from helpers.audit.flags import FLAGS, sentence
 from helpers.cohort import check, images, pictures, placement, sections
 from helpers.cohort import config as configs
-from helpers.cohort.layouts import h5ad
+from helpers.cohort.layouts import h5ad, raw
 from helpers.labels import counted
 from helpers.models import backbones
 from helpers.scores import judge
@@ -31,6 +31,7 @@ from helpers.tissue import classical, haematoxylin, nuclei_files
 def read_section(pattern: str, name: str, counts_layer: str | None, gene_names: str | None) -> AnnData:
     """A section from an h5ad file named by a pattern with {section}."""
     path = Path(pattern.format(section=name))
+    raw.refuse_zarr(path)
     if path.suffix != ".h5ad":
         raise ValueError(f"{path}: counts are read from .h5ad; for another layout give a config as --cohort")
     if not path.is_file():
@@ -40,7 +41,8 @@ def read_section(pattern: str, name: str, counts_layer: str | None, gene_names: 
         if schema.COUNTS in section.layers and schema.LATTICE in section.obsm:
             return schema.check_section(section)  # a section file of this project
     found = h5ad.read(path.parent, path.stem, counts_layer, gene_names)
-    found.spots.uns |= {"patient": found.patient, "spot_um": found.spot_um}
+    found.spots.uns |= {"patient": found.patient, "spot_um": found.spot_um, "pitch_um": found.pitch_um}
+    found.spots.uns |= {} if found.image_size is None else {"image_size": np.array(found.image_size)}
     return found.spots
 
 
@@ -75,11 +77,11 @@ def add_image(
 ) -> str:
     """Put `haematoxylin` of each spot's disc into obs, from the H&E image, and `n_nuclei`, unless known.
 
-    `mpp` (um per pixel) and `spot_um` (diameter) are what the user says; else the section's, else what the file says.
+    `mpp` (um per pixel, see `pixel_size`) and `spot_um` (diameter) are what the user says; else the section's.
     Nuclei are not counted without `count`, nor in pixels too coarse to tell them, of which a remark is returned: then
     the stain measures cellularity.
     """
-    mpp = mpp or section.uns.get("mpp") or images.embedded_mpp(path)
+    mpp = pixel_size(section, path, mpp)
     spot_um = spot_um or section.uns.get("spot_um", np.nan)
     for value, option in ((mpp, "--mpp, um per pixel"), (spot_um, "--spot-um, the diameter of a spot in um")):
         if not (value and value > 0):
@@ -98,6 +100,18 @@ def add_image(
         return ""
     why = f"in pixels of {mpp:.3g} um nuclei are not counted" if count else "the config asks for the stain"
     return f"{why}: the mean haematoxylin of a spot's disc stands for its cellularity, here called nuclei"
+
+
+def pixel_size(section: AnnData, path: Path, user: float | None) -> float | None:
+    """um per pixel of an image, by the first that says it, which `sections.choose_mpp` compares with the others.
+
+    The user, the section, its lattice, the image; None where nobody does.
+    """
+    known = {"user": user, "section": section.uns.get("mpp")}
+    if not known["section"] and schema.LATTICE in section.obsm and section.uns.get("pitch_um", np.nan) > 0:
+        known["lattice"] = sections.mpp_from_lattice(section)
+    known = {source: value for source, value in (known | {"embedded": images.embedded_mpp(path)}).items() if value}
+    return sections.choose_mpp(known, section.uns.get("section", path.stem))[0] if known else None
 
 
 def add_cellularity(
@@ -191,7 +205,8 @@ def as_prepared(cohort: Mapping[str, AnnData], folder: str | Path) -> dict[str, 
 def as_the_book(section: AnnData, name: str, picture: str | Path, least: int) -> tuple[AnnData, list[str]]:
     """The section with the spots that the book would keep (`sections.drop_spots`), and remarks on what it loses.
 
-    Spots of fewer than `least` counts, and those outside the `picture` ("" for none). ValueError where none is left.
+    Spots of fewer than `least` counts, and those outside the `picture` ("" for none), of which it is said too whether
+    spots were placed on another. ValueError where none is left.
     """
     total = normalization.summed_counts(section)
     section.obs["total_counts"] = total
@@ -200,9 +215,18 @@ def as_the_book(section: AnnData, name: str, picture: str | Path, least: int) ->
         kept = sections.drop_spots(section, images.size(picture) if picture else None, least)
     except ValueError as error:
         raise ValueError(str(error).replace("qc.min_spot_counts", "--min-spot-counts")) from None
+    doubted = beside(section, picture) if picture and section.n_obs >= check.MIN_PLACED else []
     few = int((total < least).sum())
     lost = {f"of fewer than {least} counts": few, "outside the image": section.n_obs - kept.n_obs - few}
-    return kept, [f"section {name}: {counted(n, 'spots')} {why} are left out" for why, n in lost.items() if n]
+    said = [f"{counted(n, 'spots')} {why} are left out" for why, n in lost.items() if n]
+    return kept, [f"section {name}: {words}" for words in [*doubted, *said]]
+
+
+def beside(section: AnnData, picture: str | Path) -> list[str]:
+    """What `check` would say of all spots of a section beside a picture: of another size, and off the tissue."""
+    size = images.size(picture)
+    seen = placement.view(section, images.thumbnail(picture, check.THUMBNAIL_PX), size)
+    return [words for words in (check.other_size(section, size), placement.off_tissue(seen)) if words]
 
 
 def doubts(read: Mapping[str, AnnData], shown: Mapping[str, str | Path]) -> list[str]:

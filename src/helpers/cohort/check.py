@@ -64,19 +64,25 @@ def read(name: str, readers: Mapping, qc: Mapping) -> tuple[AnnData, dict]:
 def _seen(section: AnnData, thumbnail: np.ndarray, size: tuple[int, int]) -> placement.View | None:
     """How the image shows the section; warned of where spots seem placed otherwise, or on an image of another size."""
     where = f"section {section.uns['section']}"
-    stated = section.uns.get("image_size")
-    if stated is not None and np.abs(np.array(size) / stated - 1).max() > SAME_SIZE:
-        warnings.warn(
-            f"{where}: the image has {size[0]} x {size[1]} px, its files place spots on one of {stated[0]:.0f} x "
-            f"{stated[1]:.0f} px; give that one",
-            stacklevel=3,
-        )
+    if words := other_size(section, size):
+        warnings.warn(f"{where}: {words}", stacklevel=3)
     if section.n_obs < MIN_PLACED:
         return None
     seen = placement.view(section, thumbnail, size)
     if words := placement.doubt(seen):
         warnings.warn(f"{where}: {words}", stacklevel=3)
     return seen
+
+
+def other_size(section: AnnData, size: tuple[int, int]) -> str:
+    """Whether the files place spots on an image of another size than this one, in words; "" where they do not."""
+    stated = section.uns.get("image_size")
+    if stated is None or np.abs(np.array(size) / stated - 1).max() <= SAME_SIZE:
+        return ""
+    return (
+        f"the image has {size[0]} x {size[1]} px, its files place spots on one of {stated[0]:.0f} x "
+        f"{stated[1]:.0f} px; give that one"
+    )
 
 
 def signature(section: AnnData) -> frozenset:

@@ -91,6 +91,17 @@ def doubt(seen: View) -> str:
     return "; ".join(filter(None, [corner * bool((end < CORNER).all()), _in_words(gains, "with the spots {}")]))
 
 
+def off_tissue(seen: View) -> str:
+    """How many spots lie off the tissue, and whether x and y are swapped, in words; "" where a few do."""
+    off, swapped = (int((at(seen.tissue, xy * seen.scale) != 1).sum()) for xy in (seen.xy, seen.xy[:, ::-1]))
+    if off <= len(seen.xy) / 20:
+        return ""
+    found = f"{off} of {len(seen.xy)} spots lie off the tissue or the image"
+    if swapped < off / 4:
+        return f"{found}, with x and y exchanged {swapped}: they are swapped, exchange them in the files"
+    return f"{found}; look whether positions and image belong together"
+
+
 def scattered(section: AnnData) -> str:
     """Whether depth of neighbouring spots is as if spots were shuffled, in words; "" where they are alike.
 

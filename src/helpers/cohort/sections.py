@@ -20,6 +20,10 @@ from helpers.schema import COUNTS, LATTICE, SPATIAL
 MPP_TOLERANCE = 0.05
 # A spot further than this from its place on the lattice is nearer to another one's.
 ON_LATTICE = 0.5
+# Of 41 public sections the steps of the lattice differ between axes by 1 % at most.
+UNEQUAL = 1.2
+# Places in um, taken for pixels, make pixels of 1 um, to the precision of the lattice.
+OF_UM = 0.005
 # A spot of fewer molecules has a library known to 10 % at best, and pulls every line on log depth towards itself.
 MIN_SPOT_COUNTS = 100
 # Pages on anatomy and on regions hold numbers for every pair of spots.
@@ -91,6 +95,12 @@ def mpp_from_lattice(section: AnnData) -> float | None:
         raise ValueError(
             f"{where}: {len(pixel) if fit is None else np.sum(~follow)} of {len(pixel)} spots lie elsewhere than their "
             f"place on the lattice says; are positions and spot names those of one section?"
+        )
+    larger, smaller = np.linalg.svd(fit.params[:2, :2], compute_uv=False)
+    if larger > UNEQUAL * smaller:
+        raise ValueError(
+            f"{where}: steps of the lattice are {larger:.3g} px long along one axis and {smaller:.3g} px along the "
+            "other, where the array has them equal; are array_row and array_col exchanged, or pixels in two units?"
         )
     mpp = float(section.uns["pitch_um"] / np.sqrt(abs(np.linalg.det(fit.params[:2, :2]))))
     if not schema.MPP_RANGE[0] <= mpp <= schema.MPP_RANGE[1]:
@@ -266,6 +276,12 @@ def _set_mpp(section: AnnData, user: float | None, embedded: float | None, estim
     low, high = schema.MPP_RANGE
     sources = {source: float(value) for source, value in sources.items() if value is not None and low <= value <= high}
     section.uns["mpp"], section.uns["mpp_source"] = choose_mpp(sources, name)
+    if list(sources) == ["lattice"] and abs(section.uns["mpp"] - 1) < OF_UM:
+        warnings.warn(
+            f"section {name}: by the lattice a pixel is {section.uns['mpp']:.3f} um wide, as where places are in um; "
+            "give them in pixels of the image, or, where its pixels are that wide, mpp in the config",
+            stacklevel=3,
+        )
     section.uns["mpp_by_source"] = sources
     if LATTICE not in section.obsm:
         section.obsm[LATTICE] = section.obsm[SPATIAL] * section.uns["mpp"] / section.uns["pitch_um"]

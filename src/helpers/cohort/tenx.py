@@ -127,17 +127,16 @@ def under_tissue(matrix: pd.Index, spots: pd.DataFrame, files: tuple[Path, Path]
     return matrix
 
 
-def scales(factors: Mapping, spots: pd.Index, hires: tuple[int, int] | None = None) -> Scales:
+def scales(factors: Mapping, spots: pd.Index, pictures: Mapping | None = None) -> Scales:
     """What scale factors (scalefactors_json.json, or its copy in an h5ad) and the names of spots state.
 
-    `hires` is the size of the picture that tissue_hires_scalef belongs to. A bin size that is stated twice, with two
-    values, is warned of; the one of the scale factors is used.
+    `pictures` are the sizes of reduced pictures, `hires` and `lowres`; their scale factors tell that of the whole one.
+    A bin size that is stated twice, with two values, is warned of; the one of the scale factors is used.
     """
     named = spots.to_series().str.extract(f"^{_BIN}$")[0].dropna().unique()
     named = float(named[0]) if len(named) == 1 else np.nan
-    bin_um, mpp, diameter, scale = (
-        number(factors.get(key))
-        for key in ("bin_size_um", "microns_per_pixel", "spot_diameter_fullres", "tissue_hires_scalef")
+    bin_um, mpp, diameter = (
+        number(factors.get(key)) for key in ("bin_size_um", "microns_per_pixel", "spot_diameter_fullres")
     )
     if bin_um != named and not np.isnan(bin_um + named):
         warnings.warn(f"bins of {bin_um:g} um by the scale factors, of {named:g} um by their names", stacklevel=2)
@@ -146,7 +145,14 @@ def scales(factors: Mapping, spots: pd.Index, hires: tuple[int, int] | None = No
     return Scales(
         bin_um,
         side / (diameter or np.nan) if np.isnan(mpp) else mpp,
-        (hires[0] / scale, hires[1] / scale) if hires and scale > 0 else None,
+        next(
+            (
+                (size[0] / scale, size[1] / scale)
+                for kind in ("hires", "lowres")
+                if (size := (pictures or {}).get(kind)) and (scale := number(factors.get(f"tissue_{kind}_scalef"))) > 0
+            ),
+            None,
+        ),
     )
 
 

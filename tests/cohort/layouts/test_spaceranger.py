@@ -5,7 +5,7 @@ import pytest
 import writers
 
 from helpers import schema
-from helpers.cohort import sections
+from helpers.cohort import sections, tenx
 from helpers.scores import spatial
 
 
@@ -50,3 +50,16 @@ def test_a_real_section_of_space_ranger_is_read_from_one_folder(placenta_root):
     assert found.shape == (2898, 19465)
     assert (found.uns["spot_um"], found.uns["pitch_um"]) == (55, 100)
     assert spatial.neighbours(found.obsm[schema.LATTICE]).sum(axis=1).max() == 6
+
+
+def test_exchanged_rows_and_columns_of_the_array_are_refused(tmp_path):
+    writers.visium_files(tmp_path, writers.visium(0.274, 0, False))
+    path = next(tmp_path.rglob("tissue_positions*"))
+    text = path.read_text()
+    header = text.split("\n", 1)[0]
+    if "array_row" not in header:
+        text = f"{','.join(tenx.POSITIONS)}\n{text}"
+    swapped = text.replace("array_row", "?", 1).replace("array_col", "array_row", 1).replace("?", "array_col", 1)
+    path.write_text(swapped)
+    with pytest.raises(ValueError, match="are array_row and array_col exchanged"):
+        sections.read("spaceranger", tmp_path, "A1", patients={"A1": "P"})

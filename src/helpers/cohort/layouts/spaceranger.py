@@ -20,6 +20,7 @@ def read(root: Path, name: str) -> RawSection:
     folder = next((path for path in (root / name / "outs", root / name) if path.is_dir()), None)
     if folder is None:
         raise FileNotFoundError(f"{root / name}: no such folder; check the root and the section's name, or give ids")
+    raw.refuse_zarr(folder)
     beside = folder / "spatial" if (folder / "spatial").is_dir() else folder  # archives often hold one flat folder
     matrix_path = folder / "filtered_feature_bc_matrix.h5"
     section = tenx.read_matrix(matrix_path)
@@ -33,7 +34,7 @@ def read(root: Path, name: str) -> RawSection:
     factors = beside / "scalefactors_json.json"
     factors = raw.read_json(factors) if factors.exists() else {}
     reduced = {kind: beside / f"tissue_{kind}_image.png" for kind in ("hires", "lowres")}
-    scales = tenx.scales(factors, common, _size(reduced["hires"]))
+    scales = tenx.scales(factors, common, {kind: _size(path) for kind, path in reduced.items()})
     pictures = {path: tenx.number(factors.get(f"tissue_{kind}_scalef")) for kind, path in reduced.items()}
     return arrays.on_array(section, spots, scales)._replace(n_spots_dropped=n_dropped, pictures=pictures)
 
