@@ -389,7 +389,7 @@ def test_an_h5ad_file_that_lacks_what_is_wanted_is_refused(others, layout, file,
 @pytest.mark.filterwarnings("ignore:Observation names are not unique")
 def test_a_spot_that_occurs_twice_is_named(others):
     change_h5ad(others / "h5ad/A1.h5ad", twice_a_spot)
-    with pytest.raises(ValueError, match="section A1: spot '.*' occurs twice"):
+    with pytest.raises(ValueError, match="A1.h5ad: spot '.*' occurs twice; keep one"):
         sections.read("h5ad", others / "h5ad", "A1", **ST)
 
 
