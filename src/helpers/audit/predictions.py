@@ -49,6 +49,11 @@ def read(path: str | Path, layer: str = "") -> pd.DataFrame:
         table = table.astype(float)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: some predictions are text ({error}); the first column alone holds names") from error
+    _check_finite(table, path)
+    return table
+
+
+def _check_finite(table: pd.DataFrame, path: Path) -> None:
     bad = ~np.isfinite(table.to_numpy())
     if bad.any():
         row, column = np.argwhere(bad)[0]
@@ -56,7 +61,6 @@ def read(path: str | Path, layer: str = "") -> pd.DataFrame:
             f"{path}: {bad.sum()} predictions are missing or infinite, first spot {table.index[row]}, gene "
             f"{table.columns[column]}; a failed fit is not scored, leave these genes out"
         )
-    return table
 
 
 def read_named(path: Path) -> pd.DataFrame:
