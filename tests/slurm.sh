@@ -107,7 +107,7 @@ wait "$run" && { echo "job $job was killed, and the run does not say so"; exit 1
 run=
 echo "job $job killed; after $((SECONDS - started)) s the run ended: $(grep -m1 '^ *Error in' killed.log)"
 
-pages() { find "build/$COHORT/pages" "build/$COHORT/runs" -name '*.ipynb' -printf '%T@ %p\n' | sort; }
+pages() { find "build/$COHORT" \( -path '*/pages/*' -o -path '*/runs/*' \) -name '*.ipynb' -printf '%T@ %p\n' | sort; }
 pages > before.txt
 started=$SECONDS
 book > resumed.log 2>&1 || { cat resumed.log; exit 1; }

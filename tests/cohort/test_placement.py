@@ -93,6 +93,17 @@ def test_exchanged_images_are_doubted_and_right_ones_are_not():
     assert "better in the image of A2" in said["A1"] and "better in the image of A1" in said["A2"]
 
 
+def test_a_picture_cut_to_the_tissue_is_tissue():
+    """The highest peak of its histogram is then no glass; nuclei alone are darker than that."""
+    rng = np.random.default_rng(0)
+    picture = np.repeat(rng.normal(150, 4, (200, 200, 1)), 3, axis=2)
+    picture[::10, ::10] = 60
+    picture[:, :10] = rng.normal(240, 1, (200, 10, 1))
+    share = placement.tissue_share(gaussian_filter(picture, (1, 1, 0)).clip(0, 255).astype(np.uint8), 5)
+    assert share[:, 20:].min() > 0.9 and share[:, :5].max() < 0.1
+    assert placement.tissue_share(np.full((50, 50, 3), 200, np.uint8), 5).max() == 0
+
+
 def test_a_picture_is_read_at_x_and_y_and_has_nothing_outside():
     picture = np.arange(6.0).reshape(2, 3)
     found = placement.at(picture, np.array([[2, 0], [0.4, 1.2], [3, 0], [-1, 0]]))
