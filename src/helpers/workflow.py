@@ -37,9 +37,9 @@ CHEAP = "cheap"  # the one fit of all models that are not costly, and of the flo
 NEEDS = Path("profiles/needs.csv")  # what the runs of each rule took
 HEADROOM, AT_LEAST, START_MB, GPU_MEMORY = 1.5, 5, 300, 8000  # minutes; MB of Snakemake in a job; on a GPU not measured
 # Pages that take a minute and more, and those such a page waits for, start before others, so that no book waits for one
-# of them at its end: 16 waits for 15.
+# of them at its end: 16 waits for 15, and 15 for 10.
 LONG = {"11_sampling", "16_specifications", "18_factorial", "20_partial", "23_inference", "24_patients", "25_frontier"}
-LONG |= {"09_controls", "15_counting_and_conclusions", "27_known_truth"}
+LONG |= {"09_controls", "10_training_check", "15_counting_and_conclusions", "27_known_truth"}
 KERNEL = b"IPKernelApp"  # begins remarks of a kernel on itself
 # `-m papermill` without a grammar of web addresses that no notebook needs: it takes 2 s to set up at each start.
 PAPERMILL = "import sys; sys.modules['rfc3987_syntax'] = None; from papermill.cli import papermill; papermill()"
