@@ -91,29 +91,28 @@ def short(tables: Tables, beside: pd.DataFrame) -> str:
         f"{_above_by_patient(tables)} ({TARGETS_IN_WORDS}). Without the sections of the patient it is in "
         f"{_above(away)} of the same, and in {of_patients} of {n} of {patients} in reduced pictures, with stain for "
         "nuclei. Of two models of known skill, PCC-50 in log puts the one that knows depth better above the one that "
-        f"knows composition better in {_by_library(ranks, LOG):.0%} of simulated pairs, composition skill in "
-        f"{_by_library(ranks, 'composition'):.0%}."
+        f"knows composition better in {_by_library(ranks, LOG):.0%} of the pairs simulated, composition skill, which "
+        f"sees nothing else, in {_by_library(ranks, 'composition'):.0%}."
     )
 
 
 def _shared(beside: pd.DataFrame) -> str:
-    """In which patients most of a log target's coupling goes with depth, and in which it does not, with the numbers."""
+    """In how many patients a log target's coupling more than halves with depth held fixed, and the numbers of each."""
     drawn = drawn_couplings(beside)
     by = drawn[drawn["target"] == LOG].groupby("patient", sort=False)
-    middle = by[["plain", "given", "chance_given"]].median()
+    middle = by[["plain", "chance_plain", "given", "chance_given"]].median()
     most = middle["given"] < middle["plain"] / 2
-    said = [_given_depth(of) for of in (middle[most], middle[~most]) if len(of)]
     n = labels.counted(len(middle), "patients")
     return (
-        f"In {most.sum()} of {n} or animals most of what a log target has in common with nuclei or their stain it has "
-        f"in common with depth: the median gene's |ρ| is {'; '.join(said)}."
+        f"In {most.sum()} of {n} or animals the median gene's |ρ| between a log target and nuclei or their stain more "
+        "than halves when depth is held fixed: "
+        f"{', '.join(_falls(*row) for row in middle.itertuples())} (in brackets chance, 95 %)."
     )
 
 
-def _given_depth(of: pd.DataFrame) -> str:
-    """Couplings of patients as they are and with depth held fixed, with chance."""
-    plain, given, chance = (labels.span(of[part].min(), of[part].max()) for part in of)
-    return f"{plain}, with depth held fixed {given}, chance {chance} ({', '.join(map(labels.patient, of.index))})"
+def _falls(patient: str, plain: float, chance_plain: float, given: float, chance_given: float) -> str:
+    """A patient's coupling as it is and with depth held fixed, each with its chance."""
+    return f"from {plain:.2f} ({chance_plain:.2f}) to {given:.2f} ({chance_given:.2f}) in {labels.patient(patient)}"
 
 
 def _sizes(fits: pd.DataFrame) -> tuple[str, str, str]:
@@ -164,6 +163,8 @@ def tissues(beside: pd.DataFrame) -> str:
     """How much of a log target's coupling is left with depth held fixed, patient by patient, of all runs."""
     logs, parts = beside[beside["target"] == LOG], []
     plain, given = organs.PARTS
+    by_patient = logs.groupby(["cohort", "patient"])[given].median()
+    least, most = by_patient.min(), by_patient.max()
     for (cohort, measure), of_cohort in logs.groupby(["cohort", "measure"], sort=False):
         of_patients = [
             f"{labels.patient(patient)} {rows[plain].median():.2f}, left {_middle(rows, LOG, given)}"
@@ -171,8 +172,8 @@ def tissues(beside: pd.DataFrame) -> str:
         ]
         parts.append(f"{cohort}, {measure}: {', '.join(of_patients)}")
     return (
-        "**How much of the cells is left without depth differs between patients and tissues.** Log, and what is left "
-        f"with depth held fixed: {'; '.join(parts)} (`26_genes`)."
+        f"**With depth held fixed the median gene's |ρ| in log is {labels.span(least, most)}**, by patient and "
+        f"tissue; in brackets the sections above chance: {'; '.join(parts)} (`26_genes`)."
     )
 
 
@@ -186,7 +187,9 @@ def seen(tables: Tables) -> str:
     own = usual["section"].nunique()
     stem = ""
     if "stem" in middle.index:
-        stem = f", STEM in {_above_by_patient(tables, 'stem')} (the targets that it was fitted to)"
+        stem = (
+            f", STEM in {_above_by_patient(tables, 'stem')} (the targets that it was fitted to, one training of each)"
+        )
     return (
         f"**With all other sections in training, ridge scores above nuclei and place in {_above_by_patient(tables)}** "
         f"in {TARGETS_IN_WORDS}{stem}; {labels.counted(own, 'sections')} had others of their patient in training. "
@@ -210,9 +213,10 @@ def unseen(tables: Tables) -> str:
     more, of_more, above = _sizes(tables[REDUCED])
     return (
         f"**Without the sections of the patient in training, in {_above(scores)} of {labels.counted(n, 'sections')}, "
-        f"and of {of_more} in reduced pictures in {above} of {more}.** PCC-50 of the first: {'; '.join(parts)}; "
-        f"chance of ridge {chance}. Training is smaller, {trained_on(tables)}{few if patients < MIN_PATIENTS else ''} "
-        "(`24_patients` compares at equal size)."
+        f"and of {of_more} in reduced pictures in {above} of {more}.** Over the higher of the two ridge has "
+        f"{_excess(scores)} and {_excess(by_unseen_section(tables[REDUCED]))} (medians, least and most). PCC-50 of the "
+        f"first: {'; '.join(parts)}; chance of ridge {chance}. Training is smaller, {trained_on(tables)}"
+        f"{few if patients < MIN_PATIENTS else ''} (`24_patients` compares at equal size)."
     )
 
 
@@ -224,6 +228,16 @@ def _above(scores: pd.Series, model: str = "ridge") -> str:
     wide = scores.unstack("backbone").dropna(subset=model)
     above = (wide[model] > wide[list(FLOORS)].max(axis=1)).groupby(level="target").sum()
     return " / ".join(str(above[target]) for target in SHOWN if target in above.index)
+
+
+def _excess(scores: pd.Series, model: str = "ridge") -> str:
+    """How far a model is above the nearer of the FLOORS, by target: median over sections, least and most."""
+    wide = scores.unstack("backbone").dropna(subset=model)
+    over = (wide[model] - wide[list(FLOORS)].max(axis=1)).groupby(level="target").agg(["median", "min", "max"])
+    return " / ".join(
+        f"{row['median']:+.2f} ({labels.span(row['min'], row['max'], '+.2f')})"
+        for row in over.reindex(SHOWN).to_dict("records")
+    )
 
 
 def _three(values: pd.Series) -> str:
@@ -280,6 +294,7 @@ def limits(tables: Tables, beside: pd.DataFrame) -> list[str]:
     return [
         f"Anything about patients in general: scores stand on {labels.counted(len(scored), 'sections')} of "
         f"{labels.counted(patients, 'patients')}, couplings on {beside['patient'].nunique()} patients or animals.",
+        f"What one fit of STEM scores to the second digit: {refits.answer(tables[REFITS])} (`10_training_check`).",
         *([of_others] if of_others else []),
         "That depth is a nuisance, or that one target is right: a tumour nest with many active cells is deep for a "
         "reason.",
@@ -287,7 +302,6 @@ def limits(tables: Tables, beside: pd.DataFrame) -> list[str]:
         f"{as_is} of cases, with place held fixed in {place} (`23_inference`).",
         "STEM as published: it was trained at the size that two processor cores allow, and at about its published size "
         "on a small part of the published spot views (`10_training_check`).",
-        f"What one fit of STEM scores to the second digit: {refits.answer(tables[REFITS])} (`10_training_check`).",
         "A pretrained encoder: what models see of a patch is computed morphology (`05_patches`).",
     ]
 
@@ -303,8 +317,8 @@ def _deeper(tables: Tables, scored: Sequence[str]) -> str:
         return ""
     return (
         f"The cohort at large: the median gene's |ρ| with depth in log is {of_patients[own].median():.2f} in the "
-        f"patients that are scored and {of_patients[~own].median():.2f} in the {(~own).sum()} others (medians), whose "
-        "sections have no image at hand."
+        f"patients that are scored and {of_patients[~own].median():.2f} in the {(~own).sum()} others (medians; "
+        f"{labels.span(of_patients[~own].min(), of_patients[~own].max())}), whose sections have no image at hand."
     )
 
 

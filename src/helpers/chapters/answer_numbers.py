@@ -190,7 +190,7 @@ def drawn_scores(tables: Tables) -> pd.DataFrame:
 
 def drawn_couplings(beside: pd.DataFrame) -> pd.DataFrame:
     """What targets follow, patient by patient: target, section, patient, row (with its measure), plain, given,
-    chance_given.
+    and the chance of either, chance_plain and chance_given.
 
     Of a patient in several runs the first is drawn.
     """
@@ -210,6 +210,7 @@ def drawn_couplings(beside: pd.DataFrame) -> pd.DataFrame:
             "target": first["target"],
             "plain": first[plain],
             "given": first[given],
+            "chance_plain": first[f"chance_95_{plain}"],
             "chance_given": first[f"chance_95_{given}"],
         }
     )
