@@ -6,9 +6,10 @@ import pandas as pd
 from anndata import AnnData
 
 from helpers import columns, schema
+from helpers.chapters.composition_skill import composition
 from helpers.labels import counted, label
 from helpers.models.stem.recipes import PROFILE, SEED, WITHOUT_NUCLEI
-from helpers.scores import judge, top_genes
+from helpers.scores import top_genes
 from helpers.targets.normalization import RESIDUAL
 
 ARM = ["split", "target", "arm", "section"]
@@ -19,14 +20,9 @@ def arm_of(prediction: AnnData, section: AnnData) -> pd.DataFrame:
 
     `section` has all genes, whose shares a conversion needs (`judge.in_space`).
     """
-    genes, target = list(prediction.var_names), prediction.uns["target"]
-    measured, predicted = (prediction.layers[layer] for layer in (schema.MEASURED, schema.PREDICTED))
-    as_residuals = judge.in_space(predicted, target, RESIDUAL, section, genes)
-    composition = columns.pearson(judge.measured(section, RESIDUAL, genes), as_residuals)
-    fitted = {name: prediction.uns[name] for name in ARM}
-    return pd.DataFrame(
-        {"gene": genes, "pcc": columns.pearson(measured, predicted), "composition": composition, **fitted}
-    )
+    pcc = columns.pearson(*(prediction.layers[layer] for layer in (schema.MEASURED, schema.PREDICTED)))
+    scores = {"gene": prediction.var_names, "pcc": pcc, "composition": composition(prediction, section)}
+    return pd.DataFrame(scores | {name: prediction.uns[name] for name in ARM})
 
 
 def score(own: Iterable[AnnData], arms: Iterable[AnnData], sections: Mapping[str, AnnData], k: int) -> pd.DataFrame:
@@ -40,7 +36,7 @@ def score(own: Iterable[AnnData], arms: Iterable[AnnData], sections: Mapping[str
     own = [one for one in own if one.uns["backbone"] == "stem" and one.uns["section"] in studied]
     if not own:
         return pd.DataFrame(columns=[*ARM, f"pcc_{k}", "composition"])
-    tables = [arm_of(one, sections[one.uns["section"]][one.obs_names]) for one in [*own, *arms]]
+    tables = [arm_of(one, sections[one.uns["section"]]) for one in [*own, *arms]]
     genes = pd.concat(tables).groupby([*ARM, "gene"], sort=False)[["pcc", "composition"]].mean().reset_index()
     composition = top_genes.pcc_by(genes.assign(pcc=genes["composition"]), ARM, k)
     return top_genes.pcc_by(genes, ARM, k).to_frame(f"pcc_{k}").assign(composition=composition).reset_index()

@@ -14,6 +14,7 @@ from helpers.scores import predictability, top_genes
 if TYPE_CHECKING:
     from anndata import AnnData
 
+COMPARED = ("stem", "ridge")  # backbones, one as a fraction of the other
 FOLD = ["split", "backbone", "target", "section"]
 
 
@@ -45,37 +46,43 @@ def fraction_of_ridge(medians: pd.DataFrame) -> pd.DataFrame:
 
     Columns split, target, stem, ridge, fraction; no row where one of the two was not fitted.
     """
-    wide = medians.stack().unstack("backbone").reindex(columns=["stem", "ridge"]).dropna().reset_index()
+    wide = medians.stack().unstack("backbone").reindex(columns=list(COMPARED)).dropna().reset_index()
     wide["fraction"] = wide["stem"] / wide["ridge"]
     return wide
 
 
-def answer(fractions: pd.DataFrame, k: int, sizes: str) -> str:
+def answer(fractions: pd.DataFrame, of_composition: pd.DataFrame, k: int, sizes: str) -> str:
     """What was trained, how far it got in each target, and whether targets can be compared by its scores.
 
-    Takes `fraction_of_ridge` with the network's size (`stem_recipe.with_size`); `sizes` says over which sections, as
-    `labels.of_patients` does.
+    Takes `fraction_of_ridge` of PCC-k with the network's size (`stem_recipe.with_size`) and that of composition skill;
+    `sizes` says over which sections, as `labels.of_patients` does.
     """
     if fractions.empty:
         return (
             "STEM was not trained in this run. Ridge, which was, has a solution in closed form: no training was cut "
             "short, in any target."
         )
-    network, gap, most = fractions.iloc[0], predictability.training_gap(fractions), predictability.TRAINING_GAP
-    reached = "; ".join(
-        ", ".join(f"**{row.fraction:.0%}** in {label(row.target)}" for row in part.itertuples())
-        + f" with one {split} held out"
-        for split, part in fractions.groupby("split", sort=False)
-    )
-    verdict = f"by this measure training favours no target by more than {most}"
-    if gap > most:
+    network, most = fractions.iloc[0], predictability.TRAINING_GAP
+    gaps = [predictability.training_gap(each) for each in (fractions, of_composition)]
+    verdict = f"by neither measure training favours a target by more than {most}"
+    if max(gaps) > most:
         verdict = (
             "differences between targets may be differences in training: read ridge, or train STEM at another size "
             "(`PROFILE`)"
         )
     return (
         f"`stem`, a network of {network['parameters']:,} parameters that saw {network['spot_views']:,} views of spots, "
-        f"reached, of ridge's PCC-{k}, {reached} (medians over {sizes}). The fractions differ by {gap:.2f}: {verdict}."
+        f"reached, of ridge's PCC-{k}, {_reached(fractions)}, and of its composition skill {_reached(of_composition)} "
+        f"(ratios of medians over {sizes}). The fractions differ by {gaps[0]:.2f} and {gaps[1]:.2f}: {verdict}."
+    )
+
+
+def _reached(fractions: pd.DataFrame) -> str:
+    """The fraction of each target, split by split."""
+    return "; ".join(
+        ", ".join(f"**{row.fraction:.0%}** in {label(row.target)}" for row in part.itertuples())
+        + f" with one {split} held out"
+        for split, part in fractions.groupby("split", sort=False)
     )
 
 
