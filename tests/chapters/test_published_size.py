@@ -43,7 +43,7 @@ def test_of_residuals_one_number_stands_as_the_two_are_the_same(scores):
 def test_the_sentence_names_patients_sizes_and_every_target(scores):
     says = published_size.remark(scores, 32_880_262)
     assert "3 sections of 2 patients (C4, B4, C3)" in says and "32.9 million" in says and "2,560 spot views" in says
-    assert "more than ridge in 1 of 2 in PCC-50 of log2(x + 1)" in says
+    assert "more than ridge in 1 of 2 in PCC-50 of log2(x + 1) (" in says and "{" not in says
 
 
 def test_longer_training_says_its_first_highest_and_last_score(scores):
