@@ -141,6 +141,18 @@ def test_fewer_than_twenty_spots_are_refused(table):
         predictions.match(table.iloc[:12], SPOTS[:12], GENES, "p.csv")
 
 
+def test_few_spots_whose_names_match_are_not_told_to_rename_them(table):
+    for n in (12, 25):  # the predictions or the counts are few
+        with pytest.raises(ValueError, match="p.csv: 12 spots; at least 20"):
+            predictions.match(table.iloc[:n], SPOTS[: 37 - n], GENES, "p.csv")
+
+
+def test_the_guess_is_of_a_name_that_does_not_match(table):
+    half = table.set_axis([*SPOTS[:12], *(SPOTS[12:] + "-1")])
+    with pytest.raises(ValueError, match="12 spots match.*'2x2-1' may be '2x2'"):
+        predictions.match(half, SPOTS, GENES, "p.csv")
+
+
 def test_an_h5ad_file_of_several_places_is_asked_for_one(tmp_path, table):
     made = AnnData(table * 0)
     made.layers["model"] = table.to_numpy()

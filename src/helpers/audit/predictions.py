@@ -143,7 +143,8 @@ def match(table: pd.DataFrame, spots: pd.Index, genes: pd.Index, where: str | Pa
     for ours, theirs, what in ((spots, table.index, "spot"), (genes, table.columns, "gene")):
         least = MIN_SPOTS if what == "spot" else 1
         n_common = len(ours.intersection(theirs))
-        if n_common < min(least, max(len(ours), 1)) or n_common < least <= len(theirs):
+        # Where all names of one side match, the names are right and spots are few.
+        if n_common < max(min(least, len(ours), len(theirs)), 1):
             raise ValueError(
                 f"{where}: {n_common} {what}s match; predicted: {_first(theirs)}; counts: {_first(ours)}. "
                 f"{_guess(table, spots, genes, what)}"
@@ -178,7 +179,7 @@ def _guess(table: pd.DataFrame, spots: pd.Index, genes: pd.Index, what: str) -> 
         return "Names differ in upper and lower case: use the spelling of the counts"
     if what == "spot" and pd.to_numeric(theirs, errors="coerce").notna().all():
         return "The predictions number their spots: write the spots' names in the first column"
-    for name in theirs[:5]:
+    for name in theirs[~theirs.isin(ours)][:5]:
         close = [own for own in ours if own in name or name in own] or difflib.get_close_matches(name, ours, 1)
         if close:
             return f"{name!r} may be {close[0]!r}: take off what was put before or behind the names"
