@@ -1,9 +1,10 @@
 import numpy as np
 import pandas as pd
+import pytest
 from anndata import AnnData
 
 from helpers import schema
-from helpers.chapters import composition_skill
+from helpers.chapters import composition_skill, training_check
 
 GENES, SPOTS = list("abcde"), list("stuv")
 
@@ -25,6 +26,8 @@ def test_of_composition_the_library_that_a_prediction_has_is_divided_out():
     assert found["backbone"].unique().tolist() == ["stem"] and list(found["gene"]) == GENES[:3]
     same = composition_skill.composition(prediction(np.log2(1 + counts[:, :3])), section)
     np.testing.assert_allclose(found["pcc"], same, atol=0.05)
+    medians = training_check.median_pcc(found, k=2)
+    assert medians.loc[("section", "stem"), "log2"] == pytest.approx(found["pcc"].nlargest(2).mean())
 
 
 def test_without_a_model_that_is_compared_there_are_no_rows():

@@ -25,7 +25,7 @@ def composition(prediction: AnnData, section: AnnData) -> np.ndarray:
 
 
 def compositions(predictions: Iterable[AnnData], sections: Mapping[str, AnnData]) -> pd.DataFrame:
-    """`composition` of every prediction of COMPARED, in the columns of `score` that `median_pcc` takes."""
+    """`composition` of every prediction of COMPARED, as a table that `median_pcc` takes; the ceiling is not computed."""
     choices = [*FOLD, "seed"]
     tables = [
         pd.DataFrame({"gene": one.var_names, "pcc": composition(one, sections[one.uns["section"]])}).assign(
@@ -34,4 +34,5 @@ def compositions(predictions: Iterable[AnnData], sections: Mapping[str, AnnData]
         for one in predictions
         if one.uns["backbone"] in COMPARED
     ]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*choices, "gene", "pcc"])
+    empty = pd.DataFrame(columns=[*choices, "gene", "pcc"])
+    return (pd.concat(tables, ignore_index=True) if tables else empty).assign(ceiling=np.nan)
