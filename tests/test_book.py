@@ -158,6 +158,16 @@ def test_the_numbers_of_the_decision_table_are_those_of_the_committed_run():
     assert f"measured depth alone still scores {of_depth:.2f}" in page
 
 
+def test_methods_say_how_often_depth_alone_exceeds_its_chance_in_the_committed_run():
+    table = pd.read_csv(ROOT / "data/results/her2st/partial_depth_only.csv")
+    erring = table[(table["given"] == "depth") & (table["error"] > 0)]
+    scores = ("partial", "median_partial", "median_partial_rank")
+    pearson, median, ranks = ((erring[score] > erring[f"{score}_chance_95"]).sum() for score in scores)
+    page = (BOOK / "methods.md").read_text()
+    assert pearson == median == 0 and f"0 of {len(erring)} being above; of ranks the median gene is" in page
+    assert f"above in {ranks} of {len(erring)}, where one in twenty is expected" in page
+
+
 def above(training, patients):
     """In how many sections ridge is above nuclei and place, target by target."""
     fits = patients[patients["training"] == training].groupby(["target", "section", "backbone"])["pcc_50"].mean()

@@ -87,7 +87,8 @@ def test_the_answer_counts_sections_with_nuclei_apart_and_an_unknown_ceiling_not
     assert dependence.answer(summary, null.assign(chance_95=0.2), ceilings, patients) == (
         "Median over genes of |rho| with depth: log2(x + 1) **0.70** (medians over 3 sections of 2 patients; no null "
         "was drawn). With nuclei, and the 95 % point of chance: log2(x + 1) **0.40** (0.20) (2 sections of 1 patient). "
-        "Noise ceiling of the median gene: log2(x + 1) 0.85 (genes of 2 sections of 1 patient; a bound has no null)."
+        "Noise ceiling of the median gene: log2(x + 1) 0.85 (genes of 2 sections of 1 patient; a bound has no null, "
+        "and this one supposes Poisson counts: it is too high where genes vary more, [page 27](27_known_truth.ipynb))."
     )
     assert "nuclei" not in dependence.answer(summary[2:], null[:0].assign(chance_95=0.2), ceilings, patients)
 

@@ -214,13 +214,26 @@ def test_arms_that_are_one_are_listed():
 def test_the_answer_counts_sections_and_leaves_out_what_none_has(table):
     once, patients = factorial.one_row_an_arm(table, 5), {"A1": "A", "B1": "B", "C1": "C"}
     text = factorial.answer(once, patients, DEPTH)
-    assert "divided by, in coupling to nuclei **" in text and "; in coupling to depth **" in text
-    assert "(medians over 3 sections of 3 patients; more between size factors in 3). Divided" in text
+    assert text.startswith("First, whether counts are divided at all: coupling to nuclei is **0.25** undivided and ")
+    assert "is **0.50** undivided and **0.10** to **0.30** divided (medians over 3 sections of 3 patients; " in text
+    assert "undivided above every divided arm in 3). Of" in text
+    assert "in coupling to depth 0% lie between size factors, 100% between transforms and 0% in the pair" in text
     assert text.endswith(
         "shallowest section, B1, is log 0.30 (mean of its null 0.05), Pearson residual 0.10 (mean of its null 0.05)."
     )
     shallow = factorial.answer(once[once["section"] == "C1"], patients, {"C1": 2000.0})
-    assert "nuclei" not in shallow and "over 1 section of 1 patient; more between size factors in 1" in shallow
+    assert "nuclei" not in shallow and "over 1 section of 1 patient; undivided above every divided arm in 1)" in shallow
+
+
+def test_shares_are_those_of_divided_arms_alone(table):
+    """Undivided is far from all: were it counted, the size factor would be most of the spread."""
+    once = factorial.one_row_an_arm(table, 5)
+    panel = once[once["size_factor"] == "total"].assign(size_factor="panel_total")
+    wide = factorial.crossed_coupling(pd.concat([once, panel]), "depth")
+    assert factorial.variance_shares(wide.loc["A1"].unstack())[0] > 0.5
+    assert factorial.shares_words(wide, "depth").startswith("in coupling to depth 0% lie between size factors, 100% ")
+    apart = wide + 1.0 * (wide.columns.get_level_values("size_factor") == "panel_total")
+    assert factorial.shares_words(apart, "depth").endswith("more between size factors in 3 of 3)")
 
 
 def test_the_walk_goes_by_medians_and_says_whether_it_may_start_the_other_way(table):

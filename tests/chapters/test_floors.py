@@ -169,11 +169,21 @@ def test_ridge_without_nuclei_loses_what_only_they_say(sections):
         one.uns |= {"section": name, "patch_names": np.array(["100um:nuclei_per_mm2", "100um:od", "100um:hue"])}
     table = floors.ridge_without_nuclei(sections, dict.fromkeys(PANELS, ["stained"]), ["log2"], "section", 1)
     assert (table["with_nuclei"] > 0.9).all() and (table["without_nuclei"] < 0.5).all()
-    assert "medians over 3 sections: log2(x + 1) " in floors.ablation_sentence(table, 1)
+    assert "median and range over 3 sections: log2(x + 1) " in floors.ablation_sentence(table, 1)
     for one in sections.values():
         one.uns["patch_names"] = np.array(["uni:0", "uni:1", "uni:2"])
     nothing = floors.ridge_without_nuclei(sections, PANELS, ["log2"], "section", 1)
     assert nothing.empty and "nothing to leave out" in floors.ablation_sentence(nothing, 1)
+
+
+def test_what_nuclei_add_is_taken_section_against_itself():
+    """Medians of different sections differ by -0.1 where the median section does not change."""
+    table = pd.DataFrame({"section": ["A", "B", "C"], "target": "log2", "with_nuclei": [0.1, 0.3, 0.5]})
+    table["without_nuclei"] = [0.1, 0.2, 0.6]
+    assert floors.ablation_sentence(table, 5) == (
+        "What PCC-5 of `ridge` changes by without the features of nuclei, each section against itself, median and "
+        "range over 3 sections: log2(x + 1) +0.000 (-0.100 to +0.100)."
+    )
 
 
 def test_the_stain_is_one_floor_where_it_measures_cellularity():

@@ -135,10 +135,34 @@ def test_the_answer_has_what_is_kept_at_the_three_stops_and_the_coupling_of_the_
     coupling.loc[coupling["section"] == "E1", "median_rho_depth"] = 0.9
     some, patients = kept[kept["section"] != "E1"], {name: name[0] for name in kept["section"]}
     coupling["chance_rho_depth"] = 0.07
-    found = frontier.answer(some, coupling, ["separation"], patients)
+    found = frontier.answer(some, coupling, ["separation"], patients, simulated=True)
     assert "5 sections of 4 patients: log **0.70** (95 % point of chance 0.50, above it in 4; coupling" in found
     assert "above it in 2; coupling 0.20, mean of its null 0.07), Pearson residual **0.60** (" in found
-    assert frontier.answer(kept, coupling, [], patients).endswith("this cohort cannot say.")
+    assert "They have a coupling to depth of 0.50 as log (mean of its null 0.07) and 0.10 as Pearson residual" in found
+    assert frontier.answer(kept, coupling, [], patients, simulated=True).endswith("this cohort cannot say.")
+
+
+def test_the_residual_is_set_against_the_log_of_the_same_section():
+    """Medians differ by +0.05 where each section but one loses."""
+    log, residual = [0.0, 0.1, 0.5, 0.6, 0.7, 0.8], [-0.1, 0.0, 0.4, 0.8, 0.6, 0.7]
+    kept = pd.concat([rows(LOG, log), rows(RESIDUAL, residual)])
+    patients = {name: name[0] for name in SECTIONS}
+    found = frontier.residual_against_log(kept, ["separation"], patients, simulated=False)
+    assert found.startswith("Of 1 measure of the tissue the Pearson residual keeps more than the log by 0, less by 0, ")
+    assert "- separation of regions: median change -0.100, higher in 1 of 6 sections; p = " in found
+    few = frontier.residual_against_log(kept[kept["section"] < "C"], ["separation"], patients, simulated=False)
+    assert few.endswith("higher in 0 of 3 sections; too few patients for a test.") and "told from it by 1, which" in few
+
+
+@pytest.mark.parametrize(("shift", "said"), [(0.1, "by 1, less by 0"), (-0.1, "by 0, less by 1")])
+def test_six_patients_that_agree_tell_the_residual_from_the_log(shift, said):
+    log = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    tables = (rows(arm, log + more, "composition") for arm, more in ((LOG, 0), (RESIDUAL, shift)))
+    kept, patients = pd.concat(tables), {name: name for name in SECTIONS}
+    found = frontier.residual_against_log(kept, ["composition"], patients, simulated=False)
+    assert f"than the log {said}, and cannot be told from it by 0, which" in found
+    assert "- shares of cell types, estimated from the same counts: median change" in found
+    assert "estimated" not in frontier.residual_against_log(kept, ["composition"], patients, simulated=True)
 
 
 def test_sections_in_which_one_number_tells_regions_are_named(kept):

@@ -75,7 +75,7 @@ def test_the_answer_has_both_nulls_and_no_test_over_few_patients(names, said):
     tests = paper_tables.delta_over_patients(deltas(values, "nested"), patients, 50)
     text = paper_tables.answer(first, table, tests, "4 sections of 3 patients", 50)
     assert "**0.45** in log2(x + 1) (95 % point of its null 0.27) and **0.12** in Pearson residual (95 %" in text
-    assert "over 4 sections of 3 patients; maps as smooth as the nuclei give a difference of 0.07." in text
+    assert "over 4 sections of 3 patients; maps as smooth as the nuclei give a difference of 0.07 in the mean." in text
     assert "are +0.33 with `ridge`, one section held out (all genes +0.20); " in text and said in text
     assert "Over the" not in paper_tables.answer(first, table, tests, "", 200)
 

@@ -76,9 +76,12 @@ def test_the_spread_is_said_with_what_sections_would_err():
 
 
 def test_the_papers_difference_is_settled_or_not():
-    seen = pd.DataFrame({"n_patients": [1], "median": [0.2]})
+    seen = pd.DataFrame({"n_patients": [1], "n_sections": [3], "mean": [0.25], "median": [0.2]})
     text = power.settled_sentence(0.252, 9.0, seen, "this cohort")
-    assert "0.252, with a power of 80% takes 9 patients, if their spread is that of this cohort; in this cohort" in text
-    assert text.endswith("with nuclei of 1 patient, 0.200 is seen.")
+    assert (
+        "0.252, with a power of 80% takes 9 patients, if their spread is that of this cohort. In this cohort " in text
+    )
+    assert "the mean over 1 patient is 0.250 (median of 3 sections 0.200). The test is over patients, one" in text
+    assert text.endswith("under 6 of them it cannot reject at 5%.")
     text = power.settled_sentence(0.252, np.nan, seen.iloc[:0], "this cohort")
-    assert text.endswith("takes more than 30 patients, if their spread is that of this cohort.")
+    assert "takes more than 30 patients, if their spread is that of this cohort. The test is over patients" in text

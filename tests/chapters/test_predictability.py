@@ -38,7 +38,8 @@ def test_the_answer_sets_the_models_of_each_target_beside_nuclei_alone(top):
     assert predictability.answer(top, 50, ["stem", "ridge"], "section", PATIENTS) == (
         "PCC-50 with one section held out, medians over 3 sections of 2 patients. log2(x + 1): `stem` **0.00** (0% of "
         "its ceiling), `ridge` **0.50** (62% of its ceiling), nuclei alone 0.40. Pearson residual: `ridge` **0.30** "
-        "(50% of its ceiling). Chance stands on [page 23](23_inference.ipynb), more floors on "
+        "(50% of its ceiling). A ceiling supposes Poisson counts, and is too high where genes vary more "
+        "([page 27](27_known_truth.ipynb)). Chance stands on [page 23](23_inference.ipynb), more floors on "
         "[page 19](19_floors.ipynb)."
     )
     one = predictability.answer(top[top["backbone"] == "stem"][:1], 50, ["stem"], "patient", PATIENTS)

@@ -64,7 +64,9 @@ def test_the_answer_counts_sections_beyond_their_null_for_every_target_and_model
     )
     patients = {"A1": "A", "A2": "A", "B1": "B"}
     text = answer(coupled, ["ridge", "stem"], patients)
-    assert text.startswith("Of 3 sections of 2 patients, ") and "nuclei 1.00" not in text
+    assert text.startswith("Of 3 sections of 2 patients, ") and "`nuclei`" not in text
+    assert "with `stem` (rho 0.50, chance 0.45; 0.30), where nuclei alone have rho **1.00**; in Pearson" in text
+    assert text.count("where nuclei alone") == 1  # that floor was not fitted to the residual
     assert "in log2(x + 1) in **2** with `ridge` (rho 0.80, chance 0.45; 0.30) and **2** with `stem` (rho 0.50" in text
     assert "; in Pearson residual in **0** with `ridge` (rho 0.20" in text
     assert answer(coupled[coupled["section"] == "A2"], ["stem"], patients).startswith("Of 1 section of 1 patient, ")

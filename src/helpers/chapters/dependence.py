@@ -148,7 +148,8 @@ def answer(summary: pd.DataFrame, chances: pd.DataFrame, ceilings: pd.DataFrame,
         + f" (medians over {of_patients(summary['section'], patients)}; no null was drawn)",
         "Noise ceiling of the median gene: "
         + ", ".join(f"{label(target)} {ceiling:.2f}" for target, ceiling in highest.items())
-        + f" (genes of {of_patients(ceilings.dropna()['section'], patients)}; a bound has no null)",
+        + f" (genes of {of_patients(ceilings.dropna()['section'], patients)}; a bound has no null, "
+        "and this one supposes Poisson counts: it is too high where genes vary more, [page 27](27_known_truth.ipynb))",
     ]
     if len(known):
         listed = ", ".join(f"{label(target)} **{rho:.2f}** ({high[target]:.2f})" for target, rho in of_nuclei.items())

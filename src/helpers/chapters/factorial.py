@@ -282,21 +282,29 @@ def same_arms_sentence(stands_for: Mapping[Arm, Arm]) -> str:
     return f"{text} The same are:\n\n" + "\n".join(lines) if lines else text
 
 
-def shares_words(once: pd.DataFrame, what: str, patients: Mapping[str, str]) -> str:
-    """Whether size factors or transforms move the coupling to `what` more; "" where no section has it.
+def divided_or_not(wide: pd.DataFrame, what: str, patients: Mapping[str, str]) -> str:
+    """Coupling of undivided counts beside that of arms that are divided; takes what `crossed_coupling` returns."""
+    undivided, divided = wide["none", "log"], wide.drop(columns="none", level=0)
+    arms = divided.median()
+    return (
+        f"coupling to {what} is **{undivided.median():.2f}** undivided and **{arms.min():.2f}** to "
+        f"**{arms.max():.2f}** divided (medians over {labels.of_patients(wide.index, patients)}; "
+        f"undivided above every divided arm in {(undivided > divided.max(axis=1)).sum()})"
+    )
 
-    Takes what `one_row_an_arm` returns, and the patient of each section.
+
+def shares_words(wide: pd.DataFrame, what: str) -> str:
+    """Whether size factors or transforms move the coupling to `what` more, among the arms that are divided.
+
+    Undivided arms are left out: log and residual are one arm there, and its distance from all others would count as
+    one between size factors.
     """
-    wide = crossed_coupling(once, what)
-    if wide.empty:
-        return ""
-    shares = np.array([variance_shares(arms.unstack()) for _, arms in wide.iterrows()])
+    shares = np.array([variance_shares(arms.drop("none", level=0).unstack()) for _, arms in wide.iterrows()])
     size, transform, pair = np.median(shares, axis=0)
     more = (shares[:, 0] > shares[:, 1]).sum()
     return (
-        f"coupling to {what} **{size:.1%}** lie between size factors, **{transform:.1%}** between transforms and "
-        f"{pair:.1%} in the pair (medians over {labels.of_patients(wide.index, patients)}; more between size factors "
-        f"in {more})"
+        f"in coupling to {what} {size:.0%} lie between size factors, {transform:.0%} between transforms and {pair:.0%} "
+        f"in the pair (medians over sections; more between size factors in {more} of {len(wide)})"
     )
 
 
@@ -305,11 +313,14 @@ def answer(once: pd.DataFrame, patients: Mapping[str, str], depth_of: Mapping[st
 
     Takes what `one_row_an_arm` returns, and the patient and the median depth of each section.
     """
-    words = [said for what in ("nuclei", "depth") if (said := shares_words(once, what, patients))]
+    crossed = {what: wide for what in ("nuclei", "depth") if not (wide := crossed_coupling(once, what)).empty}
+    first = "; ".join(divided_or_not(wide, what, patients) for what, wide in crossed.items())
+    shares = "; ".join(shares_words(wide, what) for what, wide in crossed.items())
     name = min(depth_of, key=depth_of.get)
     kept = ", ".join(_beside_chance(once.set_index(KEYS).loc[(name, *arm)], "depth") for arm in WALK[1:])
     return (
-        f"Of the differences between arms, log or residual by what counts are divided by, in {'; in '.join(words)}. "
+        f"First, whether counts are divided at all: {first}. "
+        f"Of the differences among arms that are divided, log or residual by what counts are divided by, {shares}. "
         f"Divided by all counts, coupling to depth in the shallowest section, {name}, is {kept}."
     )
 

@@ -72,12 +72,16 @@ def ablation_sentence(table: pd.DataFrame, k: int) -> str:
     """What ridge loses without features of nuclei, target by target (Markdown); takes `ridge_without_nuclei`."""
     if table.empty:
         return "No feature of these patches describes a nucleus: there is nothing to leave out."
+    change = (table["without_nuclei"] - table["with_nuclei"]).groupby(table["target"], sort=False)
     parts = [
-        f"{labels.label(target)} {part['with_nuclei'].median():.3f} and {part['without_nuclei'].median():.3f}"
-        for target, part in table.groupby("target", sort=False)
+        f"{labels.label(target)} {part.median():+z.3f} ({part.min():+z.3f} to {part.max():+z.3f})"
+        for target, part in change
     ]
     n = labels.counted(table["section"].nunique(), "sections")
-    return f"PCC-{k} of `ridge` with all features and without those of nuclei, medians over {n}: {'; '.join(parts)}."
+    return (
+        f"What PCC-{k} of `ridge` changes by without the features of nuclei, each section against itself, median and "
+        f"range over {n}: {'; '.join(parts)}."
+    )
 
 
 def training_mean(sections: Sections, panels: Panels, targets: Sequence[str], splits: Sequence[str]) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from helpers.schema import patients_of
 from helpers.scores import paired
 
 STEPS = dict(zip(("log", "log ÷ all counts", "Pearson residual"), WALK, strict=True))
+LEVEL = 0.05
 FAR_MORE = 0.05  # of separation, in one section
 MIN_SECTIONS = 5  # for a correlation over sections
 NOTHING = "Nothing to compare in this cohort."
@@ -73,10 +74,17 @@ def undominated(medians: pd.DataFrame) -> pd.DataFrame:
 # Steps -----------------------------------------------------------------------------------------------------------
 
 
+def paired_change(
+    kept: pd.DataFrame, measure: str, before: str, after: str, patients: Mapping[str, str]
+) -> tuple[pd.Series, dict]:
+    """What one of STEPS keeps less another, of the same section, and `paired.over_patients` of it."""
+    change = of_target(kept, measure, STEPS[after])["value"] - of_target(kept, measure, STEPS[before])["value"]
+    return change, paired.over_patients(change.to_numpy(), change.index.map(patients))
+
+
 def step_change(kept: pd.DataFrame, measure: str, before: str, after: str, patients: Mapping[str, str]) -> dict:
     """What a step of the paper's normalization costs or brings, section by section, and its test over patients."""
-    change = of_target(kept, measure, STEPS[after])["value"] - of_target(kept, measure, STEPS[before])["value"]
-    tested = paired.over_patients(change.to_numpy(), change.index.map(patients))
+    change, tested = paired_change(kept, measure, before, after, patients)
     p = f"p = {tested['wilcoxon_p_two_sided']:.3g}" if np.isfinite(tested["wilcoxon_p_two_sided"]) else "no test"
     return {
         "measure": MEASURES[measure],
@@ -126,38 +134,67 @@ def frontier_sentence(both: pd.DataFrame, measures: Sequence[str]) -> str:
     )
 
 
-def answer(kept: pd.DataFrame, coupling: pd.DataFrame, measures: Sequence[str], patients: Mapping[str, str]) -> str:
+def answer(
+    kept: pd.DataFrame,
+    coupling: pd.DataFrame,
+    measures: Sequence[str],
+    patients: Mapping[str, str],
+    simulated: bool,
+) -> str:
     """Medians of each measure, and of the coupling to depth of the same sections, at each of STEPS (Markdown).
 
-    First in how many of the measures the residual keeps as much as log.
+    First by which of the measures the residual keeps more than the log, section against the same section.
     """
-    lines, more, less = [], [], []
-    for measure in measures:
-        at = {step: of_target(kept, measure, arm) for step, arm in STEPS.items()}
-        sections = at["log"].index
-        own = coupling[coupling["section"].isin(sections)]
-        words = []
-        for step, part in at.items():
-            rho, null = own.loc[is_of(own, STEPS[step]), ["median_rho_depth", "chance_rho_depth"]].median()
-            above = (part["value"] > part["chance_95"]).sum()
-            middle = f"{step} **{part['value'].median():.2f}**"
-            words.append(
-                f"{middle} (95 % point of chance {part['chance_95'].median():.2f}, above it in {above}; coupling "
-                f"{rho:.2f}, mean of its null {null:.2f})"
-            )
-        log, residual = (at[step]["value"].median() for step in ("log", "Pearson residual"))
-        (more if residual >= log else less).append(MEASURES[measure].partition(",")[0])
-        lines.append(f"- {MEASURES[measure]}, {of_patients(sections, patients)}: {', '.join(words)}.")
-    if not lines:
+    if not measures:
         return "With neither regions nor proportions of cell types this cohort cannot say."
-    n = counted(len(lines), "measures")
-    parts = [f"{words} by {' and '.join(names)}" for names, words in ((more, "so"), (less, "less")) if names]
+    lines = []
+    for measure in measures:
+        sections = of_target(kept, measure, STEPS["log"]).index
+        own = coupling[coupling["section"].isin(sections)]
+        words = [_kept_at(step, of_target(kept, measure, arm), own) for step, arm in STEPS.items()]
+        lines.append(f"- {MEASURES[measure]}, {of_patients(sections, patients)}: {', '.join(words)}.")
     own = coupling[coupling["section"].isin(kept["section"])]
     return (
-        f"By {len(more)} of {n} the Pearson residual keeps as much of the tissue as the log, or more "
-        f"({'; '.join(parts)}), {_couplings(own, patients)}.\n\n"
+        f"{residual_against_log(kept, measures, patients, simulated)}\n\nThey have {_couplings(own, patients)}.\n\n"
         "Kept of the tissue, and coupling to depth, medians; chance is that of turned maps, the null of the coupling "
         "that of maps as smooth:\n\n" + "\n".join(lines)
+    )
+
+
+def residual_against_log(
+    kept: pd.DataFrame, measures: Sequence[str], patients: Mapping[str, str], simulated: bool
+) -> str:
+    """By which measures the residual keeps more than the log, or less, or cannot be told from it (Markdown).
+
+    Section against the same section, as a difference of two medians may be of two sections; tested over patients.
+    """
+    lines, sides = [], {"more": 0, "less": 0, "untold": 0}
+    for measure in measures:
+        change, tested = paired_change(kept, measure, "log", "Pearson residual", patients)
+        p, sections = tested["wilcoxon_p_two_sided"], counted(len(change), "sections")
+        side = "untold" if not p <= LEVEL else "more" if tested["median"] > 0 else "less"
+        sides[side] += 1
+        source = ", estimated from the same counts" if measure == "composition" and not simulated else ""
+        test = f"p = {p:.2g} over patients" if np.isfinite(p) else "too few patients for a test"
+        lines.append(
+            f"- {MEASURES[measure].partition(',')[0]}{source}: median change {change.median():+.3f}, higher in "
+            f"{(change > 0).sum()} of {sections}; {test}"
+        )
+    return (
+        f"Of {counted(len(measures), 'measures')} of the tissue the Pearson residual keeps more than the log by "
+        f"{sides['more']}, less by {sides['less']}, and cannot be told from it by {sides['untold']}, which does not "
+        f"show them alike (signed-rank test over patients at p ≤ {LEVEL}, not corrected for their number). "
+        "Residual less log of the same section:\n\n" + ";\n".join(lines) + "."
+    )
+
+
+def _kept_at(step: str, part: pd.DataFrame, coupling: pd.DataFrame) -> str:
+    """What a step keeps beside chance, with the coupling to depth of the same sections, in words."""
+    rho, null = coupling.loc[is_of(coupling, STEPS[step]), ["median_rho_depth", "chance_rho_depth"]].median()
+    above = (part["value"] > part["chance_95"]).sum()
+    return (
+        f"{step} **{part['value'].median():.2f}** (95 % point of chance {part['chance_95'].median():.2f}, above it in "
+        f"{above}; coupling {rho:.2f}, mean of its null {null:.2f})"
     )
 
 
@@ -168,9 +205,7 @@ def _couplings(coupling: pd.DataFrame, patients: Mapping[str, str]) -> str:
         f"{part['median_rho_depth'].median():.2f} as {step} (mean of its null {part['chance_rho_depth'].median():.2f})"
         for step, part in ends
     ]
-    return (
-        f"with a coupling to depth of {' and '.join(parts)}, medians over {of_patients(coupling['section'], patients)}"
-    )
+    return f"a coupling to depth of {' and '.join(parts)}, medians over {of_patients(coupling['section'], patients)}"
 
 
 def single_numbers_sentence(kept: pd.DataFrame, measures: Sequence[str], most: int = 8) -> str:

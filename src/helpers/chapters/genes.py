@@ -315,8 +315,8 @@ def verdicts_sentence(own: pd.DataFrame, model: str) -> str:
     parts = []
     for target in OF_PAPER:
         found = own[beyond & (own["target"] == target)]
-        every = (found["patients_both"] == found["n_patients"]).sum()
-        parts.append(f"**{len(found)}** in {label(target)} ({every} of them in every patient)")
+        every, one = (found["patients_both"] == found["n_patients"]).sum(), (found["patients_both"] == 1).sum()
+        parts.append(f"**{len(found)}** in {label(target)} ({one} of them in one patient alone, {every} in every one)")
     not_depth = ((own["target"] == LOG) & (own["verdict"] == VERDICTS[1])).sum()
     beaten = (own["pcc_nuclei_alone"] >= own["pcc"]) & beyond
     sections, patients = (int(own[column].max()) for column in ("n_sections", "n_patients"))

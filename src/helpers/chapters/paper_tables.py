@@ -92,7 +92,7 @@ def answer(table1: pd.DataFrame, table2: pd.DataFrame, tests: pd.DataFrame, size
     among = f" Over the {k} most predictable genes of each target, means of log less residual are {models}; {p}."
     return (
         f"The median gene's absolute correlation with nuclei is {both}, medians over {sizes}; maps as smooth as the "
-        f"nuclei give a difference of {log['chance'] - residual['chance']:.2f}.{among if len(own) else ''}"
+        f"nuclei give a difference of {log['chance'] - residual['chance']:.2f} in the mean.{among if len(own) else ''}"
     )
 
 

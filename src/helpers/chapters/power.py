@@ -106,17 +106,20 @@ def settled_sentence(
 ) -> str:
     """How many patients would settle the paper's difference, and what this cohort sees of it, in Markdown.
 
-    `needed` is NaN where more than `most` are; `seen` holds this cohort's test of the same difference, or no row;
-    `source` is that of the spread.
+    `needed` is NaN where more than `most` are; `seen` holds this cohort's test of the same difference, as
+    `over_patients.tested` returns it, or no row; `source` is that of the spread.
     """
     patients = f"more than {most}" if pd.isna(needed) else f"{needed:.0f}"
     here = ""
     if len(seen):
         test = seen.iloc[0]
         here = (
-            f"; in this cohort, with nuclei of {counted(test['n_patients'], 'patients')}, {test['median']:.3f} is seen"
+            f". In this cohort the mean over {counted(int(test['n_patients']), 'patients')} is {test['mean']:.3f} "
+            f"(median of {counted(int(test['n_sections']), 'sections')} {test['median']:.3f})"
         )
+    least = next(n for n in PATIENTS if paired.wilcoxon(range(1, n + 1))["p_two_sided"] <= LEVEL)
     return (
         f"To find the paper's difference in the coupling to nuclei, {difference:.3f}, with a power of {ENOUGH:.0%} "
-        f"takes {patients} patients, if their spread is that of {source}{here}."
+        f"takes {patients} patients, if their spread is that of {source}{here}. "
+        f"The test is over patients, one number each; under {least} of them it cannot reject at {LEVEL:.0%}."
     )

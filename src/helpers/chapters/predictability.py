@@ -48,6 +48,7 @@ def answer(top: pd.DataFrame, k: int, models: Sequence[str], split: str, patient
         listed.append(f"{label(target)}: {', '.join(scores)}")
     return (
         f"PCC-{k} with one {split} held out, medians over {of_patients(top['section'], patients)}. "
-        f"{'. '.join(listed)}. Chance stands on [page 23](23_inference.ipynb), more floors on "
+        f"{'. '.join(listed)}. A ceiling supposes Poisson counts, and is too high where genes vary more "
+        "([page 27](27_known_truth.ipynb)). Chance stands on [page 23](23_inference.ipynb), more floors on "
         "[page 19](19_floors.ipynb)."
     )

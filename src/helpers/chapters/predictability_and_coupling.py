@@ -58,9 +58,12 @@ def with_null(
 def answer(coupled: pd.DataFrame, models: Sequence[str], patients: Mapping[str, str]) -> str:
     """In how many sections predictable genes are the coupled ones beyond chance, by target and model (Markdown).
 
+    The same of a prediction by nuclei alone stands beside: what is that high takes no other knowledge.
+
     `coupled` is what `with_null` returns, of one split; `patients` the patient of each section.
     """
-    known = coupled[coupled["backbone"].isin(models)].dropna(subset=["coupling", "chance_95"])
+    coupled = coupled.dropna(subset=["coupling", "chance_95"])
+    known, alone = (coupled[coupled["backbone"].isin(names)] for names in (models, ["nuclei"]))
     lines = []
     for target, fits in sorted(known.groupby("target"), key=lambda part: [*TARGETS, part[0]].index(part[0])):
         words = []
@@ -68,7 +71,9 @@ def answer(coupled: pd.DataFrame, models: Sequence[str], patients: Mapping[str, 
             value, high, given = part[["coupling", "chance_95", "coupling_given_abundance"]].median()
             n_above = (part["coupling"] > part["chance_95"]).sum()
             words.append(f"**{n_above}** with `{backbone}` (rho {value:.2f}, chance {high:.2f}; {given:.2f})")
-        lines.append(f"in {label(target)} in {' and '.join(words)}")
+        floor = alone.loc[(alone["target"] == target) & alone["section"].isin(fits["section"]), "coupling"]
+        beside = f", where {label('nuclei')} have rho **{floor.median():.2f}**" if len(floor) else ""
+        lines.append(f"in {label(target)} in {' and '.join(words)}{beside}")
     return (
         f"Of {of_patients(known['section'], patients)}, genes that are predicted well follow nuclei beyond chance, the "
         f"95 % point of maps as smooth, {'; '.join(lines)}. In brackets the median rho over genes, its chance, and "
