@@ -146,7 +146,7 @@ def test_what_the_audit_alone_cannot_read_says_what_to_install(files):
     [
         (lambda folder: (folder / "pred/S1.csv").unlink() or [], None),
         (lambda folder: knows_depth_alone(1).T.to_csv(folder / "pred/S1.csv") or [], "transpose"),
-        (lambda folder: knows_depth_alone(1).iloc[:5].to_csv(folder / "pred/S1.csv") or [], "5 spots match"),
+        (lambda folder: knows_depth_alone(1).iloc[:5].to_csv(folder / "pred/S1.csv") or [], "5 spots; at least 20"),
         (lambda folder: ["--space", "tpm"], "unknown space 'tpm'"),
         (lambda folder: ["--nuclei", f"{folder}/none/{{section}}.csv"], "none/S0.csv: no such file"),
         (lambda folder: ["--predictions", f"{folder}/pred"], "say where the section's name stands"),
@@ -223,6 +223,21 @@ def test_a_spot_without_a_number_of_nuclei_is_named(tmp_path, held):
         add_nuclei(AnnData(obs=pd.DataFrame(index=["a", "b"])), tmp_path / "n.csv")
 
 
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ("spot,n_nuclei\na,0\nb,0\n", "n.csv: n_nuclei is 0 in every spot; correct it"),
+        ("n_nuclei\n3\n4\n", "n.csv: no column n_nuclei; it has none beside the spots, which stand in the first"),
+        ("spot,cells\na,3\nb,4\n", "n.csv: no column n_nuclei; it has cells beside the spots"),
+    ],
+    ids=["constant", "no spots", "another name"],
+)
+def test_a_table_that_says_nothing_of_nuclei_is_refused(tmp_path, table, says):
+    (tmp_path / "n.csv").write_text(table)
+    with pytest.raises(ValueError, match=says):
+        add_nuclei(AnnData(obs=pd.DataFrame(index=["a", "b"])), tmp_path / "n.csv")
+
+
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
     """One simulated section as a user may have it: counts in an h5ad, an H&E image, predictions in a CSV."""
@@ -280,11 +295,11 @@ def test_cells_are_known_as_the_config_of_the_cohort_says(drawn, tmp_path):
     files = {"nuclei": "", "image": folder / "A1.png"}
     said = add_cellularity(sections[0], files, {"nuclei": {"back_end": "haematoxylin"}}, 0.688, 100)
     assert said.startswith("the config asks for the stain") and "n_nuclei" not in sections[0].obs
-    counted = pd.DataFrame({"spot": sections[1].obs_names, "n_nuclei": 7})
+    counted = pd.DataFrame({"spot": sections[1].obs_names, "n_nuclei": range(sections[1].n_obs)})
     counted.to_csv(tmp_path / "n_A1.csv", index=False)
     table = {"back_end": "table", "table": f"{tmp_path}/n_{{section}}.csv"}
     assert add_cellularity(sections[1], files, {"nuclei": table}, 0.688, 100) == ""
-    assert (sections[1].obs["n_nuclei"] == 7).all()
+    assert (sections[1].obs["n_nuclei"] == range(sections[1].n_obs)).all()
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,8 @@ def add_nuclei(section: AnnData, path: Path) -> None:
     if path.suffix in (".csv", ".gz", ".tsv"):
         table = predictions.read_named(path)
         if "n_nuclei" not in table:
-            raise ValueError(f"{path}: no column n_nuclei; it has {', '.join(table.columns)}; spots stand in the first")
+            beside = ", ".join(table.columns) or "none"
+            raise ValueError(f"{path}: no column n_nuclei; it has {beside} beside the spots, which stand in the first")
         if table.index.has_duplicates:
             raise ValueError(f"{path}: spot {table.index[table.index.duplicated()][0]!r} occurs twice; keep one")
         numbers = pd.to_numeric(table["n_nuclei"], errors="coerce")
@@ -62,6 +63,9 @@ def add_nuclei(section: AnnData, path: Path) -> None:
         if missing := len(section.obs_names.difference(table.index)):
             raise ValueError(f"{path}: no row for {missing} of {section.n_obs} spots; give each spot's n_nuclei")
         section.obs["n_nuclei"] = table.reindex(section.obs_names).to_numpy(float)
+        # A floor of them would be undefined, and no model could be beaten by it.
+        if (held := section.obs["n_nuclei"]).nunique() == 1 < section.n_obs:
+            raise ValueError(f"{path}: n_nuclei is {held.iloc[0]:g} in every spot; correct it, or leave the table out")
         return
     mpp, spot_um = section.uns.get("mpp", np.nan), section.uns.get("spot_um", np.nan)
     if not (mpp > 0 and spot_um > 0):

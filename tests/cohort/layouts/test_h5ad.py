@@ -109,6 +109,7 @@ def test_spots_off_tissue_are_left_out_however_the_column_is_spelt(written, colu
     [
         ("spatial", [[0, 0], [np.nan, 1], [2, 2]], r"obsm..spatial.. has no x and y for b; put each"),
         ("spatial", [[0], [1], [2]], r"obsm..spatial.. has no x and y for a; put each"),
+        ("spatial", [[2, 2], [2, 2], [2, 2]], r"obsm..spatial.. has all spots at one place; put each"),
         ("X", np.full((3, 4), np.nan), r"X: some counts are missing \(NaN\)"),
         ("X", np.zeros((3, 4)), "X: every count is zero"),
     ],

@@ -81,6 +81,8 @@ def _centres(found: AnnData, path: Path) -> np.ndarray:
     bad = ~np.isfinite(xy).all(axis=1) | (xy.shape[1] < 2)
     if bad.any():
         raise ValueError(f"{path}: obsm['spatial'] has no x and y for {found.obs_names[bad][0]}; {wanted}")
+    if len(xy) > 1 and np.ptp(xy, axis=0).max() == 0:
+        raise ValueError(f"{path}: obsm['spatial'] has all spots at one place; {wanted}")
     return xy
 
 
