@@ -25,7 +25,7 @@ def composition(prediction: AnnData, section: AnnData) -> np.ndarray:
 
 
 def compositions(predictions: Iterable[AnnData], sections: Mapping[str, AnnData]) -> pd.DataFrame:
-    """`composition` of every prediction of COMPARED, as a table that `median_pcc` takes; the ceiling is not computed."""
+    """`composition` of every prediction of COMPARED, as a table that `median_pcc` takes, without ceilings."""
     choices = [*FOLD, "seed"]
     tables = [
         pd.DataFrame({"gene": one.var_names, "pcc": composition(one, sections[one.uns["section"]])}).assign(
