@@ -290,6 +290,20 @@ def test_a_run_by_hand_leaves_the_book_alone(house, capfd):
     assert "of an older page, without k; run make book COHORT=toy" in capfd.readouterr().err
 
 
+def test_a_run_by_hand_refuses_a_page_or_a_value_that_is_none(house):
+    build = Path("build/toy")
+    run(house, result="../build/toy/results/b.txt")
+    with pytest.raises(ValueError, match="no page 6_page; pages: .*05_page"):
+        workflow.by_hand("6_page", build, {})
+    with pytest.raises(ValueError, match="k is a number, 2 in the book, not 'all'"):
+        workflow.by_hand("05_page", build, {"k": "all"})
+    (build / "results").mkdir(exist_ok=True)
+    (build / "results/panel.csv").write_text("panel,gene\nall,A\nall,B\n")
+    with pytest.raises(ValueError, match="k = 3: .*panel.csv has panels of 2 genes"):
+        workflow.by_hand("05_page", build, {"k": 3})
+    assert workflow.by_hand("05_page", build, {"k": 1})[0]["k"] == 1
+
+
 def test_what_a_run_by_hand_makes_goes_elsewhere_wherever_it_is_named():
     value = {"root": "../build/a/raw", "mpp": 0.5, "files": ["../build/a/x", "/data/y"]}
     moved = {"root": "../build/by_hand/a/raw", "mpp": 0.5, "files": ["../build/by_hand/a/x", "/data/y"]}

@@ -4,6 +4,7 @@
 """
 
 import ast
+import collections
 import csv
 import functools
 import hashlib
@@ -394,8 +395,11 @@ def by_hand(page: str, build: Path, changes: Mapping, run_of: str = "") -> tuple
 
     `run_of` names the run of a page that runs once per section. Inputs and values are those of the book's run; what
     the notebook by default writes below build/by_hand/ goes to build/by_hand/<cohort>/<page>/. FileNotFoundError where
-    the cohort's book has not been run, ValueError for a parameter that the page does not have.
+    the cohort's book has not been run, ValueError for a page that is none, a parameter that it does not have, or a
+    value that it cannot take.
     """
+    if not (NOTEBOOKS / f"{page}.ipynb").is_file():
+        raise ValueError(f"no page {page}; pages: {', '.join(sorted(path.stem for path in NOTEBOOKS.glob('[0-9]*')))}")
     known = build / "parameters" / (f"{page}/{run_of}.yaml" if run_of else f"{page}.yaml")
     if not known.is_file():
         runs = sorted(path.stem for path in (build / "parameters" / page).glob("*.yaml"))
@@ -407,10 +411,25 @@ def by_hand(page: str, build: Path, changes: Mapping, run_of: str = "") -> tuple
         raise ValueError(f"{known}: of an older page, without {', '.join(missing)}; run make book COHORT={build.name}")
     if unknown := set(changes) - set(given):
         raise ValueError(f"{page} has no parameter {', '.join(sorted(unknown))}; it has {', '.join(given)}")
+    _refuse_values(changes, given, build / "results/panel.csv")
     for name, default in declared(page).items():
         if "../build/by_hand/" in json.dumps(default):
             given[name] = _elsewhere(given[name], f"../{build}/", f"../{folder}/")
     return given | dict(changes), folder / f"{page}.ipynb"
+
+
+def _refuse_values(changes: Mapping, given: Mapping, panel: Path) -> None:
+    """Refuse a word where a number stood, and a k above the genes of the panel, of which no mean is one."""
+    for name, value in changes.items():
+        if isinstance(given[name], int | float) and not isinstance(value, int | float):
+            raise ValueError(f"{name} is a number, {given[name]} in the book, not {value!r}")
+    if isinstance(changes.get("k"), int | float) and panel.is_file():
+        with panel.open() as file:
+            sizes = collections.Counter(row["panel"] for row in csv.DictReader(file))
+        if not 1 <= changes["k"] <= min(sizes.values()):
+            raise ValueError(
+                f"k = {changes['k']}: {panel} has panels of {min(sizes.values())} genes; give 1 to so many"
+            )
 
 
 def _elsewhere(value, old: str, new: str):
