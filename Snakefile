@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from helpers import pages, provenance
+from helpers import pages, provenance, stamps
 from helpers import workflow as book
 from helpers.cohort import config as configs
 from helpers.models.backbones import BACKBONES, FLOORS_BESIDE, MODELS
@@ -90,7 +90,7 @@ RUN = f"{PYTHON} -m helpers.workflow run {{params.page}} {{output.page}} {BUILD}
 
 
 def code_of(page):
-    return lambda wildcards: book.code(page, looks=page not in book.FEED_FITS)
+    return lambda wildcards: stamps.code(page, looks=page not in stamps.FEED_FITS)
 
 
 def given(page, **own):
@@ -277,10 +277,10 @@ PAGES = {
     ),
 }
 # Of the others all is known by their parameters. 01_data tells what sections there are: it has its own rule below.
-NAMES = sorted({path.stem for path in Path("notebooks").glob(book.PAGES)} - {"01_data"})
+NAMES = sorted({path.stem for path in Path("notebooks").glob(stamps.PAGES)} - {"01_data"})
 PAGES = {name: book.with_declared_files(name, PAGES.get(name, Page()), BUILD, VALUES) for name in NAMES}
 if workflow.is_main_process:
-    if told := book.back_from_the_future([Path(BUILD), book.STAMPS]):
+    if told := stamps.back_from_the_future([Path(BUILD), stamps.STAMPS]):
         print(told, file=sys.stderr)
     # Snakemake lists a folder once: stamps that are written later would be missing to it.
     for name in ("01_data", *NAMES):
@@ -309,7 +309,7 @@ def shown(name):
 
 
 SHOWN = [f"{BUILD}/pages/01_data.ipynb", *map(shown, PAGES)]
-WORDS = [*Path("book").glob("*.md"), *Path("notebooks").glob(book.PAGES)]
+WORDS = [*Path("book").glob("*.md"), *Path("notebooks").glob(stamps.PAGES)]
 HTML = [f"{BUILD}/html/{path.stem}.html" for path in sorted(WORDS)]
 
 
@@ -380,7 +380,7 @@ rule html:
     input:
         pages=SHOWN,
         words=[str(path) for path in sorted(Path("book").rglob("*")) if path.is_file()],
-        notebooks=[str(path) for path in sorted(Path("notebooks").glob(book.PAGES))],
+        notebooks=[str(path) for path in sorted(Path("notebooks").glob(stamps.PAGES))],
         look="_config.yml",
         meanings=["config/schema.yaml", "notebooks/parameters.yaml"],
     output:

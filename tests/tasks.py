@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from helpers import workflow
+from helpers import stamps
 
 
 def rank_and_sum(fabric, value):
@@ -23,7 +23,7 @@ def snakemake(house: Path, options: list[str], said: Path):
     from snakemake import cli  # seconds, which the other tasks do not need
 
     os.chdir(house)
-    workflow.SOURCES = house / "src/helpers"
+    stamps.SOURCES = house / "src/helpers"
     with said.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)

@@ -73,7 +73,7 @@ def test_imports_run_one_way(module):
         ("shapely", {"tissue/nuclei_files"}),
         ("torch", {"models/", "tissue/encoders", "tissue/hovernet", "weights"}),
         ("yaml", {"cohort/config", "workflow"}),
-        ("os", {"cohort/config", "cohort/simulate", "unpacked", "warm", "workflow"}),
+        ("os", {"cohort/config", "cohort/simulate", "stamps", "unpacked", "warm", "workflow"}),
         ("jinja2", {"audit/card"}),
     ],
 )

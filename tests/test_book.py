@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from helpers import pages, workflow
+from helpers import pages, stamps
 from helpers.chapters import answer_numbers
 from helpers.models import backbones
 
@@ -51,7 +51,7 @@ def toc() -> list[str]:
 def texts() -> dict[str, str]:
     """The words of each page: Markdown files, and the Markdown cells of notebooks."""
     words = {path.name: path.read_text() for path in BOOK.glob("*.md")}
-    for path in NOTEBOOKS.glob(workflow.PAGES):
+    for path in NOTEBOOKS.glob(stamps.PAGES):
         cells = json.loads(path.read_text())["cells"]
         words[path.name] = "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
     return words
@@ -77,7 +77,7 @@ def test_every_entry_of_the_contents_is_a_page_and_appears_once():
 
 
 def test_every_page_is_in_the_contents():
-    pages = {path.stem for path in [*BOOK.glob("*.md"), *NOTEBOOKS.glob(workflow.PAGES)]}
+    pages = {path.stem for path in [*BOOK.glob("*.md"), *NOTEBOOKS.glob(stamps.PAGES)]}
     assert pages - set(toc()) == set()
 
 

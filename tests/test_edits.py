@@ -14,21 +14,21 @@ import tasks
 import yaml
 from repository import ROOT, copied
 
-from helpers import workflow
+from helpers import stamps
 
-PAGES = sorted(path.stem for path in (ROOT / "notebooks").glob(workflow.PAGES))
-FEEDS_FITS = set(workflow.FEED_FITS)  # whatever runs again among these costs every fit
+PAGES = sorted(path.stem for path in (ROOT / "notebooks").glob(stamps.PAGES))
+FEEDS_FITS = set(stamps.FEED_FITS)  # whatever runs again among these costs every fit
 # Rooms whose modules may stand behind a fit: all of what a fit reads or is; of the scores only where samples fall.
 BEHIND_FITS = ("cohort/", "tissue/", "targets/", "models/")
 GROUND = ("columns", "schema", "store", "weights", "quiet", "gene_names", "unpacked")
-MODULES = sorted(str(path.relative_to(workflow.SOURCES).with_suffix("")) for path in workflow.SOURCES.rglob("*.py"))
+MODULES = sorted(str(path.relative_to(stamps.SOURCES).with_suffix("")) for path in stamps.SOURCES.rglob("*.py"))
 MODULES = [module for module in MODULES if not module.endswith("__init__") and module != "__main__"]
 
 
 @pytest.fixture(scope="module")
 def needs():
     """Page -> modules of the helpers behind it."""
-    return {page: set(workflow.modules(page, looks=page not in FEEDS_FITS)) for page in PAGES}
+    return {page: set(stamps.modules(page, looks=page not in FEEDS_FITS)) for page in PAGES}
 
 
 @pytest.mark.parametrize("module", MODULES)

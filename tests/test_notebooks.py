@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from helpers import workflow
+from helpers import stamps, workflow
 
 ROOT = Path(__file__).parents[1]
 READ, WRITTEN = "../build/toy/", "../build/by_hand/toy/"  # where a run by hand reads and writes
-NOTEBOOKS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "notebooks").glob(workflow.PAGES))}
+NOTEBOOKS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "notebooks").glob(stamps.PAGES))}
 
 
 def cells(name, kind):

@@ -1,7 +1,6 @@
 """What a notebook depends on, is given, and leaves when it fails; how its page is staged."""
 
 import json
-import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +8,7 @@ import nbformat
 import pytest
 import yaml
 
-from helpers import workflow
+from helpers import stamps, workflow
 from helpers.workflow import Page
 
 ROOT = Path(__file__).parents[1]
@@ -39,27 +38,6 @@ def house(tmp_path, monkeypatch):
     workflow.declared.cache_clear()
 
 
-# --- what it depends on ---
-
-
-def test_imports_are_found_however_they_are_written():
-    code = "from helpers import store\nfrom helpers.scores import paired as p, spatial\nimport helpers.columns\n"
-    code += "def late():\n    from helpers.models.stem.recipes import PAPER\nimport numpy\n"
-    assert workflow.imported(code) == {
-        "store",
-        "scores/paired",
-        "scores/spatial",
-        "columns",
-        "models/stem/recipes",
-    }
-
-
-def test_what_a_module_needs_is_followed_to_the_end():
-    needed = workflow.imports_of("chapters/specifications")
-    assert "chapters/specifications" in needed
-    assert all(workflow.imports_of(module) <= needed for module in needed)
-
-
 def test_a_book_needs_two_sections_with_an_image_and_an_example_among_them():
     workflow.check_kept(["A1", "B1", "B2"], ["A1", "B1"], "A1", "build/mine")
     with pytest.raises(ValueError, match=r"build/mine/sections.csv: 1 section kept, 1 with an image; a book needs two"):
@@ -70,53 +48,13 @@ def test_a_book_needs_two_sections_with_an_image_and_an_example_among_them():
         workflow.check_kept(["A1", "B1", "B2"], ["A1", "B1"], "B2", "build/mine")
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "same"),
-    [
-        ("x = 1\n", "x = 1  # one\n", True),
-        ('def f():\n    """One."""\n    return 1\n', 'def f():\n    """Uno."""\n    return 1\n', True),
-        ("def f():\n    return 1\n", 'def f():\n    """New."""\n    return 1\n', True),
-        ('raise ValueError("no")\n', 'raise ValueError(f"no {1}: do this")\n', True),
-        ("x = 1\n", "x = 2\n", False),
-        ('raise ValueError("no")\n', 'raise KeyError("no")\n', False),
-        ("def f():\n    return 1\n", "def f():\n    return 1.5\n", False),
-    ],
-)
-def test_only_what_code_does_counts(before, after, same):
-    assert (workflow.meaning(before) == workflow.meaning(after)) == same
-
-
-def test_a_stamp_is_written_anew_only_when_the_code_means_something_else(tmp_path):
-    path = Path(workflow.stamp("scores/x", "a = 1", tmp_path))
-    path.touch()
-    first = path.stat().st_mtime_ns
-    assert workflow.stamp("scores/x", "a = 1  # words", tmp_path) == str(path) and path.stat().st_mtime_ns == first
-    workflow.stamp("scores/x", "a = 2", tmp_path)
-    assert path.stat().st_mtime_ns > first and [p.name for p in path.parent.iterdir()] == ["x.txt"]
-
-
-def test_files_of_the_future_are_dated_back_in_their_order(tmp_path):
-    dates = {"old": 50.0, "made": 3000.0, "made/of_it": 3600.0, "link": 3500.0}
-    (tmp_path / "made").mkdir()
-    for name in ("old", "made/of_it"):
-        (tmp_path / name).touch()
-    (tmp_path / "link").symlink_to("nowhere")
-    for name, date in dates.items():
-        os.utime(tmp_path / name, (date, date), follow_symlinks=False)
-    told = workflow.back_from_the_future([tmp_path], now=100.0)
-    assert told.startswith("3 files") and "up to 3,500 s ahead" in told
-    found = {name: (tmp_path / name).lstat().st_mtime for name in dates}
-    assert found == {"old": 50.0, "made": -500.0, "made/of_it": 100.0, "link": 0.0}
-    assert workflow.back_from_the_future([tmp_path, tmp_path / "none"], now=100.0) == ""
-
-
 def test_a_page_stands_on_its_code_and_its_helpers_not_on_its_words(house):
-    stamps = workflow.code("05_page")
-    assert stamps == ["build/code/notebooks/05_page.txt", "build/code/helpers/columns.txt"]
-    before = [Path(stamp).read_text() for stamp in stamps]
+    files = stamps.code("05_page")
+    assert files == ["build/code/notebooks/05_page.txt", "build/code/helpers/columns.txt"]
+    before = [Path(stamp).read_text() for stamp in files]
     path = house / "notebooks/05_page.ipynb"
     path.write_text(path.read_text().replace("# Page", "# Another title"))
-    assert [Path(stamp).read_text() for stamp in workflow.code("05_page")] == before
+    assert [Path(stamp).read_text() for stamp in stamps.code("05_page")] == before
 
 
 # --- what it is given ---
@@ -169,7 +107,7 @@ def test_lists_of_inputs_are_of_a_cohort_and_have_to_be_said(monkeypatch):
 
 def test_each_rule_asks_for_what_it_was_measured_to_take_and_at_most_twice_of_it(monkeypatch):
     monkeypatch.chdir(ROOT)
-    pages = {path.stem for path in (ROOT / "notebooks").glob(workflow.PAGES)}
+    pages = {path.stem for path in (ROOT / "notebooks").glob(stamps.PAGES)}
     assert set(workflow.needs()) == pages | {"08_stem_training.network", "html", "reference"}
     for rule, took in workflow.needs().items():
         asked = workflow.resources(rule, Page(), 1)
@@ -326,6 +264,6 @@ def test_a_meaning_is_of_the_config_or_of_the_notebooks_and_no_markup(monkeypatc
 
 
 def test_every_notebook_of_the_project_stands_on_helpers_that_exist():
-    for path in (ROOT / "notebooks").glob(workflow.PAGES):
-        source = "\n".join(cell for cell, _ in workflow.code_cells(path))
-        assert workflow.imported(source) or path.stem == "nothing", path.stem
+    for path in (ROOT / "notebooks").glob(stamps.PAGES):
+        source = "\n".join(cell for cell, _ in stamps.code_cells(path))
+        assert stamps.imported(source) or path.stem == "nothing", path.stem

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from helpers.labels import of_cells
-from helpers.workflow import NOTEBOOKS, changeable, declared
+from helpers.stamps import NOTEBOOKS
+from helpers.workflow import changeable, declared
 
 ANSWER = "answer"  # tag of a cell
 ROOT_PAGE, OF_ROOT = "00_answer", "ANSWER_OF_00"  # whose answer the introduction repeats, where it says so

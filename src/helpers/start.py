@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from helpers import workflow
+from helpers import stamps, workflow
 
 
 def overview(notebooks: Path, build: Path) -> str:
@@ -12,7 +12,7 @@ def overview(notebooks: Path, build: Path) -> str:
     A page that runs once per section takes the seconds of one run, in the mean. Parameters that most pages have stand
     below the table, once.
     """
-    pages = [path.stem for path in sorted(notebooks.glob(workflow.PAGES))]
+    pages = [path.stem for path in sorted(notebooks.glob(stamps.PAGES))]
     changes = {page: workflow.changeable(page, notebooks) for page in pages}
     used = Counter(name for names in changes.values() for name in names)
     common = {name for name, n in used.items() if n > len(pages) / 2}
@@ -28,7 +28,7 @@ def overview(notebooks: Path, build: Path) -> str:
 
 def promise(notebook: Path) -> tuple[str, str]:
     """Title and question of a notebook, from its first cell."""
-    first = "".join(workflow.cells(notebook)[0]["source"])
+    first = "".join(stamps.cells(notebook)[0]["source"])
     title, _, rest = first.partition("\n")
     question = rest.partition("**Question.**")[2].partition("\n\n")[0]
     return title.removeprefix("# "), " ".join(question.split())
