@@ -8,5 +8,5 @@ RUN apt-get update && \
     rm -rf /var/lib/apt/lists/*
 WORKDIR /study
 COPY . .
-RUN make .venv/ready && rm -rf /root/.cache
+RUN make .venv/ready && rm -rf ~/.cache
 CMD ["make", "book"]

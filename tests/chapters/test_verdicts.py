@@ -55,7 +55,7 @@ def test_a_higher_score_that_only_its_ceiling_explains_holds_in_part():
     assert verdicts.panel_d(top, 50, PATIENTS)[0] == "holds here"
     top.loc[top["target"] == RESIDUAL, "ceiling"] = 0.5
     found, words = verdicts.panel_d(top, 50, PATIENTS)
-    assert found == "holds in part" and "of the ceiling of their genes 80% and 100%, log higher in 0" in words
+    assert found == "holds in part" and "of the Poisson ceiling of their genes 80% and 100%, log higher in 0" in words
 
 
 def differences(delta, panel=0.3, ks=(10, 50)):

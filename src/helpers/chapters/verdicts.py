@@ -73,7 +73,7 @@ def panel_d(top: pd.DataFrame, k: int, patients: Mapping[str, str]) -> tuple[str
     more, beyond = pcc[LOG] > pcc[RESIDUAL], reached[LOG] > reached[RESIDUAL]
     words = (
         f"PCC-{k} log {pcc[LOG].median():.2f}, residual {pcc[RESIDUAL].median():.2f}, log higher in {more.sum()} of "
-        f"{_sizes(pcc.index, patients)}; of the ceiling of their genes {reached[LOG].median():.0%} and "
+        f"{_sizes(pcc.index, patients)}; of the Poisson ceiling of their genes {reached[LOG].median():.0%} and "
         f"{reached[RESIDUAL].median():.0%}, log higher in {beyond.sum()}"
     )
     return _verdict(more.all() and beyond.all(), more.mean() > 0.5), words
