@@ -25,7 +25,7 @@ def main(first: str, second: str) -> None:
     store.write_table(both.reset_index(), OUT / "scores.csv")
     about = [json.loads(_committed(commit, "provenance.json")) for commit in (first, second)]
     commits = [run["commit"] for run in about]
-    differs = f"STEM with one section held out, fitted at {commits[0]} and again at {commits[1]} on another processor"
+    differs = f"STEM with one section held out, fitted at {commits[0]} and again at {commits[1]} on another machine"
     store.write_json(about[1] | {"differs": f"{differs}; made by scripts/refits.py"}, OUT / "provenance.json")
 
 

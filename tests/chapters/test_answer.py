@@ -82,7 +82,7 @@ def test_limits_name_their_n_and_the_rates_of_the_null(found):
     first, fits, _, nulls, *_ = answer.limits(*found)
     assert "2 sections of 2 patients, couplings on 2 patients or animals" in first
     assert "8% to 31% of cases, with place held fixed in 8% to 31%" in nulls
-    assert "1 fit trained again on another processor moved by up to 0.01" in fits
+    assert "1 fit trained again on another machine moved by up to 0.01" in fits
 
 
 def test_patients_that_are_not_scored_are_set_beside_those_that_are(found):

@@ -24,7 +24,7 @@ def answer(scores: pd.DataFrame) -> str:
     table = moved(scores)
     most = table.groupby("score", sort=False)["moved"].max()[list(NAMES)]
     return (
-        f"{labels.counted(len(table.drop_duplicates(FIT)), 'fits')} trained again on another processor moved by up to "
+        f"{labels.counted(len(table.drop_duplicates(FIT)), 'fits')} trained again on another machine moved by up to "
         f"{' and '.join(f'{value:.2f} ({NAMES[score]})' for score, value in most.items())}"
     )
 
@@ -45,7 +45,7 @@ def remark(scores: pd.DataFrame) -> str:
     lines = "\n".join(sorted(parts, reverse=True))
     return (
         f"{fits} of the HER2 cohort, with {sections} held out in turn, were trained again with the same code, data and "
-        f"seeds on another processor. Between the two the same score moved:\n\n{lines}\n\n"
+        f"seeds on another machine. Between the two the same score moved:\n\n{lines}\n\n"
         "So a smaller difference between two fits says nothing of their recipes or targets. Composition is learned "
         "last (see the steps above); PCC-50 of log does not show whether it was."
     )
