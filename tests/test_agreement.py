@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from helpers import store
+from helpers.chapters import composition_skill, training_check
 from helpers.scores import judge
 
 ROOT = Path(__file__).parents[1]
@@ -87,3 +89,17 @@ def test_what_is_left_given_nuclei_and_depth(run, given_what):
     scores = ["r", "semi_partial", "unique", "shared", "capture_only", *judge.GIVEN_CLAIMS]
     for column in [*scores, *(f"{name}_chance_95" for name in judge.GIVEN_CLAIMS)]:
         same(audited[column], chapter[column])
+
+
+@pytest.mark.parametrize("cohort", ["toy", "her2st"])
+def test_page_10_and_page_21_have_one_composition_skill(cohort):
+    build = ROOT / "build" / cohort
+    if not (build / "results/skills.csv").is_file():
+        pytest.skip(f"build/{cohort} is not there: run make book COHORT={cohort} first")
+    given = yaml.safe_load((build / "parameters/10_training_check.yaml").read_text())
+    folders, sections = ([ROOT / "notebooks" / path for path in given[key]] for key in ("predictions", "section_files"))
+    read = map(store.read_section, store.prediction_files(folders))
+    by_gene = composition_skill.compositions(read, {path.stem: store.read_section(path) for path in sections})
+    found = training_check.median_pcc(by_gene, given["k"]).stack()
+    skills = pd.read_csv(build / "results/skills.csv").groupby(["split", "backbone", "target"])["composition"].median()
+    np.testing.assert_allclose(found, skills[found.index], **DIGITS)

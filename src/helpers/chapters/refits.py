@@ -1,6 +1,6 @@
 """How far scores of STEM move when the same fits are trained again elsewhere: what no comparison of two fits can see.
 
-`scripts/refits.py` makes the committed table from two reference runs of unlike processors.
+`scripts/refits.py` makes the committed table from two reference runs, each made on a machine of its own.
 """
 
 import pandas as pd
@@ -42,7 +42,7 @@ def remark(scores: pd.DataFrame) -> str:
             f"- {NAMES[score]} of {labels.label(target)}: median {part['moved'].median():.3f}, "
             f"at most {part['moved'].max():.3f} ({ends})."
         )
-    lines = "\n".join(sorted(parts, reverse=True))
+    lines = "\n".join(parts)
     return (
         f"{fits} of the HER2 cohort, with {sections} held out in turn, were trained again with the same code, data and "
         f"seeds on another machine. Between the two the same score moved:\n\n{lines}\n\n"
