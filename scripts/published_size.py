@@ -21,7 +21,8 @@ import typer
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 TARGETS = ("log2", "pearson_residual")
 LARGE = "published size"
-OF = ["held_out", "steps"]  # what a training is named by
+FOLD = ["held_out", "steps"]
+OF = [*FOLD, "seed"]  # what a training is named by
 K = 50
 N_SCORES = 6  # how often, over the steps, the section is predicted
 
@@ -56,6 +57,7 @@ def fit(
     steps: Annotated[int, typer.Option()],
     learning_rate: Annotated[float, typer.Option()] = 1e-4,
     leave: Annotated[str, typer.Option()] = "",
+    seed: Annotated[int, typer.Option()] = 0,
     changes: Annotated[str, typer.Option(help="other hyperparameters that differ, as JSON")] = "{}",
 ) -> None:
     """Fit the published size by the short profiles' recipe; keep losses and the section as predicted over the steps."""
@@ -75,13 +77,19 @@ def fit(
     start = time.perf_counter()
     with devices.claimed(devices.usable_precision(hyper.precision)) as fabric:
         name = torch.cuda.get_device_name() if fabric.device.type == "cuda" else "cpu"
-        about = asdict(hyper) | {"target": target, "predict": predict, "leave": leave, "training": training}
-        for kept in _followed(fabric, arrays, training, predict, target, hyper):
+        about = asdict(hyper) | {
+            "target": target,
+            "predict": predict,
+            "leave": leave,
+            "seed": seed,
+            "training": training,
+        }
+        for kept in _followed(fabric, arrays, training, predict, target, hyper, seed):
             about |= {"seconds": time.perf_counter() - start, "device": name}
             np.savez_compressed(out, about=json.dumps(about), **kept)  # each time: a machine may be lent for minutes
 
 
-def _followed(fabric, arrays, training, predict, target, hyper) -> Iterator[dict[str, np.ndarray]]:
+def _followed(fabric, arrays, training, predict, target, hyper, seed) -> Iterator[dict[str, np.ndarray]]:
     """The steps of a fit: after every sixth of them, what its averaged weights have predicted of the section."""
     import torch
 
@@ -91,8 +99,8 @@ def _followed(fabric, arrays, training, predict, target, hyper) -> Iterator[dict
     x, y = (np.vstack([arrays[f"{name}/{what}"] for name in training]) for what in ("conditions", target))
     held = np.zeros(len(y), bool)
     tensors, undo = stem.prepared(x, y, sections, None, replace(hyper, augment=False), ~held)
-    parts, history = stem.assembled(fabric, tensors, hyper, seed=0), stem.History()
-    task = stem.on_device(fabric, tensors, held, hyper, 0, stem.Run())
+    parts, history = stem.assembled(fabric, tensors, hyper, seed), stem.History()
+    task = stem.on_device(fabric, tensors, held, hyper, seed, stem.Run())
     new = (torch.from_numpy(arrays[f"{predict}/conditions"]) - undo["condition_centre"]) / undo["condition_scale"]
     sums, start, found = torch.zeros(2, device=fabric.device), time.perf_counter(), {"step": [], "seconds": []}
     predictions, n = [], sum(p.numel() for p in parts.model.parameters())
@@ -142,24 +150,25 @@ def score(build: Path, reference: Path, out: Path, fits: Annotated[list[Path] | 
     for path in sorted(fits or []):
         kept = np.load(path, allow_pickle=False)
         about = json.loads(str(kept["about"]))
-        fold = {"held_out": about["predict"], "target": about["target"], "steps": about["steps"]}
+        fold = {"held_out": about["predict"], "target": about["target"]}
+        fold |= {"steps": about["steps"], "seed": about["seed"]}
         section = store.read_section(build / f"sections/{fold['held_out']}.h5ad")
         losses.append(pd.DataFrame(kept["loss"], columns=["step", "mse", "vb"]).assign(**fold))
         fold["patient"] = str(section.obs["patient"].iloc[0])
         for step, predicted in zip(kept["step"], kept["predicted"], strict=True):
             row = fold | {"model": LARGE, "step": step, "spot_views": step * about["batch_size"]}
             rows.append(row | _scores(predicted, fold["target"], section, panel_of(fold["held_out"], panels)))
-        ran["{held_out}.{target}.{steps}".format(**fold)] = about | {"parameters": int(kept["parameters"])}
+        ran["{held_out}.{target}.{steps}.{seed}".format(**fold)] = about | {"parameters": int(kept["parameters"])}
     old = {name: store.read_table(out / f"{name}.csv", OF) for name in ("losses", "scores")}
     large = _anew(old["scores"].query("model == @LARGE"), rows)
-    folds = large[[*OF, "target", "patient"]].drop_duplicates().to_dict("records")
+    folds = large[[*FOLD, "target", "patient"]].drop_duplicates().to_dict("records")
     beside = [row for fold in folds for row in _beside(reference, fold)]
     of_losses = [row for table in losses for row in table.to_dict("records")]
     for name, table in {
         "losses": _anew(old["losses"], of_losses),
         "scores": pd.concat([large, pd.DataFrame(beside)]),
     }.items():
-        store.write_table(table.sort_values(OF, kind="stable"), out / f"{name}.csv")
+        store.write_table(table.sort_values(FOLD, kind="stable"), out / f"{name}.csv")
     store.write_json(store.read_json(out / "fits.json") | ran, out / "fits.json")
 
 

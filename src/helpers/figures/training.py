@@ -61,7 +61,7 @@ SIZES = {"published size": "published size", "stem": "small network", "ridge": "
 
 
 def scores_by_fold(ax: Axes, scores: pd.DataFrame, target: str, value: str) -> Axes:
-    """A score of each held-out section in one target, a marker a model; dashes, chance of the published size.
+    """A score of each held-out section in one target, a marker a training; dashes, chance of the published size.
 
     `scores` has model (of SIZES), target, held_out, the column `value` (of OVER_STEPS) and `<value>_chance_95`.
     """
@@ -70,9 +70,10 @@ def scores_by_fold(ax: Axes, scores: pd.DataFrame, target: str, value: str) -> A
     looks_of = {model: (SIZES[model], SECTIONS[i], MARKERS[i]) for i, model in enumerate(SIZES)}
     offsets, _ = side_by_side(len(SIZES), 0.5)
     for offset, (model, (_, colour, marker)) in zip(offsets, looks_of.items(), strict=True):
-        y = part.loc[part["model"] == model, value].reindex(folds)
-        ax.scatter(np.arange(len(folds)) + offset, y, s=30, color=colour, marker=marker, lw=0)
-    chance = part.loc[part["model"] == "published size", f"{value}_chance_95"].reindex(folds)
+        y = part.loc[part["model"] == model, value]
+        ax.scatter([folds.index(fold) + offset for fold in y.index], y, s=30, color=colour, marker=marker, lw=0)
+    large = part[part["model"] == "published size"]
+    chance = large[f"{value}_chance_95"].groupby(level=0).mean().reindex(folds)
     ax.hlines(chance, np.arange(len(folds)) - 0.35, np.arange(len(folds)) + 0.35, color="black", lw=1.2, ls=DASHES)
     ax.set_xticks(range(len(folds)), folds)
     ax.set(xlim=(-0.5, len(folds) - 0.5), ylim=(0, None), xlabel="held-out section", ylabel=OVER_STEPS[value])
