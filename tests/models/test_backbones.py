@@ -382,3 +382,23 @@ def test_inner_folds_are_those_of_scikit_learn(sections):
         for rows, wanted in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(rows, wanted)
     assert backbones.inner_folds(x[:1], np.array(["A"])) == []
+
+
+def test_of_many_sections_neighbours_by_name_are_left_out_together():
+    """As many folds however many sections, so that time does not grow with their square."""
+    sections = np.array([f"{letter}{number}" for letter in "ABCDEFGHIJKL" for number in (1, 2)])
+    folds = backbones.inner_folds(np.zeros((24, 2)), sections)
+    assert len(folds) == backbones.N_FOLDS and sections[folds[0][1]].tolist() == ["A1", "A2", "B1"]
+    assert sorted(np.concatenate([check for _, check in folds])) == list(range(24))
+
+
+def test_a_feature_that_varies_in_one_section_alone_says_nothing_where_that_is_left_out():
+    """Sums of the other sections come from a difference, whose rounding must not be taken for the feature."""
+    rng = np.random.default_rng(0)
+    sections = np.repeat(list("ABC"), 30)
+    x, y = rng.normal(size=(90, 3)), rng.normal(size=(90, 2))
+    x[:, 2] = np.where(sections == "C", 1e3 * x[:, 2], 1e3 / 3)
+    others = sections != "C"
+    left = backbones._sums(x, y, sections) - backbones._sums(x[~others], y[~others], sections[~others])
+    known = backbones._linear(backbones._sums(x[others, :2], y[others], sections[others]), x[~others, :2], [1.0])
+    np.testing.assert_allclose(backbones._linear(left, x[~others], [1.0]), known, rtol=1e-6)

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,6 +28,7 @@ K = 50  # of PCC-k, the score that is printed: a floor's shape is chosen by it
 SMOOTH = 3  # degree in x and in y of what a place alone may say
 DEFAULTS = {"seed": 0, "profile": "quick"}  # kept with every prediction, also where they do not matter
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(0, 5, 11))
+N_FOLDS = 10  # at most, by which ridge's penalty is chosen
 NO_PENALTY = 1e-6
 RAW = "01_data"  # the page that leaves behind what is known without an image
 # Of one number per spot, which is no less than zero: monotone, and steep where it is small or everywhere alike.
@@ -148,13 +149,15 @@ def ridge(
     The penalty is `alpha`, or the one of `ALPHAS` with the highest mean PCC when each training section in turn is
     predicted from the others (`inner_folds`).
     """
+    every, whole = _sums(x, y, sections), len(np.unique(sections)) > 1
     if alpha is None:
         scores = np.zeros(len(ALPHAS))
         for fit, check in inner_folds(x, sections):
-            inner = _linear(x[fit], y[fit], sections[fit], x[check], ALPHAS)
-            scores += [mean_pcc(y[check], predicted) for predicted, _ in inner]
+            part = _sums(*(values[check if whole else fit] for values in (x, y, sections)))
+            left = every - part if whole else part  # sums of whole sections add up
+            scores += [mean_pcc(y[check], predicted) for predicted in _linear(left, x[check], ALPHAS)]
         alpha = ALPHAS[int(scores.argmax())]
-    [(predicted, _)] = _linear(x, y, sections, x_new, [alpha])
+    [predicted] = _linear(every, x_new, [alpha])
     return predicted, {"alpha": alpha}
 
 
@@ -164,8 +167,8 @@ def curve(x: np.ndarray, y: np.ndarray, sections: np.ndarray, x_new: np.ndarray)
     Least squares on the number in each of `SHAPES`: shapes x spots x genes, of which `strongest` takes one. A step
     function (isotonic regression) is monotone too, but learns noise and does not carry over to another patient.
     """
-    fits = [_linear(shape(x), y, sections, shape(x_new), [NO_PENALTY])[0] for shape in SHAPES.values()]
-    return np.stack([predicted for predicted, _ in fits]), {}
+    fits = [_linear(_sums(shape(x), y, sections), shape(x_new), [NO_PENALTY]) for shape in SHAPES.values()]
+    return np.concatenate(fits), {}
 
 
 def strongest(predicted: np.ndarray, measured: np.ndarray) -> np.ndarray:
@@ -180,10 +183,15 @@ def strongest(predicted: np.ndarray, measured: np.ndarray) -> np.ndarray:
 
 
 def inner_folds(x: np.ndarray, sections: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Rows to fit on and to check on: each training section in turn, blocks of consecutive spots where there is one."""
+    """Rows to fit on and to check on: each training section in turn, blocks of consecutive spots where there is one.
+
+    Of more than `N_FOLDS` sections groups are left out, neighbours by name: those of one patient as a rule, and the
+    fits of a cohort grow with its sections, not with their square.
+    """
     rows, names = np.arange(len(x)), np.unique(sections)
     blocks = np.array_split(rows, min(5, len(x))) if len(x) > 1 else []
-    checked = [rows[np.asarray(sections) == name] for name in names] if len(names) > 1 else blocks
+    groups = np.array_split(names, min(N_FOLDS, len(names)))
+    checked = [rows[np.isin(sections, group)] for group in groups] if len(names) > 1 else blocks
     return [(np.setdiff1d(rows, check), check) for check in checked]
 
 
@@ -268,54 +276,55 @@ FLOORS_BESIDE = tuple(name for name in FLOORS if BACKBONES[name].beside)
 WITHOUT_IMAGE = tuple(name for name, model in BACKBONES.items() if model.page == RAW)
 
 
-class _Decomposed(NamedTuple):
-    """Training features as deviations from their sections' means, one standard deviation each, as z = U S axes'."""
-
-    scale: np.ndarray  # features
-    axes: np.ndarray  # features x components
-    sizes: np.ndarray  # components, S squared
-
-
-_KEPT: dict[bytes, _Decomposed] = {}
-N_KEPT = 40  # folds of a cohort: every target is fitted on the same features
-
-
-def _linear(
-    x: np.ndarray, y: np.ndarray, sections: np.ndarray, x_new: np.ndarray, alphas: Sequence[float]
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each penalty, predictions (spots x genes) and weights of the components (components x genes).
+@dataclass(frozen=True)
+class _Sums:
+    """All that a linear fit needs of its training spots: as many numbers, however many spots there are.
 
     Slopes come from deviations from each training section's own mean, so differences of stain or depth between
     sections are not mistaken for effects; level and scale are those of the training spots.
     """
-    deviations = _within(x, sections)
-    scale, axes, sizes = _decomposed(deviations)
-    turned = axes.T @ ((deviations / scale).T @ _within(y, sections))
-    new, level = (x_new - x.mean(0)) / scale @ axes, y.mean(0)
-    weights = [turned / (sizes + alpha)[:, None] for alpha in alphas]
-    return [(level + new @ each, each) for each in weights]
+
+    n: int
+    x: np.ndarray  # features
+    y: np.ndarray  # genes
+    xx: np.ndarray  # features x features, of deviations
+    xy: np.ndarray  # features x genes, of deviations
+    rounding: np.ndarray  # features: below it a sum of squared deviations is what rounding leaves of none
+
+    def __sub__(self, other: _Sums) -> _Sums:
+        """What is left without some of the sections."""
+        left = (getattr(self, name) - getattr(other, name) for name in ("n", "x", "y", "xx", "xy"))
+        return _Sums(*left, self.rounding)
 
 
-def _decomposed(deviations: np.ndarray) -> _Decomposed:
-    """The decomposition of some training features, which costs most of a fit; the latest are kept."""
-    key = hashlib.sha256(np.ascontiguousarray(deviations)).digest() + bytes(str(deviations.shape), "ascii")
+def _sums(x: np.ndarray, y: np.ndarray, sections: np.ndarray) -> _Sums:
+    within, rounding = _within(x, sections), 1e-14 * np.square(x, dtype=float).sum(0)
+    return _Sums(len(x), x.sum(0), y.sum(0, dtype=float), within.T @ within, within.T @ _within(y, sections), rounding)
+
+
+_KEPT: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+N_KEPT = 40  # folds of a cohort: every target is fitted on the same features
+
+
+def _linear(sums: _Sums, x_new: np.ndarray, alphas: Sequence[float]) -> np.ndarray:
+    """For each penalty, predictions: penalties x spots x genes."""
+    varies = sums.xx.diagonal() > sums.rounding
+    scale = np.sqrt(np.where(varies, sums.xx.diagonal() / sums.n, np.inf))  # of no use where constant in every section
+    sizes, axes = _decomposed(sums.xx / np.outer(scale, scale))
+    turned = axes.T @ (sums.xy / scale[:, None])
+    new = (x_new - sums.x / sums.n) / scale @ axes
+    return np.stack([sums.y / sums.n + new @ (turned / (sizes + alpha)[:, None]) for alpha in alphas])
+
+
+def _decomposed(correlations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues and eigenvectors, which cost most of a fit; the latest are kept."""
+    key = hashlib.sha256(np.ascontiguousarray(correlations)).digest()
     if key not in _KEPT:
         if len(_KEPT) == N_KEPT:
             del _KEPT[next(iter(_KEPT))]
-        _KEPT[key] = _decompose(deviations)
+        sizes, axes = np.linalg.eigh(correlations)
+        _KEPT[key] = np.maximum(sizes, 0.0), axes
     return _KEPT[key]
-
-
-def _decompose(deviations: np.ndarray) -> _Decomposed:
-    """By the smaller side of the matrix."""
-    scale = deviations.std(axis=0)
-    scale[scale < 10 * np.finfo(float).eps] = 1.0  # constant in every section
-    z = deviations / scale
-    if z.shape[1] <= len(z):
-        sizes, axes = np.linalg.eigh(z.T @ z)
-        return _Decomposed(scale, axes, np.maximum(sizes, 0.0))
-    _, sizes, axes = np.linalg.svd(z, full_matrices=False)
-    return _Decomposed(scale, axes.T, sizes**2)
 
 
 def _within(values: np.ndarray, sections: np.ndarray) -> np.ndarray:
