@@ -40,16 +40,16 @@ def remark(scores: pd.DataFrame, parameters: int) -> str:
         for _, row in table.iterrows()
     ]
     apart = [f"{row[APART]:.3f} in {row['score']} of {row['target']}" for _, row in table.iterrows()]
+    n_trainings = labels.counted(large["seed"].nunique(), "trainings")
     return (
         f"{labels.of_patients(folds['held_out'], folds.set_index('held_out')['patient'])} "
-        f"({', '.join(folds['held_out'])}) were held out in turn, with "
-        f"{labels.counted(large['seed'].nunique(), 'trainings')} of each in each target, of different first weights and "
-        f"draws, at about the published size ({parameters / 1e6:.1f} million parameters, published {PARAMETERS} million) and "
-        f"on {large['spot_views'].iloc[0]:,.0f} spot views (published {VIEWS} million). Every training scores more than "
-        f"ridge in {', '.join(above)}; in brackets the least and the highest difference of their mean. Two trainings of "
-        f"a fold lie apart by at most {', '.join(apart)}. How many steps it takes was read off the scores of "
-        f"{CHOSEN_ON} in a longer training, so {CHOSEN_ON} is not counted here; other sections of its tumour may still "
-        "gain from it. Two patients cannot say what holds in others."
+        f"({', '.join(folds['held_out'])}) were held out in turn, with {n_trainings} of each in each target, of "
+        f"different first weights and draws, at about the published size ({parameters / 1e6:.1f} million parameters, "
+        f"published {PARAMETERS} million) and on {large['spot_views'].iloc[0]:,.0f} spot views (published {VIEWS} "
+        f"million). Every training scores more than ridge in {', '.join(above)}; in brackets the least and the highest "
+        f"difference of their mean. Two trainings of a fold lie apart by at most {', '.join(apart)}. How many steps it "
+        f"takes was read off the scores of {CHOSEN_ON} in a longer training, so {CHOSEN_ON} is not counted here; other "
+        "sections of its tumour may still gain from it. Two patients cannot say what holds in others."
     )
 
 
