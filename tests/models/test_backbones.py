@@ -395,10 +395,10 @@ def test_of_many_sections_neighbours_by_name_are_left_out_together():
 def test_a_feature_that_varies_in_one_section_alone_says_nothing_where_that_is_left_out():
     """Sums of the other sections come from a difference, whose rounding must not be taken for the feature."""
     rng = np.random.default_rng(0)
-    sections = np.repeat(list("ABC"), 30)
-    x, y = rng.normal(size=(90, 3)), rng.normal(size=(90, 2))
-    x[:, 2] = np.where(sections == "C", 1e3 * x[:, 2], 1e3 / 3)
+    sections = np.repeat(list("ABC"), 301)
+    x, y = rng.normal(size=(903, 20)), rng.normal(size=(903, 2))
     others = sections != "C"
+    x[others, 2:] = 1e3 / 3
     left = backbones._sums(x, y, sections) - backbones._sums(x[~others], y[~others], sections[~others])
     known = backbones._linear(backbones._sums(x[others, :2], y[others], sections[others]), x[~others, :2], [1.0])
     np.testing.assert_allclose(backbones._linear(left, x[~others], [1.0]), known, rtol=1e-6)
