@@ -49,9 +49,34 @@ def one_run(tmp_path):
             *(("B1", "B", "all other sections", 0, t, b, v, 0.2, "A1 A2") for t in targets for b, v in others.items()),
         ),
         "cross_space": rows(
-            "section split backbone trained_in scored_in chance_95 ceiling_50",
-            *((s, "section", b, t, t, 0.3, 0.9) for s in ("A1", "B1") for b in scores if b != "place" for t in targets),
-            ("A1", "section", "ridge", targets[0], targets[1], 0.9, 0.9),
+            "section split backbone trained_in scored_in chance_95 ceiling_50 pcc_50",
+            *(
+                (s, "section", b, t, t, 0.3, 0.9, v)
+                for s in ("A1", "B1")
+                for b, v in (scores | {"depth": 0.65}).items()
+                if b != "place"
+                for t in targets
+            ),
+            *(("A1", "section", b, "library", targets[0], 0.9, 0.9, 0.7) for b in ("ridge", "stem")),
+            ("A1", "section", "ridge", targets[0], targets[1], 0.9, 0.9, 0.1),
+        ),
+        "controls": rows(
+            "section split twin target backbone pcc_50 chance_95",
+            *(
+                ("A1", "section", twin, t, b, v, 0.3)
+                for twin, v in {"depth_only": 0.72, "equal_depth": 0.99}.items()
+                for t in targets
+                for b in ("ridge", "stem", "depth")
+            ),
+        ),
+        "partial": rows(
+            "section split target backbone given r partial partial_chance_95",
+            *(
+                ("A1", "section", t, b, given, scores.get(b, 0.65), left, 0.05)
+                for t, left in zip(targets, (0.1, 0.35, 0.2), strict=True)
+                for b in ("ridge", "stem", "depth")
+                for given in ("depth", "both")
+            ),
         ),
         "skills": rows(
             "section split backbone target library library_chance_95 library_ceiling "

@@ -94,9 +94,9 @@ def test_the_answer_stands_below_the_question_and_the_rest_of_it_and_what_the_pa
     assert unanswered["cells"] == cells[:3]
 
 
-def test_the_introduction_repeats_the_answer_of_the_first_page(tmp_path):
+def test_the_introduction_repeats_the_verdict_of_the_first_page(tmp_path):
     (tmp_path / "intro.md").write_text(f"Why?\n\n{pages.OF_ROOT}\n\nRead on.")
-    outputs = [{"data": {"text/markdown": ["**Answer.** ", "So."]}}]
+    outputs = [{"data": {"text/markdown": ["**Answer.** ", "So.\n\n- number"]}}]
     pages.answered(tmp_path / "intro.md", {"cells": [{"source": "# Why?"}, {"outputs": outputs}]})
     assert (tmp_path / "intro.md").read_text() == "Why?\n\n**Answer.** So.\n\nRead on."
 

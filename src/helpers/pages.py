@@ -87,9 +87,9 @@ def answer_first(page: dict) -> None:
 
 
 def answered(words: Path, root: dict) -> None:
-    """Put the answer of the book's first page into a page of words, where it says OF_ROOT."""
+    """Put the first paragraph of the answer of the book's first page into a page of words, where it says OF_ROOT."""
     said = "".join(root["cells"][1]["outputs"][0]["data"]["text/markdown"])
-    words.write_text(words.read_text().replace(OF_ROOT, said))
+    words.write_text(words.read_text().replace(OF_ROOT, said.split("\n\n")[0]))
 
 
 def second_half(answer: dict) -> str:

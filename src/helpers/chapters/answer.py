@@ -23,7 +23,6 @@ from helpers.chapters.answer_numbers import (
     by_unseen_section,
     chances,
     couplings_of_runs,
-    drawn_couplings,
     n_patients_of,
     quoted_ranks,
     read,
@@ -36,23 +35,25 @@ from helpers.scores.paired import MIN_PATIENTS
 from helpers.targets.normalization import LOG, LOG_CP10K, RESIDUAL
 
 BEGIN, END = "<!-- results, written by make reference -->\n", "<!-- end of results -->\n"
+IN_WORDS = {LOG: "log", RESIDUAL: "residuals", LOG_CP10K: "CP10k"}
 TARGETS_IN_WORDS = "log / Pearson residual / CP10k"  # of SHOWN
 N_LIMITS = 3  # that README prints
+NAMED = ("ridge", "stem")  # models, in the order of MODELS
+QUESTION = "How much of a score is how many molecules a spot holds, which follows how many cells lie there?"
 FIGURE = "![What targets follow, what models add to floors, what scores rank models by](data/results/answer.svg)"
 REPORTS = {LOG: "PCC-50 in log2", LOG_CP10K: "PCC-50 in CP10k", RESIDUAL: "PCC-50 of residuals"}
 REPORTS |= {"composition": "composition skill"}
 
 
 def block(results: Path) -> str:
-    """README's results: the answer, the sentences, the first of the limits (Markdown).
+    """README's results: the answer, its figure, the first of the limits (Markdown).
 
     `results` holds a folder for each of RUNS.
     """
     runs = [results / name for name in RUNS]
     tables, beside = read(runs[0]), couplings_of_runs(runs)
-    lines = "".join(f"- {sentence}\n" for sentence in sentences(tables, beside))
     not_shown = "".join(f"- {limit}\n" for limit in limits(tables, beside)[:N_LIMITS])
-    return f"{short(tables, beside)}\n\n{FIGURE}\n\n{lines}\nWhat this does not show, first of all:\n\n{not_shown}"
+    return f"{QUESTION} {short(tables)}\n\n{FIGURE}\n\nWhat this does not show, first of all:\n\n{not_shown}"
 
 
 def write(readme: Path, results: Path) -> None:
@@ -82,37 +83,108 @@ def sentences(tables: Tables, beside: pd.DataFrame) -> list[str]:
     ]
 
 
-def short(tables: Tables, beside: pd.DataFrame) -> str:
-    """The answer in a few lines."""
-    ranks, away = quoted_ranks(tables), by_unseen_section(tables["patients"])
-    n, patients, of_patients = _sizes(tables[REDUCED])
+def short(tables: Tables) -> str:
+    """The answer: a verdict, and the numbers that it rests on in a list (Markdown)."""
+    lines = [_library_alone, _only_depth, _held_fixed, _depth_alone, _unseen_in_short]
+    return "\n\n".join((_verdict(tables), "\n".join(f"- {line(tables)}" for line in lines)))
+
+
+def _verdict(tables: Tables) -> str:
+    """How much of a score depth and nuclei are, by target, and what that stands on."""
+    left = _left(tables)["partial"] / _left(tables)["r"]
+    shares = {target: left.xs(target, level="target") for target in (LOG, RESIDUAL)}
+    models = [words for name, words in MODELS.items() if name in left.index.get_level_values("backbone")]
+    scored = tables["floors"].query("split == 'section'")["section"].unique()
+    whose = tables["sections"].set_index("section")["patient"].astype(str)[list(scored)].value_counts()
+    most = f", {whose.iloc[0]} of them of patient {whose.index[0]}, who decides the medians" * (len(whose) > 1)
     return (
-        f"{_shared(beside)} With all other sections in training ridge is above nuclei and place in "
-        f"{_above_by_patient(tables)} ({TARGETS_IN_WORDS}). Without the sections of the patient it is in "
-        f"{_above(away)} of the same, and in {of_patients} of {n} of {patients} in reduced pictures, with stain for "
-        "nuclei. Of two models of known skill, PCC-50 in log puts the one that knows depth better above the one that "
-        f"knows composition better in {_by_library(ranks, LOG):.0%} of the pairs simulated, composition skill, which "
-        f"sees nothing else, in {_by_library(ranks, 'composition'):.0%}."
+        f"**In log counts {_part(shares[LOG])} of it; in Pearson residuals {_part(shares[RESIDUAL])}.** PCC-50 of "
+        f"{' / '.join(models)}, {labels.counted(len(scored), 'sections')} of "
+        f"{labels.counted(len(whose), 'patients')}{most}; chance is the 95 % point of predictions as smooth that lie "
+        "elsewhere."
     )
 
 
-def _shared(beside: pd.DataFrame) -> str:
-    """In how many patients a log target's coupling more than halves with depth held fixed, and the numbers of each."""
-    drawn = drawn_couplings(beside)
-    by = drawn[drawn["target"] == LOG].groupby("patient", sort=False)
-    middle = by[["plain", "chance_plain", "given", "chance_given"]].median()
-    most = middle["given"] < middle["plain"] / 2
-    n = labels.counted(len(middle), "patients")
+def _part(left: pd.Series) -> str:
+    """In words, of each model's score what is not left with depth and nuclei held fixed."""
+    above = left >= 0.5
     return (
-        f"In {most.sum()} of {n} or animals the median gene's |ρ| between a log target and nuclei or their stain more "
-        "than halves when depth is held fixed: "
-        f"{', '.join(_falls(*row) for row in middle.itertuples())} (in brackets chance, 95 %)."
+        "the smaller part"
+        if above.all()
+        else "in one model the smaller part, in another most"
+        if above.any()
+        else "most"
     )
 
 
-def _falls(patient: str, plain: float, chance_plain: float, given: float, chance_given: float) -> str:
-    """A patient's coupling as it is and with depth held fixed, each with its chance."""
-    return f"from {plain:.2f} ({chance_plain:.2f}) to {given:.2f} ({chance_given:.2f}) in {labels.patient(patient)}"
+def _left(tables: Tables) -> pd.DataFrame:
+    """Medians of a score (r), of what is left given nuclei and depth (partial), of its chance: backbone, target."""
+    part = tables["partial"].query("split == 'section' and given == 'both'")
+    part = part[part["backbone"].isin(NAMED)].rename(columns={"partial_chance_95": "chance_95"})
+    return part.groupby(["backbone", "target"])[["r", "partial", "chance_95"]].median()
+
+
+def _by_model(values: pd.Series) -> str:
+    """A number a model, in the order of MODELS; of all the same, once."""
+    words = [f"{values[name]:z.2f}" for name in NAMED if name in values.index]
+    return " / ".join(words) if len(set(words)) > 1 else words[0]
+
+
+def _library_alone(tables: Tables) -> str:
+    """What the library that log predictions expect scores without a composition."""
+    part = tables["cross_space"].query("split == 'section' and scored_in == @LOG")
+    part = part[part["backbone"].isin(NAMED)]
+    of = part.groupby(["trained_in", "backbone"])["pcc_50"].median()
+    return (
+        f"**Molecules alone.** In log a model scores {_by_model(of[LOG])}. The number of molecules that it expects in "
+        f"a spot, with one mix of genes everywhere, scores {_by_model(of['library'])} (`21_cross_space`)."
+    )
+
+
+def _only_depth(tables: Tables) -> str:
+    """What models score on twins in which nothing but depth varies."""
+    part = tables["controls"].query("split == 'section' and twin == 'depth_only'")
+    part = part[part["backbone"].isin(NAMED)].groupby(["target", "backbone"])[["pcc_50", "chance_95"]].median()
+    parts = [
+        f"{_by_model(part['pcc_50'][target])} in {words} (chance {_by_model(part['chance_95'][target])})"
+        for target, words in IN_WORDS.items()
+    ]
+    return (
+        f"**Counts drawn anew, so that only depth varies.** The same predictions score {', '.join(parts)} "
+        "(`09_controls`)."
+    )
+
+
+def _held_fixed(tables: Tables) -> str:
+    """What is left of a score with measured nuclei and depth held fixed."""
+    parts = [
+        f"{_by_model(of['partial'])} of {_by_model(of['r'])} in {words} (chance {_by_model(of['chance_95'])})"
+        for target, words in IN_WORDS.items()
+        for of in [_left(tables).xs(target, level="target")]
+    ]
+    return f"**Measured nuclei and depth held fixed.** What is left is {', '.join(parts)} (`20_partial`)."
+
+
+def _depth_alone(tables: Tables) -> str:
+    """What measured depth scores where depth is divided out."""
+    part = tables["cross_space"].query("split == 'section' and backbone == 'depth' and trained_in == scored_in")
+    of = part[part["scored_in"] == RESIDUAL]
+    return (
+        f"**No target forgets depth.** Measured depth alone scores {of['pcc_50'].median():.2f} in residuals (chance "
+        f"{of['chance_95'].median():.2f}), above chance in {(of['pcc_50'] > of['chance_95']).sum()} of {len(of)} "
+        "sections: deep tissue is other tissue (`21_cross_space`)."
+    )
+
+
+def _unseen_in_short(tables: Tables) -> str:
+    """In how many sections ridge is above the floors, with the own patient in training and without."""
+    away = by_unseen_section(tables["patients"])
+    n = labels.counted(away.index.get_level_values("section").nunique(), "sections")
+    return (
+        "**A patient unseen.** Ridge is above what nuclei or the place in the section score in "
+        f"{_above(_seen(tables))} of {n} ({TARGETS_IN_WORDS}), without the patient's own sections in training in "
+        f"{_above(away)} (`24_patients`)."
+    )
 
 
 def _sizes(fits: pd.DataFrame) -> tuple[str, str, str]:
@@ -148,7 +220,7 @@ def coupled(of_run: pd.DataFrame) -> str:
         f"**The median gene's |ρ| with nuclei is {plain[0]} in log, {plain[2]} as CP10k and {plain[1]} as Pearson "
         f"residual**; with depth held fixed {given[0]}, {given[2]} and {given[1]}. Medians over "
         f"{labels.counted(n, 'sections')} of {labels.counted(patients, 'patients')}, in brackets the sections above "
-        "the 95 % point of maps as smooth (`07_dependence`)."
+        "chance (`07_dependence`)."
     )
 
 
@@ -160,20 +232,23 @@ def _middle(of_run: pd.DataFrame, target: str, part: str) -> str:
 
 
 def tissues(beside: pd.DataFrame) -> str:
-    """How much of a log target's coupling is left with depth held fixed, patient by patient, of all runs."""
+    """A log target's coupling, what is left with depth held fixed, and the residual's: by patient, of all runs."""
     logs, parts = beside[beside["target"] == LOG], []
+    residuals = beside[beside["target"] == RESIDUAL].groupby(["cohort", "patient"])[organs.PARTS[0]].median()
     plain, given = organs.PARTS
     by_patient = logs.groupby(["cohort", "patient"])[given].median()
     least, most = by_patient.min(), by_patient.max()
     for (cohort, measure), of_cohort in logs.groupby(["cohort", "measure"], sort=False):
         of_patients = [
-            f"{labels.patient(patient)} {rows[plain].median():.2f}, left {_middle(rows, LOG, given)}"
+            f"{labels.patient(patient)} {rows[plain].median():.2f}, left {_middle(rows, LOG, given)}, residual "
+            f"{residuals[cohort, patient]:.2f}"
             for patient, rows in of_cohort.groupby("patient", sort=False)
         ]
         parts.append(f"{cohort}, {measure}: {', '.join(of_patients)}")
     return (
         f"**With depth held fixed the median gene's |ρ| in log is {labels.span(least, most)}**, by patient and "
-        f"tissue; in brackets the sections above chance: {'; '.join(parts)} (`26_genes`)."
+        f"tissue: in log as it is, left of it with depth held fixed (in how many sections above chance), as residual. "
+        f"{'; '.join(parts)} (`26_genes`)."
     )
 
 
@@ -212,11 +287,13 @@ def unseen(tables: Tables) -> str:
     few = f"; with {labels.counted(patients, 'patients')} nothing about patients can be tested"
     more, of_more, above = _sizes(tables[REDUCED])
     return (
-        f"**Without the sections of the patient in training, in {_above(scores)} of {labels.counted(n, 'sections')}, "
-        f"and of {of_more} in reduced pictures in {above} of {more}.** Over the higher of the two ridge has "
-        f"{_excess(scores)} and {_excess(by_unseen_section(tables[REDUCED]))} (medians, least and most). PCC-50 of the "
-        f"first: {'; '.join(parts)}; chance of ridge {chance}. Training is smaller, {trained_on(tables)}"
-        f"{few if patients < MIN_PATIENTS else ''} (`24_patients` compares at equal size)."
+        "**Without the patient's own sections in training, ridge is above nuclei and place in "
+        f"{_above(scores)} of {labels.counted(n, 'sections')}**, by {_excess(scores)} over the higher of the two "
+        f"(medians, least and most). PCC-50: {'; '.join(parts)}; chance of ridge {chance}. Training is smaller, "
+        f"{trained_on(tables)}{few if patients < MIN_PATIENTS else ''}. In {more} of {of_more} in "
+        "reduced pictures, with the stain as the floor in place of nuclei and trained on "
+        f"{trained_on(tables, REDUCED)}, it is above in {above}, by {_excess(by_unseen_section(tables[REDUCED]))} "
+        "(`24_patients` compares at equal size)."
     )
 
 
@@ -272,7 +349,7 @@ def known_truth(tables: Tables) -> str:
     return (
         f"**Of two models of known skill, one better in composition and one in the library, {first[0]} puts the second "
         f"first in {first[1]} of pairs** ({least:.0%} to {most:.0%} by section); "
-        f"{', '.join(f'{words} in {share}' for words, share in others)} (chance 50 %; "
+        f"{', '.join(f'{words} in {share}' for words, share in others)}, the last by construction (chance 50 %; "
         f"medians over lattices of {labels.counted(n, 'sections')} of "
         f"{labels.counted(patients, 'patients')}, counts simulated; `27_known_truth`)."
     )
@@ -294,10 +371,13 @@ def limits(tables: Tables, beside: pd.DataFrame) -> list[str]:
     return [
         f"Anything about patients in general: scores stand on {labels.counted(len(scored), 'sections')} of "
         f"{labels.counted(patients, 'patients')}, couplings on {beside['patient'].nunique()} patients or animals.",
+        "That what depth and nuclei say is no biology, or that one target is right: a tumour nest with many active "
+        "cells is deep for a reason, and holding depth fixed takes that too (`20_partial`).",
         f"What one fit of STEM scores to the second digit: {refits.answer(tables[REFITS])} (`10_training_check`).",
         *([of_others] if of_others else []),
-        "That depth is a nuisance, or that one target is right: a tumour nest with many active cells is deep for a "
-        "reason.",
+        "A ceiling that is sure: it supposes Poisson counts, and is too high where genes vary more (`27_known_truth`).",
+        "How often real models form pairs that a score ranks wrongly: composition and skills of the two models are "
+        "simulated (`27_known_truth`).",
         f"A clean p: a test at 5 % calls maps of different patients, laid over each other as they lie, related in "
         f"{as_is} of cases, with place held fixed in {place} (`23_inference`).",
         "STEM as published: it was trained at the size that two processor cores allow, and at about its published size "
@@ -318,13 +398,13 @@ def _deeper(tables: Tables, scored: Sequence[str]) -> str:
     return (
         f"The cohort at large: the median gene's |ρ| with depth in log is {of_patients[own].median():.2f} in the "
         f"patients that are scored and {of_patients[~own].median():.2f} in the {(~own).sum()} others (medians; "
-        f"{labels.span(of_patients[~own].min(), of_patients[~own].max())}), whose sections have no image at hand."
+        f"{labels.span(of_patients[~own].min(), of_patients[~own].max())}), whose sections have no full image at hand."
     )
 
 
-def trained_on(tables: Tables) -> str:
+def trained_on(tables: Tables, run: str = "patients") -> str:
     """How many sections of how many patients an unseen patient's fits are trained on."""
-    sets = [names.split() for names in without_patient(tables["patients"])["trained_on"].unique()]
+    sets = [names.split() for names in without_patient(tables[run])["trained_on"].unique()]
     least, most = (f([len(names) for names in sets]) for f in (min, max))
     patients = {n_patients_of(tables, names) for names in sets}
     span = labels.counted(most, "sections") if least == most else f"{least} to {labels.counted(most, 'sections')}"

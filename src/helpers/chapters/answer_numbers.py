@@ -24,7 +24,7 @@ COUPLINGS = {
 }
 MODELS = {
     "ridge": "ridge",
-    "stem": "STEM (`PROFILE=cpu`)",
+    "stem": "STEM (small)",
     "nuclei": labels.FLOORS["nuclei"],
     "place": labels.FLOORS["place"],
 }
@@ -33,6 +33,7 @@ COUPLING = 0.5  # of library and nuclei, in the simulation that is quoted
 RUNS = ("her2st", "her2st_lowres", "mob")  # of README; scores are of the first, and of patients unseen of the second
 REDUCED, REFITS = "patients of the second run", "fits of STEM a second time"
 READ = ("table1", "sections", "floors", "patients", "skills", "known_truth_ranks", "type_one_error", "cross_space")
+READ += ("controls", "partial")
 Tables = Mapping[str, pd.DataFrame]
 
 

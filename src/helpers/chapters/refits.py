@@ -20,12 +20,13 @@ def moved(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def answer(scores: pd.DataFrame) -> str:
-    """How far either score moved at most, in a clause."""
+    """How far either score moved, in the median fit and at most, in a clause."""
     table = moved(scores)
-    most = table.groupby("score", sort=False)["moved"].max()[list(NAMES)]
+    by = table.groupby("score", sort=False)["moved"].agg(["median", "max"]).loc[list(NAMES)]
+    parts = [f"{row.median:.2f} and at most {row.max:.2f} ({NAMES[row.Index]})" for row in by.itertuples()]
     return (
-        f"{labels.counted(len(table.drop_duplicates(FIT)), 'fits')} trained again on another machine moved by up to "
-        f"{' and '.join(f'{value:.2f} ({NAMES[score]})' for score, value in most.items())}"
+        f"{labels.counted(len(table.drop_duplicates(FIT)), 'fits')} trained again on another machine moved by a median "
+        f"of {' and '.join(parts)}"
     )
 
 
