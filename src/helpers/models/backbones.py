@@ -146,8 +146,8 @@ def ridge(
 ) -> tuple[np.ndarray, dict]:
     """Ridge regression on standardized features, one penalty for all genes.
 
-    The penalty is `alpha`, or the one of `ALPHAS` with the highest mean PCC when each training section in turn is
-    predicted from the others (`inner_folds`).
+    The penalty is `alpha`, or the one of `ALPHAS` with the highest mean PCC when training sections are predicted from
+    the others (`inner_folds`).
     """
     every, whole = _sums(x, y, sections), len(np.unique(sections)) > 1
     if alpha is None:
