@@ -34,6 +34,7 @@ def executed(tmp_path, monkeypatch):
 def test_a_page_is_staged_with_present_words_and_the_outputs_that_are_there(executed):
     for folder in ("book", "results"):
         Path(folder).mkdir()
+    Path("book/glossary.md").write_text("```{glossary}\nridge\n  A linear model.\n```")
     Path("look.yml").write_text('title: "COHORT_TITLE" # MADE')
     cohort = {"title": "Mine", "cohort": "mine", "cellularity": "n_nuclei", "made": "Built today"}
     pages.stage([executed], Path("book"), Path("look.yml"), Path("results"), Path("staged"), cohort)
@@ -99,6 +100,24 @@ def test_the_introduction_repeats_the_verdict_of_the_first_page(tmp_path):
     outputs = [{"data": {"text/markdown": ["**Answer.** ", "So.\n\n- number"]}}]
     pages.answered(tmp_path / "intro.md", {"cells": [{"source": "# Why?"}, {"outputs": outputs}]})
     assert (tmp_path / "intro.md").read_text() == "Why?\n\n**Answer.** So.\n\nRead on."
+
+
+def test_terms_of_the_glossary_are_linked_where_an_answer_first_uses_them(tmp_path):
+    (tmp_path / "glossary.md").write_text("```{glossary}\nridge\n  A linear model.\n\nchance level\n  Of a null.\n```")
+    words = pages.words_of(tmp_path / "glossary.md")
+    assert words == {"ridge": "ridge", "chance level": "chance level", "chance": "chance level"}
+    said = {
+        "text/markdown": ["**Ridge** (chance 0.1), `ridge`, [chance](ridge.md), ridges by ", "chance, a ridgeline."]
+    }
+    page = {"cells": [{"metadata": {}}, {"metadata": {"tags": ["answer"]}, "outputs": [{"data": said}]}]}
+    pages.link_terms(page, words)
+    assert said["text/markdown"] == (
+        "**{term}`Ridge <ridge>`** ({term}`chance <chance level>` 0.1), `ridge`, [chance](ridge.md), ridges by chance, "
+        "a ridgeline."
+    )
+    without = {"cells": [{"metadata": {}, "source": "ridge"}]}
+    pages.link_terms(without, words)
+    assert without["cells"] == [{"metadata": {}, "source": "ridge"}]
 
 
 def test_the_last_words_of_a_page_are_of_its_cohort_and_run():

@@ -12,6 +12,7 @@ from helpers.workflow import changeable, declared
 
 ANSWER = "answer"  # tag of a cell
 ROOT_PAGE, OF_ROOT = "00_answer", "ANSWER_OF_00"  # whose answer the introduction repeats, where it says so
+SHORT = {"chance": "chance level", "ceiling": "noise ceiling", "depth": "sequencing depth", "PCC-50": "PCC"}
 NOTE = "No nucleus is counted in this cohort: where the text says nuclei, read the mean haematoxylin of a spot's disc."
 
 
@@ -32,6 +33,7 @@ def stage(pages: Iterable[Path], words: Path, look: Path, results: Path, book: P
         page["cells"][-1]["source"] = of_cohort("".join(page["cells"][-1]["source"]), cohort["cohort"], path.stem)
         fold_code(page)
         answer_first(page)
+        link_terms(page, words_of(words / "glossary.md"))
         if name == ROOT_PAGE:
             answered(book / "intro.md", page)
         explain(page, name)
@@ -90,6 +92,40 @@ def answered(words: Path, root: dict) -> None:
     """Put the first paragraph of the answer of the book's first page into a page of words, where it says OF_ROOT."""
     said = "".join(root["cells"][1]["outputs"][0]["data"]["text/markdown"])
     words.write_text(words.read_text().replace(OF_ROOT, said.split("\n\n")[0]))
+
+
+def words_of(glossary: Path) -> dict[str, str]:
+    """Words that stand for a term, and the term: those of a glossary, and SHORT ones."""
+    terms = re.findall(r"^(\w.*)\n  \S", glossary.read_text(), re.MULTILINE)
+    return {term: term for term in terms} | {word: term for word, term in SHORT.items() if term in terms}
+
+
+def link_terms(page: dict, words: Mapping[str, str]) -> None:
+    """Link terms of the glossary where the answer of a page first uses them: who meets them there knows none of them.
+
+    `words` are of `words_of`. What is code, a link or part of a longer word stays.
+    """
+    answers = [cell for cell in page["cells"] if ANSWER in cell["metadata"].get("tags", [])]
+    said = next((o["data"] for cell in answers for o in cell["outputs"] if "text/markdown" in o.get("data", {})), None)
+    if said is None or not words:
+        return
+    forms = "|".join(
+        rf"(?i:{re.escape(word[0])}){re.escape(word[1:])}" for word in sorted(words, key=len, reverse=True)
+    )
+    known = {word[0].lower() + word[1:]: term for word, term in words.items()}
+    met = set()
+
+    def linked(found: re.Match) -> str:
+        word = found["word"]
+        term = known.get(word and word[0].lower() + word[1:])
+        if term is None or term in met:
+            return found[0]
+        met.add(term)
+        return f"{{term}}`{found[0]} <{term}>`"
+
+    as_it_is = r"`[^`]*`|\[[^\]]*\]\([^)]*\)"
+    text = "".join(said["text/markdown"])
+    said["text/markdown"] = re.sub(rf"{as_it_is}|\b(?P<word>{forms})s?\b", linked, text)
 
 
 def second_half(answer: dict) -> str:
