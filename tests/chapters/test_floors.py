@@ -129,7 +129,8 @@ def test_the_nearest_floor_is_never_the_oracle_and_sections_below_a_floor_are_na
     found = floors.answer(floors.excess(floors.score_table(genes, [2])), "pcc_2", "section", PATIENTS, "PCC-2")
     assert found.startswith(
         "**Above every floor in all sections**: `ridge` in log2(x + 1) 3 of 3 (median **+0.05** over place alone). "
-        "PCC-2 less that of the nearest floor, one section held out, others of its patient not, 3 sections of 2 patients; a floor is what"
+        "PCC-2 less that of the nearest floor, one section held out, others of its patient not, 3 sections of 2 "
+        "patients; a floor is what"
     )
     higher = (genes["section"] == "A2") & (genes["backbone"] == "nuclei")
     genes.loc[higher, "pcc"] += 0.3  # as high as ridge

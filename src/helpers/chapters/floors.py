@@ -231,10 +231,11 @@ def answer(over: pd.DataFrame, score: str, split: str, patient_of: Mapping[str, 
         median = f"median **{wide[nearest].median():+.2f}** over {labels.FLOORS.get(nearest, nearest)}"
         parts.append(f"`{backbone}` in {labels.label(target)} {above.sum()} of {len(above)} ({median}{where})")
     most = "all" if n_above == n_all else "most" if 2 * n_above > n_all else "half or fewer"
+    others = ", others of its patient not" * (split == "section")
     return (
-        f"**Above every floor in {most} sections**: {', '.join(parts)}. {name} less that of the nearest floor, "
-        f"one {split} held out{', others of its patient not' * (split == 'section')}, {labels.of_patients(honest['section'], patient_of)}; a floor is what nuclei, their stain or place "
-        "alone predict, without the oracle of measured depth. No null of these differences is drawn."
+        f"**Above every floor in {most} sections**: {', '.join(parts)}. {name} less that of the nearest floor, one "
+        f"{split} held out{others}, {labels.of_patients(honest['section'], patient_of)}; a floor is what nuclei, their "
+        "stain or place alone predict, without the oracle of measured depth. No null of these differences is drawn."
     )
 
 
