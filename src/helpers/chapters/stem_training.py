@@ -124,7 +124,7 @@ def answer(predictions: Sequence[AnnData], n_spots: int, training: Sequence[str]
         "STEM was not trained here: what it scores on the HER2 cohort stands on {ref}`page 10 <published-size>`. "
     )
     return (
-        f"Of the median gene `{model}` says, by Pearson's r with the measured values, {listed}: "
+        f"What `{model}` predicts of the median gene follows its measured values with a Pearson's r of {listed}: "
         f"{counted(first.n_vars, 'genes')} at {counted(first.n_obs, 'spots')} of {held_out}, trained on "
         f"{counted(n_spots, 'spots')} of {counted(len(training), 'other sections')}, {same} of the same patient. "
         f"{committed * (model != 'stem')}One section is one fold: all stand on [page 10](10_training_check.ipynb), "
