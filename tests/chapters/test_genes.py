@@ -290,11 +290,13 @@ def test_genes_are_counted_by_verdict_target_and_patient(own):
     assert "**2** in Pearson residual (" in text and ", 1 in both targets" in text
     assert "**1** more beyond nuclei but not beyond depth. Nuclei alone reach the higher PCC in 2 of all found." in text
     everywhere = own.assign(patients_both=own["n_patients"])
-    assert "**2** in Pearson residual (0 of them in one patient alone, 2 in every one)" in genes.verdicts_sentence(
+    assert "**2** in Pearson residual (0 of them in one patient alone; 2 in every one)" in genes.verdicts_sentence(
         everywhere, "stem"
     )
     alone = own.assign(patients_both=1)
-    assert "**2** in Pearson residual (2 of them in one patient alone, 0 in" in genes.verdicts_sentence(alone, "stem")
+    assert "**2** in Pearson residual (2 of them in one patient alone: 2 in B; 0 in" in genes.verdicts_sentence(
+        alone, "stem"
+    )
     none = genes.verdicts_sentence(own[own["gene"] == "c"].assign(n_sections=1, n_patients=1), "stem")
     assert "1 gene, 1 section of 1 patient: **0** in log2" in none
 

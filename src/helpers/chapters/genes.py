@@ -318,8 +318,11 @@ def verdicts_sentence(own: pd.DataFrame, model: str) -> str:
     parts = []
     for target in OF_PAPER:
         found = own[beyond & (own["target"] == target)]
-        every, one = (found["patients_both"] == found["n_patients"]).sum(), (found["patients_both"] == 1).sum()
-        parts.append(f"**{len(found)}** in {label(target)} ({one} of them in one patient alone, {every} in every one)")
+        every, one = (found["patients_both"] == found["n_patients"]).sum(), found[found["patients_both"] == 1]
+        by_patient = one[NAMED].value_counts()
+        of_each = f": {', '.join(f'{n} in {name}' for name, n in by_patient.items())}" * (0 < len(by_patient) <= FEW)
+        alone = f"{len(one)} of them in one patient alone{of_each}"
+        parts.append(f"**{len(found)}** in {label(target)} ({alone}; {every} in every one)")
     not_depth = ((own["target"] == LOG) & (own["verdict"] == VERDICTS[1])).sum()
     beaten = (own["pcc_nuclei_alone"] >= own["pcc"]) & beyond
     sections, patients = (int(own[column].max()) for column in ("n_sections", "n_patients"))
