@@ -44,10 +44,14 @@ def test_a_page_is_staged_with_present_words_and_the_outputs_that_are_there(exec
     assert texts[-1] == "**The tables of this page**: {download}`a.csv <results/a.csv>`."
     assert any("injected-parameters" in cell["metadata"].get("tags", []) for cell in staged["cells"])
     meaning = next(i for i, words in enumerate(texts) if words.startswith("```{dropdown} What can be changed here"))
-    assert f"\n- `k`: {workflow.meanings()['k']}\n" in texts[meaning] and texts[meaning].count("\n- ") == 1  # no path
-    assert staged["cells"][meaning + 1]["metadata"]["tags"] == ["parameters"]
+    assert (
+        f"\n- `k` = `3`: {workflow.meanings()['k']}\n" in texts[meaning] and texts[meaning].count("\n- ") == 1
+    )  # no path
+    assert staged["cells"][meaning + 1]["metadata"]["tags"] == ["hide-input", "parameters"]
+    shown = [cell["metadata"].get("mystnb") for cell in staged["cells"][meaning + 1 : meaning + 3]]
+    assert shown == [{"code_prompt_show": pages.PROMPTS[tag]} for tag in ("parameters", "injected-parameters")]
     tags = [cell["metadata"].get("tags", []) for cell in staged["cells"] if cell["cell_type"] == "code"]
-    assert all(("hide-input" in tag) != ("parameters" in tag) for tag in tags)
+    assert all("hide-input" in tag for tag in tags)
     assert Path("staged/_config.yml").read_text() == 'title: "Mine" # Built today'
 
 

@@ -1,5 +1,6 @@
 """How executed notebooks become the pages of a book: the answer first, code folded, words as they are now."""
 
+import ast
 import json
 import re
 import shutil
@@ -10,7 +11,9 @@ from helpers.labels import of_cells
 from helpers.stamps import NOTEBOOKS
 from helpers.workflow import changeable, declared
 
-ANSWER = "answer"  # tag of a cell
+ANSWER, PARAMETERS, INJECTED = "answer", "parameters", "injected-parameters"  # tags of a cell
+PROMPTS = {PARAMETERS: "The notebook's defaults, of the toy cohort", INJECTED: "All that this page was given"}
+LONG = 90  # of a value that is shown beside what it means
 ROOT_PAGE, OF_ROOT = "00_answer", "ANSWER_OF_00"  # whose answer the introduction repeats, where it says so
 SHORT = {"chance": "chance level", "ceiling": "noise ceiling", "depth": "sequencing depth", "PCC-50": "PCC"}
 NOTE = "No nucleus is counted in this cohort: where the text says nuclei, read the mean haematoxylin of a spot's disc."
@@ -60,7 +63,7 @@ def fold_code(page: dict) -> None:
     """Set the code of a page to be opened by who wants to read it: what it shows and says comes first."""
     for cell in page["cells"]:
         tags = cell["metadata"].get("tags", [])
-        if cell["cell_type"] == "code" and not {"parameters", "hide-input"} & set(tags):
+        if cell["cell_type"] == "code" and not {PARAMETERS, "hide-input"} & set(tags):
             cell["metadata"]["tags"] = [*tags, "hide-input"]
 
 
@@ -141,11 +144,32 @@ def second_half(answer: dict) -> str:
 
 
 def explain(page: dict, name: str) -> None:
-    """Put what its parameters mean before those that a page was given, to be opened by who wants to change one."""
-    lines = "\n".join(f"- `{parameter}`: {meaning}" for parameter, meaning in changeable(name).items())
-    source = f"```{{dropdown}} What can be changed here\n{lines}\n```"
-    at = next(i for i, cell in enumerate(page["cells"]) if "parameters" in cell["metadata"].get("tags", []))
+    """Put what its parameters mean, and are in this run, before the defaults; those and all that was given are folded.
+
+    The defaults are of the toy cohort: open beside another one's results they look like what the page was run with.
+    """
+    cells = {tag: [c for c in page["cells"] if tag in c["metadata"].get("tags", [])] for tag in PROMPTS}
+    values = declared(name) | {key: value for cell in cells[INJECTED] for key, value in assigned(cell).items()}
+    lines = [f"- `{key}`{_in_words(values.get(key))}: {meaning}" for key, meaning in changeable(name).items()]
+    source = "```{dropdown} What can be changed here, and what this page was run with\n" + "\n".join(lines) + "\n```"
+    at = page["cells"].index(cells[PARAMETERS][0])
+    for tag, some in cells.items():
+        for cell in some:
+            cell["metadata"] |= {"tags": sorted({*cell["metadata"]["tags"], "hide-input"})}
+            cell["metadata"]["mystnb"] = {"code_prompt_show": PROMPTS[tag]}
     page["cells"].insert(at, {"cell_type": "markdown", "id": "what-can-be-changed", "metadata": {}, "source": source})
+
+
+def assigned(cell: dict) -> dict:
+    """The parameters that papermill wrote into a cell, with their values."""
+    given = (line for line in ast.parse("".join(cell["source"])).body if isinstance(line, ast.Assign))
+    return {line.targets[0].id: ast.literal_eval(line.value) for line in given}
+
+
+def _in_words(value: object) -> str:
+    """The value of a parameter, where it is short and no path."""
+    text = json.dumps(value, ensure_ascii=False)
+    return f" = `{text}`" if len(text) <= LONG and "/" not in text and "`" not in text else ""
 
 
 def tables_of(name: str) -> list[str]:
@@ -166,12 +190,12 @@ def offer_tables(page: dict, name: str) -> None:
 def with_present_words(executed: dict, notebook: dict) -> dict:
     """An executed page with the Markdown and the captions of the notebook as it is now; cells are told by their id."""
     done = {cell["id"]: cell for cell in executed["cells"]}
-    injected = [cell for cell in executed["cells"] if "injected-parameters" in cell["metadata"].get("tags", [])]
+    injected = [cell for cell in executed["cells"] if INJECTED in cell["metadata"].get("tags", [])]
     cells = []
     for cell in notebook["cells"]:
         ran = done.get(cell["id"], cell)
         cells.append(ran | {"source": cell["source"], "metadata": ran["metadata"] | cell["metadata"]})
-        if "parameters" in cell["metadata"].get("tags", []):
+        if PARAMETERS in cell["metadata"].get("tags", []):
             cells += injected
     return executed | {"cells": cells}
 

@@ -110,6 +110,16 @@ def test_a_constant_prediction_is_said_to_be_one_and_lies_nowhere():
     assert judged("misplaced", nothing)[0] is None and judged("impossible", nothing)[0] is False
 
 
+def test_a_flag_says_how_near_it_is_to_being_raised():
+    says = judged("own_library", {"own_library": 0.57})[1]
+    assert (
+        "with one composition in all spots, 0.570, 95% of it (95 % of chance 0.100); no more than that in 0 of" in says
+    )
+    raised, says = judged("beaten_by_place", {"place_pcc": 0.3, "place_chance_95": 0.35})
+    assert not raised and "place alone 0.300, 50% of it (95 % of chance 0.350, place above it in 0 of 2 sect" in says
+    assert "% of it" not in judged("own_library", {"pcc": np.nan, "score": 0.0})[1]
+
+
 def test_without_nuclei_and_image_nothing_is_said_of_them():
     blind = case({})._replace(by=case({}).by.drop(columns=["nuclei_pcc", "nuclei_chance_95"]))
     assert flags.beaten_by_nuclei(blind) == (None, "neither the nuclei nor an image was given")

@@ -249,7 +249,10 @@ def test_the_answer_has_library_and_composition_of_scores_and_gap():
     scores = rows(values, target=LOG, chance_95=0.2)
     gaps = rows(dict(zip(GAP, (0.1, 0.3, 0.0, -0.05, -0.1, 0.0, -0.05), strict=True)))
     text = anatomy.answer(scores, gaps, 50)
-    assert text.startswith("PCC-50, means over 2 sections of 2 patients (B, C), in brackets the 95 % point of chance: ")
+    assert text.startswith(
+        "**The largest part of a score is library in log2(x + 1) (0.50 of 0.65, chance 0.20).** PCC-50, means"
+    )
+    assert "over 2 sections of 2 patients (B, C), in brackets the 95 % point of chance: " in text
     assert (
         "with `ridge` **0.65** in log2(x + 1), of it library 0.50 [0.20], composition left 0.05 [0.20]; of the" in text
     )

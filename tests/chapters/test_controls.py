@@ -191,12 +191,14 @@ def test_the_range_of_depths_is_told():
 def test_the_answer_sets_each_twin_beside_its_chance_and_leaves_floors_out(scores):
     flagged = controls.flag(scores, controls.KEYS, 50)
     assert controls.answer(flagged, 50, ["stem"], {"A": "a", "B": "a"}) == (
-        "Where only depth varies, PCC-50 (95 % point of chance; sections above it) is `stem` log2(x + 1) **0.35** "
+        "**Where only depth varies, scores are above chance in most sections in no target.** There PCC-50 (95 % point "
+        "of chance; sections above it) is `stem` log2(x + 1) **0.35** "
         "(0.30; 1 of 2). Where all spots have one depth it is `stem` log2(x + 1) **0.20** (0.30; 0 of 2). "
         "Medians over 2 sections of 1 patient."
     )
     both = pd.concat([flagged, flagged.assign(target="pearson_residual", backbone="depth")])
     said = controls.answer(both[both["section"] == "B"], 50, ["stem", "depth"], {"B": "b"})
+    assert said.startswith("**Where only depth varies, scores are above chance in most sections in log2(x + 1), not in")
     assert "`stem` log2(x + 1) **0.10** (0.30; 0 of 1); `depth` log2(x + 1) **0.80** (0.30; 1 of 1), Pearson" in said
 
 

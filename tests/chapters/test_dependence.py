@@ -90,6 +90,10 @@ def test_the_answer_counts_sections_with_nuclei_apart_and_an_unknown_ceiling_not
         "Noise ceiling of the median gene: log2(x + 1) 0.85 (genes of 2 sections of 1 patient; a bound has no null, "
         "and this one supposes Poisson counts: it is too high where genes vary more, [page 27](27_known_truth.ipynb))."
     )
+    two = pd.concat([summary, summary.assign(target="log1p_cp10k", median_abs_rho_depth=0.2)])
+    both = pd.concat([null, null.assign(target="log1p_cp10k")]).assign(chance_95=0.2)
+    said = dependence.answer(two, both, ceilings, patients)
+    assert said.startswith("**log2(x + 1) follows depth most, log1p(CP10k) least.** Median over genes")
     assert "nuclei" not in dependence.answer(summary[2:], null[:0].assign(chance_95=0.2), ceilings, patients)
 
 

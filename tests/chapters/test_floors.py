@@ -127,12 +127,18 @@ def test_an_interval_over_patients_is_printed_where_there_is_one():
 
 def test_the_nearest_floor_is_never_the_oracle_and_sections_below_a_floor_are_named(genes):
     found = floors.answer(floors.excess(floors.score_table(genes, [2])), "pcc_2", "section", PATIENTS, "PCC-2")
-    assert found.startswith("PCC-2 less that of the nearest floor, medians over 3 sections of 2 patients, one section")
-    assert "out: `ridge` in log2(x + 1) **+0.05** (place alone; above every floor in each). The measured" in found
+    assert found.startswith(
+        "**Above every floor in all sections**: `ridge` in log2(x + 1) 3 of 3 (median **+0.05** over place alone). "
+        "PCC-2 less that of the nearest floor, one section held out, others of its patient not, 3 sections of 2 "
+        "patients; a floor is what"
+    )
     higher = (genes["section"] == "A2") & (genes["backbone"] == "nuclei")
     genes.loc[higher, "pcc"] += 0.3  # as high as ridge
     found = floors.answer(floors.excess(floors.score_table(genes, [2])), "pcc_2", "section", PATIENTS, "PCC-2")
-    assert "**+0.05** (place alone; not above every floor in A2)" in found
+    assert found.startswith(
+        "**Above every floor in most sections**: `ridge` in log2(x + 1) 2 of 3 (median **+0.05** over"
+    )
+    assert "place alone; not in A2 of patient A)" in found
 
 
 def test_a_section_without_another_of_its_patient_is_named(genes):

@@ -114,10 +114,10 @@ def test_every_measure_walks_two_steps_and_none_leaves_an_empty_table(kept, sect
     assert "median change" in frontier.step_changes(kept, [], sections)
 
 
-def test_separation_stands_beside_depth_alone_chance_and_depth(kept, sections):
+def test_separation_stands_beside_depth_alone_and_depth(kept, sections):
     found = frontier.separation_by_section(kept.iloc[::-1], sections)
     assert found.index.tolist() == list(SECTIONS)
-    assert list(found) == [*frontier.STEPS, "depth alone", "chance", "median counts"]
+    assert list(found) == [*frontier.STEPS, "depth alone", "mean of the null", "median counts"]
     assert found.loc["B1"].tolist() == pytest.approx([0.7, 0.5, 0.6, 0.7, 0.3, 201])
 
 
@@ -135,41 +135,67 @@ def test_the_answer_has_what_is_kept_at_the_three_stops_and_the_coupling_of_the_
     coupling.loc[coupling["section"] == "E1", "median_rho_depth"] = 0.9
     some, patients = kept[kept["section"] != "E1"], {name: name[0] for name in kept["section"]}
     coupling["chance_rho_depth"] = 0.07
-    found = frontier.answer(some, coupling, ["separation"], patients, simulated=True)
-    assert "5 sections of 4 patients: log **0.70** (95 % point of chance 0.50, above it in 4; coupling" in found
+    found = frontier.answer(some, coupling, ["separation"], patients, simulated=True, with_nuclei=SECTIONS)
+    assert "5 sections of 4 patients: log **0.70** (chance 0.50, above it in 4; coupling" in found
     assert "above it in 2; coupling 0.20, mean of its null 0.07), Pearson residual **0.60** (" in found
-    assert "They have a coupling to depth of 0.50 as log (mean of its null 0.07) and 0.10 as Pearson residual" in found
-    assert frontier.answer(kept, coupling, [], patients, simulated=True).endswith("this cohort cannot say.")
+    assert "Coupling to depth is 0.50 as log (mean of its null 0.07) and 0.10 as Pearson residual" in found
+    assert frontier.answer(kept, coupling, [], patients, True, []).endswith("this cohort cannot say.")
 
 
-def test_the_residual_is_set_against_the_log_of_the_same_section():
+def test_the_residual_is_set_against_the_logs_of_the_same_section():
     """Medians differ by +0.05 where each section but one loses."""
     log, residual = [0.0, 0.1, 0.5, 0.6, 0.7, 0.8], [-0.1, 0.0, 0.4, 0.8, 0.6, 0.7]
-    kept = pd.concat([rows(LOG, log), rows(RESIDUAL, residual)])
+    kept = pd.concat([rows(LOG, log), rows(DIVIDED, residual), rows(RESIDUAL, residual)])
     patients = {name: name[0] for name in SECTIONS}
-    found = frontier.residual_against_log(kept, ["separation"], patients, simulated=False)
-    assert found.startswith("Of 1 measure of the tissue the Pearson residual keeps more than the log by 0, less by 0, ")
-    assert "- separation of regions: median change -0.100, higher in 1 of 6 sections; p = " in found
-    few = frontier.residual_against_log(kept[kept["section"] < "C"], ["separation"], patients, simulated=False)
-    assert few.endswith("higher in 0 of 3 sections; too few patients for a test.") and "told from it by 1, which" in few
+    found = frontier.residual_against_logs(kept, ["separation"], patients, simulated=False)
+    assert found.startswith("- separation of regions: **-0.100** against log (higher in 1 of 6 sections; p = ")
+    assert found.endswith("**+0.000** against log ÷ all counts (higher in 0 of 6 sections; p = 1).")
+    few = kept[kept["section"] < "C"]
+    assert "too few patients" in frontier.residual_against_logs(few, ["separation"], patients, simulated=False)
+    assert frontier.verdict(few, ["separation"], patients, simulated=False).startswith(
+        "**Too few patients for a test**"
+    )
 
 
-@pytest.mark.parametrize(("shift", "said"), [(0.1, "by 1, less by 0"), (-0.1, "by 0, less by 1")])
-def test_six_patients_that_agree_tell_the_residual_from_the_log(shift, said):
+@pytest.mark.parametrize(("shift", "side"), [(0.1, "more"), (-0.1, "less")])
+def test_six_patients_that_agree_tell_the_residual_from_the_log_until_p_is_times_two_measures(shift, side):
     log = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
-    tables = (rows(arm, log + more, "composition") for arm, more in ((LOG, 0), (RESIDUAL, shift)))
-    kept, patients = pd.concat(tables), {name: name for name in SECTIONS}
-    found = frontier.residual_against_log(kept, ["composition"], patients, simulated=False)
-    assert f"than the log {said}, and cannot be told from it by 0, which" in found
-    assert "- shares of cell types, estimated from the same counts: median change" in found
-    assert "estimated" not in frontier.residual_against_log(kept, ["composition"], patients, simulated=True)
+    steps = ((LOG, 0), (DIVIDED, 0), (RESIDUAL, shift))
+    measures = ["separation", "domains"]
+    kept = pd.concat([rows(arm, log + more, measure) for arm, more in steps for measure in measures])
+    patients = {name: name for name in SECTIONS}
+    found = frontier.verdict(kept, measures[:1], patients, simulated=True)
+    assert found.startswith(
+        f"**The Pearson residual keeps {side} than the log by separation of regions**, of 1 measure ("
+    )
+    both = frontier.verdict(kept, measures, patients, simulated=False)
+    assert both.startswith("**No loss of tissue is shown, and none is excluded**") and "a pathologist drew" in both
+    assert both.endswith("by none of 2 measures of regions that a pathologist drew (6 sections of 6 patients; "
+                         "signed-rank test over patients, p times 2 measures).")  # fmt: skip
+    assert "p = 0.031, times 2 0.062" in frontier.residual_against_logs(kept, measures, patients, simulated=False)
+
+
+def test_shares_from_the_same_counts_are_listed_and_no_verdict_rests_on_them():
+    kept = pd.concat([rows(arm, np.arange(6.0), "composition") for arm in (LOG, DIVIDED, RESIDUAL)])
+    patients = {name: name for name in SECTIONS}
+    ways = (kept, ["composition"], patients)
+    assert frontier.verdict(*ways, simulated=False).startswith("**This cohort cannot say**")
+    assert frontier.verdict(*ways, simulated=True).startswith("**No loss of tissue is shown")
+    assert "counts, no evidence: **+0.000**" in frontier.residual_against_logs(*ways, simulated=False)
+    assert "estimated" not in frontier.residual_against_logs(*ways, simulated=True)
+
+
+def test_sections_with_regions_and_without_nuclei_are_counted(kept):
+    assert frontier.both_known(kept, SECTIONS) == frontier.both_known(kept[:0], []) == ""
+    assert frontier.both_known(kept, ["Z1"]).startswith("Nuclei are counted in none of the 6 sections with regions")
+    assert frontier.both_known(kept, ["A1"]).endswith("is not seen in the others.")
 
 
 def test_sections_in_which_one_number_tells_regions_are_named(kept):
     found = frontier.single_numbers_sentence(kept, ["separation", "composition"], most=2)
     assert found == (
         "- depth alone, separation of regions, balanced accuracy: median 0.65, mean of its null 0.30; "
-        "above 95 % of chance in 4 of 6 sections: A1, A2 and others."
+        "above chance in 4 of 6 sections: A1, A2 and others."
     )
     one = kept[kept["section"] == "E1"]
     assert frontier.single_numbers_sentence(one, ["separation"]).endswith("in 0 of 1 section.")
@@ -180,7 +206,7 @@ def test_where_dividing_costs_most_is_told_by_what_depth_knows(kept, sections):
     found = frontier.dividing_sentence(frontier.separation_by_section(kept, sections))
     assert "raises it by more than 0.05 in 1 of 6 sections (E1)" in found
     assert "lowers it by more than 0.05 in 5 (A1, A2, B1, C1, D1)" in found
-    assert "what depth alone knows above chance: -1.00;" in found
+    assert "what depth alone knows above the mean of its null: -1.00;" in found
 
 
 def test_too_few_sections_say_nothing_of_where_dividing_costs_most(kept, sections):

@@ -164,6 +164,7 @@ def test_sections_of_a_patient_are_averaged_before_patients_are_combined():
     test = genes.tests_over_patients(pairs, {"A1": "A", "A2": "A", "B1": "B", "C1": "C"})
     assert test["rho"][0] == pytest.approx((0.95 + 0) / 2) and np.isnan(test["rho"][1])
     assert [test[column][0] for column in ("sections", "patients", "n_sections", "n_patients")] == [2, 1, 3, 2]
+    assert test["names"] == ["A", ""]
     assert test["n_sections"][1] == test["n_patients"][1] == 0 and np.isnan([test["p"][1], test["q"][1]]).all()
     p = [spatial.p_values(np.array([rho]), null[None], "greater")[0] for rho in (0.95, 0)]
     assert test["p"][0] == test["q"][0] == pytest.approx(chi2.sf(-2 * np.log(np.prod(p)), 4))
@@ -232,7 +233,13 @@ def own():
     table["verdict"] = table["verdict"].map(dict(enumerate(genes.VERDICTS)))
     known = {"ceiling": 0.9, "pcc_nuclei_alone": 0.3, "rho_nuclei": 0.2, "rho_given_nuclei": 0.1, "mean_count": 2.0}
     return table.assign(
-        **known, backbone="stem", patients_both=1, n_patients=3, n_sections=5, q_both=[0.01, 0.02, np.nan] * 2
+        **known,
+        backbone="stem",
+        patients_both=1,
+        n_patients=3,
+        n_sections=5,
+        q_both=[0.01, 0.02, np.nan] * 2,
+        named_patients="B",
     )
 
 
@@ -247,10 +254,11 @@ def test_what_is_not_known_of_a_gene_is_empty_text(own):
     text = genes.as_text(own)
     assert text.loc[1, ["q", "ρ given both"]].tolist() == ["< 0.0001", "0.00"]
     assert list(text) == list(genes.SHOWN.values())
-    assert text.loc[0, ["PCC", "patients", "q"]].tolist() == ["0.50", "1 of 3", "0.0100"]
+    assert text.loc[0, ["PCC", "patients", "q"]].tolist() == ["0.50", "1 of 3: B", "0.0100"]
     assert text.loc[2, ["ρ given both", "q"]].tolist() == ["", ""]
+    assert genes.as_text(own.assign(patients_both=0, named_patients="")).loc[0, "patients"] == "0 of 3"
     wide = genes.searchable_rows(own[(own["gene"] != "c") | (own["target"] == LOG)])
-    assert wide.loc["a", ("", "mean count")] == "2.00" and wide.loc["a", ("Pearson residual", "PCC")] == "0.20"
+    assert wide.loc["a", ("", "molecules a spot")] == "2.00" and wide.loc["a", ("Pearson residual", "PCC")] == "0.20"
     assert (wide.loc["c", "Pearson residual"] == "").all() and len(wide) == 3
 
 
@@ -278,19 +286,19 @@ def test_shares_on_twins_are_told_by_target(shares):
 
 def test_genes_are_counted_by_verdict_target_and_patient(own):
     text = genes.verdicts_sentence(own, "stem")
-    assert text.startswith(
-        "- `stem`, 3 genes, 5 sections of 3 patients: beyond nuclei and depth **1** in log2(x + 1) ("
-    )
+    assert text.startswith("- `stem`, 3 genes, 5 sections of 3 patients: **1** in log2(x + 1) (")
     assert "**2** in Pearson residual (" in text and ", 1 in both targets" in text
     assert "**1** more beyond nuclei but not beyond depth. Nuclei alone reach the higher PCC in 2 of all found." in text
     everywhere = own.assign(patients_both=own["n_patients"])
-    assert "**2** in Pearson residual (0 of them in one patient alone, 2 in every one)" in genes.verdicts_sentence(
+    assert "**2** in Pearson residual (0 of them in one patient alone; 2 in every one)" in genes.verdicts_sentence(
         everywhere, "stem"
     )
     alone = own.assign(patients_both=1)
-    assert "**2** in Pearson residual (2 of them in one patient alone, 0 in" in genes.verdicts_sentence(alone, "stem")
+    assert "**2** in Pearson residual (2 of them in one patient alone: 2 in B; 0 in" in genes.verdicts_sentence(
+        alone, "stem"
+    )
     none = genes.verdicts_sentence(own[own["gene"] == "c"].assign(n_sections=1, n_patients=1), "stem")
-    assert "1 gene, 1 section of 1 patient: beyond nuclei and depth **0** in log2" in none
+    assert "1 gene, 1 section of 1 patient: **0** in log2" in none
 
 
 def test_the_answer_has_every_backbone_and_how_often_tests_err_on_twins(own, shares):

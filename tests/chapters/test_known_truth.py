@@ -223,6 +223,7 @@ def test_every_sentence_names_sections_and_patients_and_has_its_numbers(table, r
     log = taken[taken["report"] == "log2"]["contested"]
     said = f"PCC-10, log2(x + 1) **{log.median():.0%}** ({log.min():.0%} to {log.max():.0%} by section, "
     assert said in texts[0] and "composition skill **0%** in each section" in texts[0] and "Chance is 50%;" in texts[0]
+    assert "rank so by construction" in texts[0]
     one = table[table["shrunk"] & (table["coupling"] == 1) & (table["report"] == "log2")].set_index("model")["value"]
     guess, nuclei = (one[name].median() for name in chapter.NAMED)
     assert "the guess first in 0 sections of 0 patients." in texts[1]

@@ -105,9 +105,23 @@ def test_the_answer_is_how_the_variance_follows_the_mean_in_each_target():
     up, down = table.assign(variance=[1, 4, 9]), table.assign(variance=[3, 2, 1])
     parts = [("A1", "log2", up), ("A1", "log1p_cp10k", up), ("B1", "log2", up), ("B1", "log1p_cp10k", down)]
     table = pd.concat(part.assign(section=section, target=target) for section, target, part in parts)
-    said = normalization.answer(table)
-    assert "**1.00** in log2(x + 1) (1.00), **0.00** in log1p(CP10k) (-1.00 to 1.00): medians over 2 sections" in said
-    assert "over 1 section, with" in normalization.answer(table[:3])
+    patients = {"A1": "A", "B1": "B"}
+    said = normalization.answer(table, table[table["section"] == "B1"], patients)
+    assert said.startswith("**No target is stabilized here**. ")
+    assert "log2(x + 1) **1.00** (1.00; 1.00), log1p(CP10k) **0.00** (-1.00 to 1.00; -1.00). log1p(CP10k) is" in said
+    assert "differ in sign: median |rho| 1.00. 3 genes, 2 sections of 2 patients: medians" in said
+    flat = table[:3].assign(variance=[2, 1, 2])
+    assert normalization.answer(flat, flat, patients).startswith("**Stabilized: log2(x + 1)**. ")
+    assert "3 genes, 1 section of 1 patient" in normalization.answer(flat, flat, patients)
+
+
+def test_counting_alone_leaves_the_residual_its_variance_whatever_the_mean():
+    rng = np.random.default_rng(0)
+    share = np.array([0.5, 0.3, 0.15, 0.05])
+    section = section_of(rng.multinomial(300, share, size=400))
+    table = normalization.twin_moments({"A1": section}, ["CD74", "G3"], ["log2", "pearson_residual"], theta=np.inf)
+    assert table["section"].eq("A1").all() and len(table) == 4
+    assert table.loc[table["target"] == "pearson_residual", "variance"].between(0.3, 1.2).all()
 
 
 def test_the_gene_to_show_is_the_user_s_or_a_known_one():

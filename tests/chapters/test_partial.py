@@ -164,9 +164,17 @@ def test_the_answer_is_what_is_left_given_both_and_what_predictions_alone_explai
     assert set(partial.model_shares(summary)["backbone"]) == {"stem", "ridge"}
     summary = summary.assign(partial=0.3, partial_chance_95=[0.2, 0.4] * (len(summary) // 2), unique_chance_95=0.15)
     text = partial.answer(summary, 2, {"A": "A", "B": "A"})
-    assert text.startswith("The score of the 2 genes that are") and "over 2 sections of 1 patient: `stem`" in text
-    assert "`stem` in log2(x + 1) 0.30 (chance 0.30, above it in 1 of 2 sections) and 10.0% (chance 15.0%, " in text
-    assert text.endswith("above it in 1 of 2 sections) and 20.0% (chance 15.0%, above it in 2 of 2 sections) of 40%.")
+    assert text.startswith("**Given nuclei and depth, more than chance is left in no target**, in most sections. ")
+    assert (
+        "of the 2 genes then predicted best, medians over 2 sections of 1 patient:\n\n- `stem` in log2(x + 1): " in text
+    )
+    assert (
+        ": 0.30 (chance 0.30, above it in 1 of 2 sections); of the" in text and "it alone 10.0% (chance 15.0%, " in text
+    )
+    assert "of the 40% of the variance of all genes that it explains, it alone 20.0% (chance 15.0%" in text
+    assert text.endswith("above it in 2 of 2 sections).")
+    more = partial.answer(summary.assign(partial=0.5), 2, {"A": "A", "B": "A"})
+    assert more.startswith("**Given nuclei and depth, more than chance is left in log2(x + 1)")
 
 
 @pytest.fixture(scope="module")

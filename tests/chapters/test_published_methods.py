@@ -112,5 +112,5 @@ def test_copies_and_methods_not_read_again_are_named(peers):
 def test_one_added_and_averaging_are_set_against_the_arm_without():
     found = published_methods.published_sentence(COUPLING, KEPT)
     assert "coupling to depth is **0.60**, against 0.30 for the log" in found
-    assert "from **0.60** (chance 0.30) to **0.90** (chance 0.50)" in found
+    assert "from **0.60** (mean of the null 0.30) to **0.90** (mean of the null 0.50)" in found
     assert published_methods.published_sentence(COUPLING, KEPT[:0]).endswith("falls as depth rises. ")

@@ -1,5 +1,7 @@
 """Regions of one section: ranks of cells, molecules and targets, and what is said of them."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -87,3 +89,19 @@ def test_a_small_region_and_one_without_cells_have_no_coupling(tissue):
     del blind.obs["n_nuclei"]
     table = region_profile.coupled_within(blind, region_profile.rings(blind), ["g"], ["log2"])
     assert table.empty and region_profile.within_sentence(table, "A1") == ""
+
+
+def test_zeros_alone_can_put_the_shallowest_region_at_the_top():
+    """Every gene is one molecule in a spot at most: what is seen says nothing, and shallow spots have fewest."""
+    rng = np.random.default_rng(0)
+    deep = np.repeat([1, 0], 40)
+    counts = (rng.uniform(size=(80, 200)) < np.where(deep, 0.5, 0.2)[:, None]).astype(float)
+    made = AnnData(obs=pd.DataFrame(index=[f"s{k}" for k in range(80)]), var=pd.DataFrame(index=map(str, range(200))))
+    made.layers[COUNTS] = sparse.csr_matrix(counts)
+    made.obs["total_counts"] = counts.sum(axis=1)
+    regions = pd.Series(np.where(deep, "deep", "shallow"), made.obs_names)
+    said = region_profile.zeros_sentence(made, regions, list(made.var_names), "A1")
+    region, own, alike = re.match(
+        r"As Pearson residual (\w+) of A1 stands at (\S+), and at \*\*(\S+)\*\*", said
+    ).groups()
+    assert float(own) - float(alike) > 0.2 if region == "shallow" else float(alike) - float(own) > 0.2

@@ -120,11 +120,12 @@ def test_a_count_is_also_given_per_area_of_the_section_s_own_disc():
     found = nuclei_at((0, 0), (1, 1), area=31.4)
     said = segmentation.answer(section_of([[0, 0], [9, 9], [5, 5]], n_nuclei=[0, 8, 20]), found)
     assert said == (
-        "In section A1 a median of **8** nuclei lies under a spot (3 spots, 0 to 20), or **1,019 per mm²**. "
-        "Their median area is 31 µm²."
+        "In section A1 a median of **8** nuclear outlines lies under a spot (3 spots, 0 to 20), or **1,019 per mm²**, "
+        "in a picture of 0.500 µm per pixel. Their median area is 31 µm², as of a disc 6.3 µm wide; one may be a "
+        "fragment or a nest."
     )
     said = segmentation.answer(section_of([[0, 0]], 50.0, n_nuclei=[1]), nuclei_at((0, 0), area=np.nan))
-    assert "(1 spot, 1), or **509 per mm²**. Their area is not known." in said
+    assert "(1 spot, 1), or **509 per mm²**, in a picture of 0.500 µm per pixel. Their area is not known." in said
 
 
 # --- to look at ---
@@ -134,7 +135,11 @@ def test_a_close_up_shows_the_outlines_where_they_lie():
     section = section_of([[200, 300], [600, 300], [1000, 300]], n_nuclei=[0, 1, 2])
     found = nuclei_at((200, 300), (205, 310), (600, 300), (601, 340))
     fewest, median, most = segmentation.close_ups(section, found, stained, 50.0, 1.0)
-    assert [fewest.title, median.title, most.title] == ["1x0: 0 nuclei", "1x1: 1 nucleus", "1x2: 2 nuclei"]
+    assert [fewest.title, median.title, most.title] == [
+        "1x0: 0 nuclei in the circle, 2 in view",
+        "1x1: 1 nucleus in the circle, 2 in view",
+        "1x2: 2 nuclei in the circle, 0 in view",
+    ]
     assert median.image.shape == (100, 100, 3)
     centres = np.array([outline.mean(axis=0) for outline in fewest.outlines])
     np.testing.assert_allclose(centres, [[50, 50], [55, 60]], atol=0.6)

@@ -58,10 +58,12 @@ def test_agreement_over_all_spots_and_where_they_are_dense():
 
 def test_a_real_cohort_and_a_uniform_one_have_no_dense_quarter(spots):
     real = segmentation_check.against_truth(spots, None)
-    assert "rho of 0.90 to 0.95 (2 sections), which is no evidence" in segmentation_check.answer(real, COUNTED)
+    assert "(rho 0.90 to 0.95, 2 sections) is no evidence" in segmentation_check.answer(real, COUNTED)
+    assert segmentation_check.answer(real, COUNTED, "On tiles.").startswith("**Not known in this cohort**")
     assert segmentation_check.answer(real, COUNTED[[]]).startswith("Nothing can be checked here")
     uniform = pd.DataFrame({"section": "A1", "n_nuclei_true": [5, 5], "n_nuclei": [4, 8]})
     assert segmentation_check.answer(uniform, COUNTED).endswith("total count is off by **+20.0%**.")
+    assert segmentation_check.answer(uniform, COUNTED, "On tiles.").endswith("**+20.0%**. On tiles.")
 
 
 def test_a_picture_is_held_by_the_page(tmp_path):

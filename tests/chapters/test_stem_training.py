@@ -131,12 +131,15 @@ def test_the_answer_is_of_the_first_backbone_and_of_all_its_targets():
         return one
 
     fits = [predicted("ridge", "log2", [1, -1, 1]), predicted("ridge", "pearson_residual", [2, 3, 1])]
-    said = stem_training.answer([*fits, predicted("nuclei", "log2", [1, 1, 1])], 1200, ["B1", "B2"])
+    patients = {"A1": "A", "A2": "A", "B1": "B"}
+    said = stem_training.answer([*fits, predicted("nuclei", "log2", [1, 1, 1])], 1200, ["A2", "B1"], patients)
     assert said.startswith(
-        "`ridge`, trained on 1,200 spots of 2 other sections, predicts 3 genes at 3 spots of A1. Median over genes of "
-        "Pearson's r with the measured values: log2(x + 1) **0.00**, Pearson residual **1.00**. One section"
+        "What `ridge` predicts of the median gene follows its measured values with a Pearson's r of **0.00** in "
+        "log2(x + 1), **1.00** in Pearson residual: 3 genes at 3 spots of A1, trained on 1,200 spots of 2 other "
+        "sections, 1 of the same patient. STEM was not trained here"
     )
-    assert "of 1 other section, predicts" in stem_training.answer(fits[:1], 20, ["B1"])
+    assert "of 1 other section, 0 of" in stem_training.answer(fits[:1], 20, ["B1"], patients)
+    assert "not trained" not in stem_training.answer([predicted("stem", "log2", [1, 2, 3])], 20, ["B1"], patients)
 
 
 def test_loss_curves_are_those_of_fits_that_have_one():

@@ -97,5 +97,5 @@ def test_nothing_trained_is_no_warning():
     nothing = fractions(1, 1).iloc[:0]
     assert training_check.training_warning(nothing) is None
     assert training_check.answer(nothing, nothing, 50, "").startswith(
-        "STEM was not trained in this run. Ridge, which was,"
+        "**STEM was not trained in this run**: what it scores on the HER2 cohort"
     )

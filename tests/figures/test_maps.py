@@ -57,7 +57,7 @@ def test_outlines_and_discs_lie_on_the_image(ax):
     maps.outlines_on_tissue(ax, image, [outline], 0.5)
     segments = ax.collections[0].get_segments()
     np.testing.assert_array_equal(segments[0], np.vstack([outline, outline[:1]]))
-    assert ax.get_title(loc="left") == "1 outline"
+    assert ax.get_title(loc="left") == "1 outline in view"
     ax.clear()
     maps.spots_on_tissue(ax, image, np.array([[60, 40], [80, 40.0]]), 5.0, 100, crop_um=154)
     squares = ax.collections[1].get_segments()

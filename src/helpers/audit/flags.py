@@ -89,8 +89,8 @@ def own_library(case: Evidence) -> Verdict:
     no_more = (case.by["score"] <= alone + ALIKE) | ~(case.by["pcc"] > case.by["chance_95"])
     return in_half(no_more), (
         f"PCC-{case.summary['k']} {said(case.by['pcc'])}; the library that it predicts, with one composition in all "
-        f"spots, {said(case.by['own_library'])} (95 % of chance {said(case.by['own_library_chance_95'])}); no more "
-        f"than that {sections(no_more)}"
+        f"spots, {said(case.by['own_library'])}{of_score(case.by['own_library'], case.by['pcc'])} (95 % of chance "
+        f"{said(case.by['own_library_chance_95'])}); no more than that {sections(no_more)}"
     )
 
 
@@ -113,8 +113,9 @@ def beaten_by(case: Evidence, floor: str) -> Verdict:
     some_score = (alone > chance) | (case.by["pcc"] > case.by["chance_95"])
     beaten = some_score & (case.by["score"] <= alone + ALIKE)
     return in_most(beaten), (
-        f"PCC-{case.summary['k']} {said(case.by['pcc'])}, {floor} alone {said(alone)} (95 % of chance {said(chance)}); "
-        f"no more than {floor} {sections(beaten)}"
+        f"PCC-{case.summary['k']} {said(case.by['pcc'])}, {floor} alone {said(alone)}{of_score(alone, case.by['pcc'])} "
+        f"(95 % of chance {said(chance)}, {floor} above it {sections(alone > chance)}); no more than {floor} "
+        f"{sections(beaten)}"
     )
 
 
@@ -226,6 +227,12 @@ def said(values: pd.Series, form: str = ".3f") -> str:
     """The median over sections in words; a prediction that is the same everywhere has none."""
     value = float(values.median()) if values.notna().any() else np.nan
     return "undefined (constant)" if np.isnan(value) else format(value, form)
+
+
+def of_score(alone: pd.Series, score: pd.Series) -> str:
+    """How near a flag that is clear may be: the share of a score that something else reaches, medians, in words."""
+    known = alone.notna().any() and score.notna().any() and score.median() > 0
+    return f", {alone.median() / score.median():.0%} of it" if known else ""
 
 
 FLAGS: tuple[Flag, ...] = (

@@ -351,20 +351,24 @@ def answer(scores: pd.DataFrame, gaps: pd.DataFrame, k: int) -> str:
 
     Takes what `score_fits` returns, of one split; means, as parts sum in means only.
     """
-    lines = []
+    lines, largest = [], []
     for backbone, part in scores[scores["backbone"].isin(MODELS)].groupby("backbone", sort=False):
-        words = []
+        words, first = [], not lines
         for target in (name for name in (LOG, RESIDUAL) if name in set(part["target"])):
             mean = part[part["target"] == target].groupby("part")[["value", "chance_95"]].mean()
             parts = (f"{name} {_two(mean['value'][name])} [{_two(mean['chance_95'][name])}]" for name in OF_ANSWER)
             whole = mean["value"][list(PARTS)].sum()
             words.append(f"**{_two(whole)}** in {label(target)}, of it {', '.join(parts)}")
+            most = mean["value"][list(PARTS)].idxmax()
+            value, chance = map(_two, mean.loc[most])
+            largest += [f"{most} in {label(target)} ({value} of {_two(whole)}, chance {chance})"] * first
         own = gaps[gaps["backbone"] == backbone].groupby("part")["value"].mean()
         made = ", ".join(f"{name} {_two(own[name])}" for name in (NOISE, *OF_ANSWER)) if len(own) else ""
         words += [f"of the gap of **{_two(own.sum())}**, {made}"] * bool(made)
         lines.append(f"with `{backbone}` {'; '.join(words)}")
     return (
-        f"PCC-{k}, means over {over(scores)}, in brackets the 95 % point of chance: {'; '.join(lines)}. "
+        f"**The largest part of a score is {' and '.join(largest)}.** PCC-{k}, means over {over(scores)}, in "
+        f"brackets the 95 % point of chance: {'; '.join(lines)}. "
         "With the parts not named here they sum to the score and to the gap."
     )
 

@@ -208,9 +208,18 @@ def answer(scores: pd.DataFrame, k: int, models: Sequence[str], patients: Mappin
     only_depth, equal = (
         "; ".join(f"`{model}` {_by_target(part, k)}" for model, part in by_twin[twin]) for twin in TWINS[1:]
     )
+    twin = own[own["twin"] == TWINS[1]]
+    above = (twin[f"pcc_{k}"] > twin["chance_95"]).groupby([twin["backbone"], twin["target"]], sort=False).mean()
+    by_target = above.groupby(level="target", sort=False).max()
+    skilled, rest = (
+        ", ".join(label(target) for target in by_target.index[which]) for which in (by_target > 0.5, by_target <= 0.5)
+    )
+    verdict = f"scores are above chance in most sections in {skilled or 'no target'}"
+    verdict += f", not in {rest}" * bool(rest and skilled)
     return (
-        f"Where only depth varies, PCC-{k} (95 % point of chance; sections above it) is {only_depth}. "
-        f"Where all spots have one depth it is {equal}. Medians over {of_patients(own['section'], patients)}."
+        f"**Where only depth varies, {verdict}.** There PCC-{k} (95 % point of chance; sections above it) is "
+        f"{only_depth}. Where all spots have one depth it is {equal}. Medians over "
+        f"{of_patients(own['section'], patients)}."
     )
 
 

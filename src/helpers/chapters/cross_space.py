@@ -290,7 +290,7 @@ def steps_sentences(scores: pd.DataFrame, backbones: Sequence[str], k: int, pati
     keys, columns = ["backbone", "trained_in", "scored_in"], [f"pcc_{k}", "chance_95", f"ceiling_{k}"]
     median = scores.groupby(keys)[columns].median()
     own = scores.set_index([*keys, "section"])[f"pcc_{k}"].sort_index()
-    lines = []
+    lines, asked_less = [], []
     for backbone in backbones:
         walk = ((LOG, LOG), (LOG, RESIDUAL), (RESIDUAL, RESIDUAL))
         log, asked, trained = (
@@ -299,6 +299,8 @@ def steps_sentences(scores: pd.DataFrame, backbones: Sequence[str], k: int, pati
         )
         change = (own.loc[backbone, RESIDUAL, RESIDUAL] - own.loc[backbone, LOG, RESIDUAL]).dropna()
         low, high, middle = (f"{round(value, 2) + 0:+.2f}" for value in (change.min(), change.max(), change.median()))
+        less = (own.loc[backbone, LOG, RESIDUAL] - own.loc[backbone, LOG, LOG]).median()
+        asked_less.append(f"`{backbone}` {less:+z.2f} by the question, {middle} by the training")
         lines.append(
             f"- `{backbone}`: {log} in log; the same predictions as residuals {asked}; trained on residuals {trained}, "
             f"higher than these in {(change > 0).sum()} of {counted(len(change), 'sections')} ({low} to {high}, "
@@ -307,7 +309,11 @@ def steps_sentences(scores: pd.DataFrame, backbones: Sequence[str], k: int, pati
     if not lines:
         return "No model was trained both on logs and on residuals in this run."
     sizes = of_patients(scores.loc[scores["backbone"].isin(backbones), "section"], patients)
-    return f"PCC-{k}, medians over {sizes}; chance is the 95 % point of maps as smooth.\n\n" + "\n".join(lines)
+    return (
+        f"**From log to residual PCC-{k} changes with {'; '.join(asked_less)}**: the same predictions are asked as "
+        f"residuals, then others are trained on residuals. Medians over {sizes}; chance is the 95 % point of maps as "
+        "smooth.\n\n" + "\n".join(lines)
+    )
 
 
 def way_back_sentences(scores: pd.DataFrame, backbones: Sequence[str], k: int, patients: Mapping[str, str]) -> str:

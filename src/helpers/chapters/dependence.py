@@ -142,8 +142,10 @@ def answer(summary: pd.DataFrame, chances: pd.DataFrame, ceilings: pd.DataFrame,
     of_depth = summary.groupby("target", sort=False)["median_abs_rho_depth"].median()
     of_nuclei = known.groupby("target", sort=False)[coupling.METRICS[0]].median()
     highest = ceilings.groupby("target", sort=False)["ceiling"].median()
+    most, least = (label(name) for name in (of_depth.idxmax(), of_depth.idxmin()))
+    verdict = f"**{most} follows depth most, {least} least.** " if most != least else ""
     sentences = [
-        "Median over genes of |rho| with depth: "
+        f"{verdict}Median over genes of |rho| with depth: "
         + ", ".join(f"{label(target)} **{rho:.2f}**" for target, rho in of_depth.items())
         + f" (medians over {of_patients(summary['section'], patients)}; no null was drawn)",
         "Noise ceiling of the median gene: "

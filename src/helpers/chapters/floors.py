@@ -215,23 +215,27 @@ def excess_sentence(intervals: pd.DataFrame, floor: str, name: str) -> str:
 
 
 def answer(over: pd.DataFrame, score: str, split: str, patient_of: Mapping[str, str], name: str) -> str:
-    """The floor that each model exceeds least in each target, and the sections in which it is not above every floor.
+    """In how many sections each model is above every floor in each target, and by how much above the nearest.
 
     The oracle is no floor here. `over` is what `excess` returns, `score` one of its columns, which is called `name`;
-    medians over sections.
+    the nearest floor is that of the smallest median excess over sections.
     """
     honest = over[(over["split"] == split) & (over["floor"] != ORACLE)].dropna(subset=score)
-    parts = []
+    parts, n_above, n_all = [], 0, 0
     for (backbone, target), part in honest.groupby(["backbone", "target"], sort=False):
         wide = part.pivot(index="section", columns="floor", values=score)
-        nearest = wide.median().idxmin()
-        not_above = wide.index[wide.min(axis=1) <= 0]
-        where = f"not above every floor in {', '.join(not_above)}" if len(not_above) else "above every floor in each"
-        median = f"**{wide[nearest].median():+.2f}** ({labels.FLOORS.get(nearest, nearest)}; {where})"
-        parts.append(f"`{backbone}` in {labels.label(target)} {median}")
+        nearest, above = wide.median().idxmin(), wide.min(axis=1) > 0
+        n_above, n_all = n_above + above.sum(), n_all + len(above)
+        below = ", ".join(f"{section} of {labels.patient(patient_of[section])}" for section in above.index[~above])
+        where = f"; not in {below}" if below else ""
+        median = f"median **{wide[nearest].median():+.2f}** over {labels.FLOORS.get(nearest, nearest)}"
+        parts.append(f"`{backbone}` in {labels.label(target)} {above.sum()} of {len(above)} ({median}{where})")
+    most = "all" if n_above == n_all else "most" if 2 * n_above > n_all else "half or fewer"
+    others = ", others of its patient not" * (split == "section")
     return (
-        f"{name} less that of the nearest floor, medians over {labels.of_patients(honest['section'], patient_of)}, one "
-        f"{split} held out: {'; '.join(parts)}. The measured depth, an oracle, is not among these floors."
+        f"**Above every floor in {most} sections**: {', '.join(parts)}. {name} less that of the nearest floor, one "
+        f"{split} held out{others}, {labels.of_patients(honest['section'], patient_of)}; a floor is what nuclei, their "
+        "stain or place alone predict, without the oracle of measured depth. No null of these differences is drawn."
     )
 
 

@@ -4,7 +4,7 @@
 `both` what `beside_coupling` makes of them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from anndata import AnnData
 from helpers.chapters.factorial import GROUP, KEYS, WALK, arm_name
 from helpers.chapters.kept_biology import ALONE, MEASURES, SINGLE_NUMBERS, is_of, of_target
 from helpers.chapters.published_methods import RHO
-from helpers.labels import counted, of_patients
+from helpers.labels import counted, of_cells, of_patients
 from helpers.schema import patients_of
 from helpers.scores import paired
 
@@ -104,11 +104,11 @@ def step_changes(kept: pd.DataFrame, measures: Sequence[str], sections: Mapping[
 
 
 def separation_by_section(kept: pd.DataFrame, sections: Mapping[str, AnnData]) -> pd.DataFrame:
-    """Separation of regions at each step and by depth alone, beside chance and the median depth; sections x columns."""
+    """Separation of regions at each step and by depth alone, the mean of its null and median depth, by section."""
     targets = STEPS | {"depth alone": (ALONE, "depth")}
     values = {name: of_target(kept, "separation", target)["value"] for name, target in targets.items()}
     table = pd.DataFrame(values).sort_index()
-    table["chance"] = of_target(kept, "separation", STEPS["log"])["chance"]
+    table["mean of the null"] = of_target(kept, "separation", STEPS["log"])["chance"]
     table["median counts"] = [sections[name].obs["total_counts"].median() for name in table.index]
     return table
 
@@ -140,10 +140,11 @@ def answer(
     measures: Sequence[str],
     patients: Mapping[str, str],
     simulated: bool,
+    with_nuclei: Collection[str],
 ) -> str:
-    """Medians of each measure, and of the coupling to depth of the same sections, at each of STEPS (Markdown).
+    """Whether the residual keeps more or less than the logs, then medians of each measure and coupling (Markdown).
 
-    First by which of the measures the residual keeps more than the log, section against the same section.
+    `with_nuclei` are the sections whose nuclei are known.
     """
     if not measures:
         return "With neither regions nor proportions of cell types this cohort cannot say."
@@ -154,38 +155,85 @@ def answer(
         words = [_kept_at(step, of_target(kept, measure, arm), own) for step, arm in STEPS.items()]
         lines.append(f"- {MEASURES[measure]}, {of_patients(sections, patients)}: {', '.join(words)}.")
     own = coupling[coupling["section"].isin(kept["section"])]
+    said = " ".join(filter(None, (verdict(kept, measures, patients, simulated), both_known(kept, with_nuclei))))
     return (
-        f"{residual_against_log(kept, measures, patients, simulated)}\n\nThey have {_couplings(own, patients)}.\n\n"
-        "Kept of the tissue, and coupling to depth, medians; chance is that of turned maps, the null of the coupling "
-        "that of maps as smooth:\n\n" + "\n".join(lines)
+        f"{said} Residual less log, and less log ÷ all counts (to ranks CP10k), of the same section, medians:\n\n"
+        f"{residual_against_logs(kept, measures, patients, simulated)}\n\n{_couplings(own, patients)}\n\n"
+        "Kept of the tissue, and coupling to depth, medians; chance is the 95 % point of turned maps, the null of the "
+        "coupling that of maps as smooth:\n\n" + "\n".join(lines)
     )
 
 
-def residual_against_log(
+def verdict(kept: pd.DataFrame, measures: Sequence[str], patients: Mapping[str, str], simulated: bool) -> str:
+    """By which measures of independent evidence the residual keeps more or less than the log (Markdown).
+
+    Tested over patients, p times the number of all `measures`, as all of them are tried.
+    """
+    evidence = [measure for measure in measures if not _dependent(measure, simulated)]
+    if not evidence:
+        return "**This cohort cannot say**: only shares of cell types are known, estimated from the same counts."
+    sections = of_target(kept, evidence[0], STEPS["log"]).index
+    tested = {measure: paired_change(kept, measure, "log", "Pearson residual", patients)[1] for measure in evidence}
+    told = {measure: row for measure, row in tested.items() if row["wilcoxon_p_two_sided"] * len(measures) <= LEVEL}
+    sides = {"more": [], "less": []}
+    for measure, row in told.items():
+        sides["more" if row["median"] > 0 else "less"].append(_short(measure))
+    by = " and ".join(f"{side} than the log by {', '.join(names)}" for side, names in sides.items() if names)
+    tried = counted(len(evidence), "measures") + ("" if simulated else " of regions that a pathologist drew")
+    if by:
+        first = f"**The Pearson residual keeps {by}**, of {tried}"
+    elif np.isfinite([row["wilcoxon_p_two_sided"] for row in tested.values()]).any():
+        first = (
+            "**No loss of tissue is shown, and none is excluded**: the Pearson residual differs from the log by none "
+        )
+        first += f"of {tried}"
+    else:
+        first = f"**Too few patients for a test**, by {tried}"
+    test = f"signed-rank test over patients, p times {len(measures)} measures"
+    return f"{first} ({of_patients(sections, patients)}; {test})."
+
+
+def both_known(kept: pd.DataFrame, with_nuclei: Collection[str]) -> str:
+    """Whether regions and nuclei are known of the same sections; "" where they are, or where no region is."""
+    of_regions = set(kept.loc[kept["measure"] == "separation", "section"])
+    if not of_regions - set(with_nuclei):
+        return ""
+    both = len(of_regions & set(with_nuclei))
+    return of_cells(
+        f"Nuclei are counted in {both or 'none'} of the {counted(len(of_regions), 'sections')} with regions: what "
+        f"forgetting them costs is not seen{' in the others' * bool(both)}."
+    )
+
+
+def residual_against_logs(
     kept: pd.DataFrame, measures: Sequence[str], patients: Mapping[str, str], simulated: bool
 ) -> str:
-    """By which measures the residual keeps more than the log, or less, or cannot be told from it (Markdown).
+    """What the residual keeps more or less than the log, and than the log of divided counts, by measure (Markdown).
 
-    Section against the same section, as a difference of two medians may be of two sections; tested over patients.
+    Section against the same section, as a difference of two medians may be of two sections.
     """
-    lines, sides = [], {"more": 0, "less": 0, "untold": 0}
+    lines = []
     for measure in measures:
-        change, tested = paired_change(kept, measure, "log", "Pearson residual", patients)
-        p, sections = tested["wilcoxon_p_two_sided"], counted(len(change), "sections")
-        side = "untold" if not p <= LEVEL else "more" if tested["median"] > 0 else "less"
-        sides[side] += 1
-        source = ", estimated from the same counts" if measure == "composition" and not simulated else ""
-        test = f"p = {p:.2g} over patients" if np.isfinite(p) else "too few patients for a test"
-        lines.append(
-            f"- {MEASURES[measure].partition(',')[0]}{source}: median change {change.median():+.3f}, higher in "
-            f"{(change > 0).sum()} of {sections}; {test}"
-        )
-    return (
-        f"Of {counted(len(measures), 'measures')} of the tissue the Pearson residual keeps more than the log by "
-        f"{sides['more']}, less by {sides['less']}, and cannot be told from it by {sides['untold']}, which does not "
-        f"show them alike (signed-rank test over patients at p ≤ {LEVEL}, not corrected for their number). "
-        "Residual less log of the same section:\n\n" + ";\n".join(lines) + "."
-    )
+        source = ", estimated from the same counts, no evidence" * _dependent(measure, simulated)
+        found = []
+        for log in ("log", "log ÷ all counts"):
+            change, tested = paired_change(kept, measure, log, "Pearson residual", patients)
+            p = tested["wilcoxon_p_two_sided"]
+            test = f"p = {p:.2g}" if np.isfinite(p) else "too few patients for a test"
+            test += f", times {len(measures)} {min(1, len(measures) * p):.2g}" * (p <= LEVEL)
+            higher = f"higher in {(change > 0).sum()} of {counted(len(change), 'sections')}"
+            found.append(f"**{change.median():+z.3f}** against {log} ({higher}; {test})")
+        lines.append(f"- {_short(measure)}{source}: {', '.join(found)}")
+    return ";\n".join(lines) + "."
+
+
+def _dependent(measure: str, simulated: bool) -> bool:
+    """Whether a measure rests on the counts that made the targets."""
+    return measure == "composition" and not simulated
+
+
+def _short(measure: str) -> str:
+    return MEASURES[measure].partition(",")[0]
 
 
 def _kept_at(step: str, part: pd.DataFrame, coupling: pd.DataFrame) -> str:
@@ -193,7 +241,7 @@ def _kept_at(step: str, part: pd.DataFrame, coupling: pd.DataFrame) -> str:
     rho, null = coupling.loc[is_of(coupling, STEPS[step]), ["median_rho_depth", "chance_rho_depth"]].median()
     above = (part["value"] > part["chance_95"]).sum()
     return (
-        f"{step} **{part['value'].median():.2f}** (95 % point of chance {part['chance_95'].median():.2f}, above it in "
+        f"{step} **{part['value'].median():.2f}** (chance {part['chance_95'].median():.2f}, above it in "
         f"{above}; coupling {rho:.2f}, mean of its null {null:.2f})"
     )
 
@@ -205,7 +253,7 @@ def _couplings(coupling: pd.DataFrame, patients: Mapping[str, str]) -> str:
         f"{part['median_rho_depth'].median():.2f} as {step} (mean of its null {part['chance_rho_depth'].median():.2f})"
         for step, part in ends
     ]
-    return f"a coupling to depth of {' and '.join(parts)}, medians over {of_patients(coupling['section'], patients)}"
+    return f"Coupling to depth is {' and '.join(parts)}, medians over {of_patients(coupling['section'], patients)}."
 
 
 def single_numbers_sentence(kept: pd.DataFrame, measures: Sequence[str], most: int = 8) -> str:
@@ -220,7 +268,7 @@ def single_numbers_sentence(kept: pd.DataFrame, measures: Sequence[str], most: i
             names = f": {', '.join(above[:most])}{' and others' * (len(above) > most)}" if above else ""
             lines.append(
                 f"- {what} alone, {MEASURES[measure]}: median {part['value'].median():.2f}, mean of its null "
-                f"{part['chance'].median():.2f}; above 95 % of chance in {len(above)} of "
+                f"{part['chance'].median():.2f}; above chance in {len(above)} of "
                 f"{counted(len(part), 'sections')}{names}."
             )
     return "\n".join(lines) or NOTHING
@@ -235,10 +283,10 @@ def dividing_sentence(by_section: pd.DataFrame) -> str:
         return "No section of this cohort has regions."
     change = (by_section["log ÷ all counts"] - by_section["log"]).sort_values()
     raised, lowered = change.index[change > FAR_MORE], change.index[change < -FAR_MORE]
-    r = change.corr(by_section["depth alone"] - by_section["chance"], method="spearman")
+    r = change.corr(by_section["depth alone"] - by_section["mean of the null"], method="spearman")
     follows = (
-        f"Rank correlation, over sections, of the change with what depth alone knows above chance: {r:.2f}; "
-        "it would be below zero if dividing cost most where depth itself tells the regions."
+        f"Rank correlation, over sections, of the change with what depth alone knows above the mean of its null: "
+        f"{r:.2f}; it would be below zero if dividing cost most where depth itself tells the regions."
         if len(change) >= MIN_SECTIONS
         else "Too few sections to say where dividing costs most."
     )

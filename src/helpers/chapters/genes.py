@@ -21,6 +21,7 @@ UNDEFINED = "undefined"
 GIVEN = {"plain": "plain", "nuclei": "given nuclei", "both": "given both"}  # the tests, in order
 BACKBONES = backbones.MODELS
 LEVEL = 0.05
+NAMED, FEW = "named_patients", 3  # column of those counted in patients_both, shown where they are few; not in files
 SHOWN = {  # columns of the table that is searched
     "verdict": "verdict",
     "ceiling": "ceiling",
@@ -145,20 +146,20 @@ def tests_over_patients(pairs: Mapping[str, Pair], patients: Mapping[str, str]) 
     """One test of every gene from those of all sections.
 
     `pairs` maps a section to what `correlations_and_draws` holds of it, genes in one order. Returns
-    rho (mean over patients), sections and patients (in how many p is at most LEVEL), p (patients combined), q (over the
-    genes), n_sections and n_patients (in how many the gene varies).
+    rho (mean over patients), sections and patients (in how many p is at most LEVEL) and their names, p (patients
+    combined), q (over the genes), n_sections and n_patients (in how many the gene varies).
     """
     of_sections = np.array([spatial.p_values(*pair, "greater") for pair in pairs.values()])
-    of_each = [
-        [pairs[name] for name in pairs if patients[name] == patient] for patient in dict.fromkeys(patients.values())
-    ]
-    means = [of_patient(*zip(*some, strict=True)) for some in of_each if some]
+    names = list(dict.fromkeys(patients[name] for name in pairs))
+    of_each = [[pairs[name] for name in pairs if patients[name] == patient] for patient in names]
+    means = [of_patient(*zip(*some, strict=True)) for some in of_each]
     p = np.column_stack([spatial.p_values(*pair, "greater") for pair in means])
     combined = combined_p(p)
     return {
         "rho": pd.DataFrame([mean for mean, _ in means]).mean().to_numpy(),
         "sections": (of_sections <= LEVEL).sum(axis=0),
         "patients": (p <= LEVEL).sum(axis=1),
+        "names": [", ".join(name for name, one in zip(names, row, strict=True) if one <= LEVEL) for row in p],
         "p": combined,
         "q": paired.fdr(combined),
         "n_sections": np.isfinite(of_sections).sum(axis=0),
@@ -172,7 +173,7 @@ def tests_and_verdict(
     """Every test of every gene of one model and target, and the verdict. Rows are genes.
 
     Columns, for each of GIVEN: rho_plain or rho_given_<...>, and sections, patients, p and q of `tests_over_patients`
-    with _<given> after them; then n_sections, n_patients, verdict.
+    with _<given> after them; then those patients given both by name (NAMED), n_sections, n_patients, verdict.
     """
     found = {
         name: correlations_and_draws(held.layers[MEASURED], held, sections[name], bases[name], n_draws, seed)
@@ -185,6 +186,7 @@ def tests_and_verdict(
         rows["rho_plain" if given == "plain" else f"rho_given_{given}"] = test["rho"]
         for column in ("sections", "patients", "p", "q"):
             rows[f"{column}_{given}"] = test[column]
+    rows[NAMED] = test["names"]
     rows["n_sections"], rows["n_patients"] = test["n_sections"], test["n_patients"]
     return rows.assign(verdict=verdicts_of_genes({given: rows[f"q_{given}"].to_numpy() for given in GIVEN}))
 
@@ -273,19 +275,20 @@ def as_text(table: pd.DataFrame) -> pd.DataFrame:
     numbers = [column for column in SHOWN if column not in ("verdict", "patients", "q_both")]
     text = table[numbers].map("{:z.2f}".format).replace("nan", "")
     text["patients"] = table["patients_both"].astype(str) + " of " + table["n_patients"].astype(str)
+    text["patients"] += (": " + table[NAMED]).where(table["patients_both"].between(1, FEW), "")
     text["q_both"] = [p_value(q, digits=4, none="") for q in table["q_both"]]
     return text.assign(verdict=table["verdict"])[list(SHOWN)].rename(columns=SHOWN)
 
 
 def searchable_rows(own: pd.DataFrame) -> pd.DataFrame:
-    """The gene table of one backbone as text: a row a gene, its mean count, and the columns of each target.
+    """The gene table of one backbone as text: a row a gene, its molecules a spot, and the columns of each target.
 
     Columns have two levels, the upper one the target.
     """
     by_gene = own.set_index("gene")
     wide = {label(target): as_text(by_gene[by_gene["target"] == target]) for target in OF_PAPER}
     wide = pd.concat(wide, axis=1)
-    wide.insert(0, ("", "mean count"), by_gene["mean_count"].groupby(level=0).first().map("{:.2f}".format))
+    wide.insert(0, ("", "molecules a spot"), by_gene["mean_count"].groupby(level=0).first().map("{:.2f}".format))
     return wide.fillna("")
 
 
@@ -315,14 +318,17 @@ def verdicts_sentence(own: pd.DataFrame, model: str) -> str:
     parts = []
     for target in OF_PAPER:
         found = own[beyond & (own["target"] == target)]
-        every, one = (found["patients_both"] == found["n_patients"]).sum(), (found["patients_both"] == 1).sum()
-        parts.append(f"**{len(found)}** in {label(target)} ({one} of them in one patient alone, {every} in every one)")
+        every, one = (found["patients_both"] == found["n_patients"]).sum(), found[found["patients_both"] == 1]
+        by_patient = one[NAMED].value_counts()
+        of_each = f": {', '.join(f'{n} in {name}' for name, n in by_patient.items())}" * (0 < len(by_patient) <= FEW)
+        alone = f"{len(one)} of them in one patient alone{of_each}"
+        parts.append(f"**{len(found)}** in {label(target)} ({alone}; {every} in every one)")
     not_depth = ((own["target"] == LOG) & (own["verdict"] == VERDICTS[1])).sum()
     beaten = (own["pcc_nuclei_alone"] >= own["pcc"]) & beyond
     sections, patients = (int(own[column].max()) for column in ("n_sections", "n_patients"))
     return (
         f"- `{model}`, {counted(len(by_target), 'genes')}, {counted(sections, 'sections')} of "
-        f"{counted(patients, 'patients')}: beyond nuclei and depth "
+        f"{counted(patients, 'patients')}: "
         f"{' and '.join(parts)}, {by_target.all(axis=1).sum()} in both targets; in {label(LOG)} **{not_depth}** more "
         f"beyond nuclei but not beyond depth. Nuclei alone reach the higher PCC in {beaten.sum()} of all found."
     )
@@ -336,7 +342,7 @@ def answer(table: pd.DataFrame, found: pd.DataFrame) -> str:
     lines = [verdicts_sentence(own, model) for model, own in table.groupby("backbone", sort=False)]
     both = found["twin"]["both"]
     return (
-        "Genes that a model predicts, and what is left of them given nuclei and depth:\n\n"
+        f"Genes predicted beyond what nuclei and depth say, at q ≤ {LEVEL} against maps as smooth:\n\n"
         + "\n".join(lines)
         + f"\n\nNominally at most {LEVEL:.0%} of the finds are false (q). On depth-only twins the last test finds "
         f"{both.min():.1%} to {both.max():.1%} of genes in a section, where {LEVEL:.0%} would be right."

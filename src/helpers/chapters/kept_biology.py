@@ -248,6 +248,6 @@ def rows_sentence(kept: pd.DataFrame, n_arms: int, n_draws: int) -> str:
     return (
         f"{n_arms} arms that differ, {counted(len(kept), 'rows')}: "
         "{download}`frontier.csv <results/frontier.csv>`. "
-        f"`chance` and `chance_95` are the mean and the 95th percentile of {n_draws} turned maps; "
-        "size factor `alone` marks the single numbers, `as coded` published targets."
+        f"`chance` and `chance_95` are the mean and the 95 % point of {n_draws} turned maps, chance on this page the "
+        "latter; size factor `alone` marks the single numbers, `as coded` published targets."
     )

@@ -13,12 +13,14 @@ from anndata import AnnData
 
 from helpers import columns, schema, store
 from helpers.gene_names import left_out_of_panels
-from helpers.labels import counted, label, span
+from helpers.labels import counted, label, of_patients, span
 from helpers.schema import COUNTS
+from helpers.targets import twins
 from helpers.targets.normalization import TARGETS, THETA, target
 from helpers.targets.panel import choose_panel, gene_statistics, panel_hash
 
 EXAMPLES = ("ERBB2", "GNAS", "CD74")  # genes to show, the first that is in the panel
+STABLE = 0.2  # |rho| of variance and mean up to which a target counts as stabilized
 MAPS = {"n_nuclei": "Nuclei per spot", "haematoxylin": "Mean haematoxylin"}
 
 Sections = Mapping[str, AnnData]
@@ -112,18 +114,46 @@ def moments(made: Sections, targets: Sequence[str]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def answer(moment_table: pd.DataFrame) -> str:
-    """How far the variance of a gene still follows its mean count in each target; takes what `moments` returns."""
+def twin_moments(
+    sections: Sections, wanted: Sequence[str], targets: Sequence[str], theta: float = THETA
+) -> pd.DataFrame:
+    """`moments` of the depth-only twins: what counting alone makes of the variance, with one composition everywhere."""
+    rng = np.random.default_rng(0)
+    tables = []
+    for name, section in sections.items():
+        twin = twins.as_twin(section, twins.depth_only(section.layers[COUNTS], rng))
+        tables.append(moments({name: with_targets(twin, wanted, targets, theta)}, targets))
+    return pd.concat(tables, ignore_index=True)
+
+
+def variance_follows_mean(moment_table: pd.DataFrame) -> pd.Series:
+    """Spearman's rho, over genes, of variance and mean count, by target and section; takes what `moments` returns."""
     by_section = moment_table.groupby(["target", "section"], sort=False)
-    rho = pd.Series({keys: columns.spearman(part[["variance"]], part["mean_count"])[0] for keys, part in by_section})
+    return pd.Series({keys: columns.spearman(part[["variance"]], part["mean_count"])[0] for keys, part in by_section})
+
+
+def answer(moment_table: pd.DataFrame, twin_table: pd.DataFrame, patients: Mapping[str, str]) -> str:
+    """Whether the variance of a gene still follows its mean count in each target, beside what counting alone gives.
+
+    Takes what `moments` and `twin_moments` return.
+    """
+    rho, null = variance_follows_mean(moment_table), variance_follows_mean(twin_table).groupby(level=0).median()
+    median, size = rho.groupby(level=0, sort=False).median(), rho.abs().groupby(level=0, sort=False).median()
     listed = ", ".join(
-        f"**{part.median():z.2f}** in {label(target)} ({span(part.min(), part.max())})"
+        f"{label(target)} **{part.median():z.2f}** ({span(part.min(), part.max())}; {null[target]:z.2f})"
         for target, part in rho.groupby(level=0, sort=False)
     )
-    n_genes, n_sections = moment_table["gene"].nunique(), moment_table["section"].nunique()
+    level = size.index[size <= STABLE]
+    verdict = f"**Stabilized: {', '.join(map(label, level))}**" if len(level) else "**No target is stabilized here**"
+    nearest = median.abs().idxmin()
+    mixed = ""
+    if size[nearest] > STABLE and rho[nearest].min() < 0 < rho[nearest].max():
+        mixed = f" {label(nearest)} is nearest 0 because its sections differ in sign: median |rho| {size[nearest]:.2f}."
+    sections = rho.index.get_level_values(1)
     return (
-        f"Over {counted(n_genes, 'genes')}, the variance of a target follows their mean count with a Spearman's rho of "
-        f"{listed}: medians over {counted(n_sections, 'sections')}, with their range. A stabilized target has 0."
+        f"{verdict}. Spearman's rho of the variance of a gene with its mean count, 0 if stabilized: {listed}.{mixed} "
+        f"{counted(moment_table['gene'].nunique(), 'genes')}, {of_patients(sections, patients)}: medians, in brackets "
+        "the range and the null, depth-only twins, in which counts vary by counting and depth alone."
     )
 
 

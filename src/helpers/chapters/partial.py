@@ -328,14 +328,19 @@ def answer(summary: pd.DataFrame, k: int, patients: Mapping[str, str]) -> str:
 
     `summary` is what `summarize` returns, of one split, with CHANCES; all are medians over sections.
     """
-    both, parts = model_shares(summary), []
+    both, lines, left = model_shares(summary), [], []
     for (backbone, target), part in both.groupby(["backbone", "target"], sort=False):
         alone, explained = above_chance(part, "unique", ".1%"), (part["unique"] + part["shared"]).median()
-        parts.append(f"`{backbone}` in {labels.label(target)} {above_chance(part)} and {alone} of {explained:.0%}")
+        if (part["partial"] > part["partial_chance_95"]).mean() > 0.5:
+            left.append(labels.label(target))
+        lines.append(
+            f"- `{backbone}` in {labels.label(target)}: {above_chance(part)}; of the {explained:.0%} of the variance "
+            f"of all genes that it explains, it alone {alone}"
+        )
     return (
-        f"The score of the {labels.counted(k, 'genes')} that are predicted best given nuclei and depth and, of the "
-        "variance of all genes, what predictions alone explain of what they explain, over "
-        f"{labels.of_patients(both['section'], patients)}: {'; '.join(parts)}."
+        f"**Given nuclei and depth, more than chance is left in {', '.join(dict.fromkeys(left)) or 'no target'}**, in "
+        f"most sections. Mean correlation of the {labels.counted(k, 'genes')} then predicted best, medians over "
+        f"{labels.of_patients(both['section'], patients)}:\n\n" + ";\n".join(lines) + "."
     )
 
 

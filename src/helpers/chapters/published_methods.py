@@ -105,7 +105,9 @@ def published_sentence(coupling: pd.DataFrame, kept: pd.DataFrame) -> str:
     if "separation" not in set(kept["measure"]):
         return added
     parts = (of_target(kept, "separation", target) for target in (("panel_total", "log"), (CODED, "TRIPLEX")))
-    before, after = (f"**{part['value'].median():.2f}** (chance {part['chance'].median():.2f})" for part in parts)
+    before, after = (
+        f"**{part['value'].median():.2f}** (mean of the null {part['chance'].median():.2f})" for part in parts
+    )
     return added + (
         f"Averaging over 3 x 3 spots takes separation of regions from {before} to {after}: "
         "such a mean keeps what is wider than itself and loses what is finer."

@@ -103,6 +103,29 @@ def sentence(table: pd.DataFrame, name: str) -> str:
     return of_cells(f"{said}: one section, and no test.")
 
 
+def zeros_sentence(section: AnnData, regions: pd.Series, panel: Sequence[str], name: str) -> str:
+    """How far the ranks of zeros alone place a region as Pearson residual: the region that they move most (Markdown).
+
+    A log gives every zero of a gene one rank. The residual of a zero, -sqrt(mu / (1 + mu / theta)), is the nearer to 0
+    the shallower its spot; small in each gene, this adds up in a mean over genes.
+    """
+    counts, values = normalization.counts_of(section, panel), normalization.get(normalization.RESIDUAL)(section, panel)
+    places = section.obs_names.get_indexer(regions.index)
+    found = {}
+    for way, ranked in (("as it is", values), ("alike", np.where(counts == 0, values.min() - 1, values))):
+        found[way] = pd.Series(_share(rankdata(ranked, axis=0).mean(axis=1))[places], regions.index)
+    medians = pd.DataFrame(found).groupby(regions).median()
+    region = (medians["as it is"] - medians["alike"]).abs().idxmax()
+    own = (counts[places][regions.to_numpy() == region] == 0).mean()
+    return (
+        f"As {label(normalization.RESIDUAL)} {region} of {name} stands at {medians.loc[region, 'as it is']:.2f}, and "
+        f"at **{medians.loc[region, 'alike']:.2f}** were all zeros of a gene one rank, as they are in a log: no region "
+        f"moves further. {own:.0%} of its counts are zero, of the section's {(counts == 0).mean():.0%}; the residual "
+        "of a zero is the nearer to 0 the shallower the spot, which adds up in a mean over genes. What moves is due "
+        "to genes not seen, and is no expression."
+    )
+
+
 def within_sentence(table: pd.DataFrame, name: str) -> str:
     """What is left of a section's coupling within its regions (Markdown); takes `coupled_within`."""
     if table.empty:

@@ -141,10 +141,16 @@ def answer(section: AnnData, found: pd.DataFrame) -> str:
         )
     n, area = section.obs["n_nuclei"], found["area_um2"].dropna().median()
     per_mm2 = 1 / (np.pi * (float(section.uns["spot_um"]) / 2000) ** 2)
-    size = "Their area is not known." if np.isnan(area) else f"Their median area is {area:.0f} µm²."
+    size = "Their area is not known."
+    if not np.isnan(area):
+        width = 2 * np.sqrt(area / np.pi)
+        size = (
+            f"Their median area is {area:.0f} µm², as of a disc {width:.1f} µm wide; one may be a fragment or a nest."
+        )
     return (
-        f"{where} a median of **{n.median():.0f}** nuclei lies under a spot ({counted(section.n_obs, 'spots')}, "
-        f"{span(n.min(), n.max(), '.0f')}), or **{n.median() * per_mm2:,.0f} per mm²**. {size}"
+        f"{where} a median of **{n.median():.0f}** nuclear outlines lies under a spot "
+        f"({counted(section.n_obs, 'spots')}, {span(n.min(), n.max(), '.0f')}), or **{n.median() * per_mm2:,.0f} per "
+        f"mm²**, in a picture of {float(section.uns['mpp']):.3f} µm per pixel. {size}"
     )
 
 
@@ -170,7 +176,10 @@ def close_ups(section: AnnData, found: pd.DataFrame, read: Callable, side_um: fl
         else:
             outlines = outlines_within(found, centre, len(image), mpp)
         held = cellularity(section)[spot]
-        what = f"haematoxylin {held:.3f}" if section.uns["back_end"] == STAIN else counted(int(held), "nuclei")
+        if section.uns["back_end"] == STAIN:
+            what = f"haematoxylin {held:.3f}"
+        else:
+            what = f"{counted(int(held), 'nuclei')} in the circle, {len(outlines)} in view"
         title = f"{section.obs_names[spot]}: {what}"
         shown.append(CloseUp(title, image, outlines))
     return shown

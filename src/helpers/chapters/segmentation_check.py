@@ -65,11 +65,12 @@ def against_truth(spots: pd.DataFrame, folder: str | Path | None) -> pd.DataFram
     return pd.concat(tables, ignore_index=True)
 
 
-def answer(compared: pd.DataFrame, table: pd.DataFrame) -> str:
+def answer(compared: pd.DataFrame, table: pd.DataFrame, of_tiles: str = "") -> str:
     """Rank correlation and bias of counted nuclei, over all spots and over the densest quarter; a real cohort has none.
 
-    `compared` is what `against_truth` returns, `table` what `nuclei_by_section` does. The quarter is left out where no
-    spot is denser than three quarters.
+    `compared` is what `against_truth` returns, `table` what `nuclei_by_section` does, `of_tiles` what annotated tiles
+    say, which comes first where nothing else is known. The quarter is left out where no spot is denser than three
+    quarters.
     """
     if "rho_nuclei_haematoxylin" not in table:
         return (
@@ -79,11 +80,17 @@ def answer(compared: pd.DataFrame, table: pd.DataFrame) -> str:
     if compared.empty:
         rho = table["rho_nuclei_haematoxylin"]
         return (
-            "How many nuclei there are is not known in this cohort; whether the outlines look right is for the eye "
-            "(the gallery at the end). Counts follow the mean haematoxylin of a disc with a rho of "
-            f"{span(rho.min(), rho.max())} ({counted(len(rho), 'sections')}), which is no evidence: haematoxylin is "
-            "the stain by which nuclei are found."
+            f"**Not known in this cohort**, whose nuclei nobody annotated. {of_tiles} Frozen sections are harder: "
+            "whether outlines look right here is for the eye (the gallery at the end).\n\n"
+            "That counts follow the mean haematoxylin of a disc (rho "
+            f"{span(rho.min(), rho.max())}, {counted(len(rho), 'sections')}) is no evidence: it is the stain by which "
+            "nuclei are found."
         )
+    return f"{_against_known(compared)} {of_tiles}".strip()
+
+
+def _against_known(compared: pd.DataFrame) -> str:
+    """Counted beside simulated nuclei, in words."""
     true, found = compared["n_nuclei_true"], compared["n_nuclei"]
     rho = columns.spearman(found.to_numpy()[:, None], true.to_numpy())[0]
     bias = (found - true).sum() / true.sum()

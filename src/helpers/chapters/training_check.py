@@ -59,8 +59,9 @@ def answer(fractions: pd.DataFrame, of_composition: pd.DataFrame, k: int, sizes:
     """
     if fractions.empty:
         return (
-            "STEM was not trained in this run. Ridge, which was, has a solution in closed form: no training was cut "
-            "short, in any target."
+            "**STEM was not trained in this run**: what it scores on the HER2 cohort, trained at its published size, "
+            "stands {ref}`below <published-size>`. Ridge, which was, has a solution in closed form: no training was "
+            "cut short, in any target."
         )
     network, most = fractions.iloc[0], predictability.TRAINING_GAP
     gaps = [predictability.training_gap(each) for each in (fractions, of_composition)]

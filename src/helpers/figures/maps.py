@@ -91,7 +91,7 @@ def outlines_on_tissue(
         ax.add_patch(Rectangle(middle - side / 2, side, side, fill=False, edgecolor=CROP, lw=1.0))
     ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     bare(ax)
-    ax.set_title(counted(len(outlines), "outlines"))
+    ax.set_title(f"{counted(len(outlines), 'outlines')} in view")
     return scale_bar(ax, mpp, um)
 
 
