@@ -184,12 +184,12 @@ def verdict(kept: pd.DataFrame, measures: Sequence[str], patients: Mapping[str, 
         first = f"**The Pearson residual keeps {by}**, of {tried}"
     elif np.isfinite([row["wilcoxon_p_two_sided"] for row in tested.values()]).any():
         first = (
-            "**No loss of tissue is shown, and none is excluded**: the Pearson residual differs from the log by none "
+            "**No loss of tissue is shown, and none is excluded**: the Pearson residual differs from the log in none "
         )
         first += f"of {tried}"
     else:
         first = f"**Too few patients for a test**, by {tried}"
-    test = f"signed-rank test over patients, p times {len(measures)} measures"
+    test = f"signed-rank test over patients, p corrected, times {len(measures)} measures"
     return f"{first} ({of_patients(sections, patients)}; {test})."
 
 
@@ -220,7 +220,7 @@ def residual_against_logs(
             change, tested = paired_change(kept, measure, log, "Pearson residual", patients)
             p = tested["wilcoxon_p_two_sided"]
             test = f"p = {p:.2g}" if np.isfinite(p) else "too few patients for a test"
-            test += f", times {len(measures)} {min(1, len(measures) * p):.2g}" * (p <= LEVEL)
+            test += f", corrected {min(1, len(measures) * p):.2g}" * (p <= LEVEL)
             higher = f"higher in {(change > 0).sum()} of {counted(len(change), 'sections')}"
             found.append(f"**{change.median():+z.3f}** against {log} ({higher}; {test})")
         lines.append(f"- {_short(measure)}{source}: {', '.join(found)}")
