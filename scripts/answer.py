@@ -17,6 +17,5 @@ tables, beside = (
 )
 style.use()
 figure = plt.figure(figsize=drawn.SIZE)
-ranks = answer_numbers.quoted_ranks(tables)
-drawn.answer(figure, answer_numbers.drawn_couplings(beside), answer_numbers.drawn_scores(tables), ranks, answer.REPORTS)
+drawn.answer(figure, *answer_numbers.drawn(tables, beside), reports=answer.REPORTS)
 style.save(figure, RESULTS / "answer.svg")

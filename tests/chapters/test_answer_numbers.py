@@ -32,3 +32,10 @@ def test_the_figure_has_a_row_a_patient_and_the_first_run_goes_before(found):
     scores = answer_numbers.drawn_scores(found[0])
     assert set(scores["row"].str.partition(",\n")[2]) == {"all others in training", "patient unseen"}
     assert set(scores.loc[scores["row"] == "ridge,\npatient unseen", "value"]) == {0.7, 0.2}
+
+
+def test_the_figure_sets_what_else_scores_below_what_ridge_scores(found):
+    parts = answer_numbers.drawn_parts(found[0]).query("target == 'log2'")
+    values = parts.groupby("row", sort=False)["value"].median()
+    assert values.tolist() == [0.8, 0.7, 0.72, 0.1, 0.65] and values.index[1] == "its molecules alone"
+    assert len(answer_numbers.drawn(*found)) == 4

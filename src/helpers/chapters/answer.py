@@ -40,7 +40,9 @@ TARGETS_IN_WORDS = "log / Pearson residual / CP10k"  # of SHOWN
 N_LIMITS = 3  # that README prints
 NAMED = ("ridge", "stem")  # models, in the order of MODELS
 QUESTION = "How much of a score is how many molecules a spot holds, which follows how many cells lie there?"
-FIGURE = "![What targets follow, what models add to floors, what scores rank models by](data/results/answer.svg)"
+FIGURE = (
+    "![Of what scores are made, what targets follow, floors, and what scores rank models by](data/results/answer.svg)"
+)
 REPORTS = {LOG: "PCC-50 in log2", LOG_CP10K: "PCC-50 in CP10k", RESIDUAL: "PCC-50 of residuals"}
 REPORTS |= {"composition": "composition skill"}
 

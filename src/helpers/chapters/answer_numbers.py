@@ -170,9 +170,34 @@ def _rows_of_skills(tables: Tables) -> list[dict[str, str]]:
 # Figure ---------------------------------------------------------------------------------------------------------------
 
 
+def drawn(tables: Tables, beside: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
+    """The tables that the figure draws, panel by panel."""
+    return drawn_parts(tables), drawn_couplings(beside), drawn_scores(tables), quoted_ranks(tables)
+
+
 def quoted_ranks(tables: Tables) -> pd.DataFrame:
     """The rows of known truth that are quoted and drawn: section, patient, report and contested."""
     return tables["known_truth_ranks"].query("shrunk and coupling == @COUPLING and truth == 'composition'")
+
+
+def drawn_parts(tables: Tables) -> pd.DataFrame:
+    """What ridge scores, and what else does: target, row, section, value, chance_95."""
+    spaces = tables["cross_space"].query("split == 'section'").rename(columns={"scored_in": "target"})
+    own, ridge = spaces["trained_in"] == spaces["target"], spaces["backbone"] == "ridge"
+    of_ridge = "split == 'section' and backbone == 'ridge'"
+    left = tables["partial"].query(f"{of_ridge} and given == 'both'").drop(columns=["pcc_50"], errors="ignore")
+    parts = {
+        "ridge": spaces[own & ridge],
+        "its molecules alone": spaces[(spaces["trained_in"] == "library") & ridge],
+        "ridge, where only\ndepth varies": tables["controls"].query(f"{of_ridge} and twin == 'depth_only'"),
+        "ridge, nuclei and\ndepth held fixed": left.rename(
+            columns={"partial": "pcc_50", "partial_chance_95": "chance_95"}
+        ),
+        "measured depth": spaces[own & (spaces["backbone"] == "depth")],
+    }
+    table = pd.concat([part.assign(row=row) for row, part in parts.items()]).rename(columns={"pcc_50": "value"})
+    kept = table["target"].isin(SHOWN) & table["value"].notna()
+    return table.loc[kept, ["target", "row", "section", "value", "chance_95"]].reset_index(drop=True)
 
 
 def drawn_scores(tables: Tables) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The figure of the first page: what targets follow, what models score above floors, and what scores rank by."""
+"""The figure of the first page: of what scores are made, what targets follow, floors, and what scores rank by."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,26 +10,33 @@ from matplotlib.ticker import PercentFormatter
 from helpers.figures.style import DASHES, GREY, PALE, TARGETS, handle, looks, name_ends, side_by_side, spread_out
 from helpers.labels import counted
 
-SIZE = 5.6, 8.6  # inches: on a page as wide as here, on a phone still to be read
+SIZE = 5.6, 11.2  # inches: on a page as wide as here, on a phone still to be read
+TITLES = {
+    "A": "What ridge scores, and what else does",
+    "B": "What a target follows",
+    "C": "What a model scores, and floors",
+    "D": "What a score ranks models by",
+}
 
 
-def answer(figure: Figure, coupling: pd.DataFrame, scores: pd.DataFrame, ranks: pd.DataFrame, reports: Mapping) -> dict:
-    """Three axes, one under the other: A `followed`, B `above_floors`, C `ranked_by`; the axes by letter."""
-    heights = [coupling["row"].nunique() + 1.6, scores["row"].nunique() + 1.6, 0.7 * len(reports) + 1.2]
-    axes = dict(zip("ABC", figure.subplots(3, 1, height_ratios=heights), strict=True))
-    followed(axes["A"], coupling)
-    above_floors(axes["B"], scores)
-    ranked_by(axes["C"], ranks, reports)
-    titles = {"A": "What a target follows", "B": "What a model scores, and floors", "C": "What a score ranks models by"}
-    for (panel, title), table in zip(titles.items(), (coupling, scores, ranks), strict=True):
-        # Above C stand the words on its ends.
-        axes[panel].set_title(rf"$\bf{{{panel}}}$   {title}", pad=18 if panel == "C" else None)
+def answer(figure: Figure, *tables: pd.DataFrame, reports: Mapping[str, str]) -> dict:
+    """Axes one under the other, by letter: A and C `scored`, B `followed`, D `ranked_by`, each of its table."""
+    heights = [table["row"].nunique() + 1.6 for table in tables[:3]] + [0.7 * len(reports) + 1.2]
+    axes = dict(zip(TITLES, figure.subplots(4, 1, height_ratios=heights), strict=True))
+    parts, coupling, scores, ranks = tables
+    scored(axes["A"], parts)
+    followed(axes["B"], coupling)
+    scored(axes["C"], scores)
+    ranked_by(axes["D"], ranks, reports)
+    for (panel, title), table in zip(TITLES.items(), tables, strict=True):
+        # Above D stand the words on its ends.
+        axes[panel].set_title(rf"$\bf{{{panel}}}$   {title}", pad=18 if panel == "D" else None)
         n = counted(table["section"].nunique(), "sections")
         axes[panel].set_xlabel(f"{axes[panel].get_xlabel()} ({n})", loc="right")  # as wide as the rows' names leave
     hollow = handle("with depth held fixed", GREY, "o")
     hollow.set_markerfacecolor("white")
     targets = [handle(words, colour, marker) for words, colour, marker in looks(coupling["target"]).values()]
-    chance = handle("chance (95 % point; in A of the hollow)", "black", "|")
+    chance = handle("chance (95 % point; in B of the hollow)", "black", "|")
     keys = [*targets, hollow, handle("median of sections", GREY, "|"), chance]
     figure.legend(handles=keys, ncols=2, loc="outside lower center", handletextpad=0.4, columnspacing=1.2)
     return axes
@@ -49,7 +56,7 @@ def followed(ax: Axes, table: pd.DataFrame) -> Axes:
     return ax
 
 
-def above_floors(ax: Axes, table: pd.DataFrame) -> Axes:
+def scored(ax: Axes, table: pd.DataFrame) -> Axes:
     """PCC-50 in rows, a point a section, bars medians, black lines chance: row, section, target, value, chance_95."""
     for y, colour, marker, part in _lines(ax, table):
         ax.scatter(part["value"], y + spread_out(len(part), 0.08), s=22, color=colour, marker=marker, alpha=0.6, lw=0)
