@@ -105,3 +105,9 @@ def test_zeros_alone_can_put_the_shallowest_region_at_the_top():
         r"As Pearson residual (\w+) of A1 stands at (\S+), and at \*\*(\S+)\*\*", said
     ).groups()
     assert float(own) - float(alike) > 0.2 if region == "shallow" else float(alike) - float(own) > 0.2
+
+
+def test_without_zeros_no_region_moves(section):
+    regions = pd.Series(["deep", "deep", "dense"], index=["a", "b", "d"])
+    said = region_profile.zeros_sentence(section, regions, ["g", "h"], "A1")
+    assert said.endswith("no region of A1 would move by 0.05.")

@@ -19,6 +19,7 @@ from helpers.targets import normalization
 CALLED = {"nuclei": "nuclei per spot", "depth": "total counts"}
 RINGS = ("outermost quarter", "second quarter", "third quarter", "innermost quarter")
 WHOLE = "all regions"
+LITTLE = 0.05  # of a median rank
 LEAST = 30  # spots of a region, below which a rank correlation has a standard error of more than 0.18
 
 
@@ -115,7 +116,10 @@ def zeros_sentence(section: AnnData, regions: pd.Series, panel: Sequence[str], n
     for way, ranked in (("as it is", values), ("alike", np.where(counts == 0, values.min() - 1, values))):
         found[way] = pd.Series(_share(rankdata(ranked, axis=0).mean(axis=1))[places], regions.index)
     medians = pd.DataFrame(found).groupby(regions).median()
-    region = (medians["as it is"] - medians["alike"]).abs().idxmax()
+    moved = (medians["as it is"] - medians["alike"]).abs()
+    if moved.max() < LITTLE:
+        return f"Were all zeros of a gene one rank as residuals too, no region of {name} would move by {LITTLE}."
+    region = moved.idxmax()
     own = (counts[places][regions.to_numpy() == region] == 0).mean()
     return (
         f"As {label(normalization.RESIDUAL)} {region} of {name} stands at {medians.loc[region, 'as it is']:.2f}, and "
