@@ -157,6 +157,8 @@ def explain(page: dict, name: str) -> None:
         for cell in some:
             cell["metadata"] |= {"tags": sorted({*cell["metadata"]["tags"], "hide-input"})}
             cell["metadata"]["mystnb"] = {"code_prompt_show": PROMPTS[tag]}
+            # Where a cohort lies on the machine of who made the book is nobody's business.
+            cell["source"] = re.sub(r'"/[^"]*/([^"/]+)/?"', r'"…/\1"', "".join(cell["source"]))
     page["cells"].insert(at, {"cell_type": "markdown", "id": "what-can-be-changed", "metadata": {}, "source": source})
 
 
