@@ -58,6 +58,7 @@ def one_run(tmp_path):
                 for t in targets
             ),
             *(("A1", "section", b, "library", targets[0], 0.9, 0.9, 0.7) for b in ("ridge", "stem")),
+            *(("A1", "section", b, targets[1], targets[0], 0.3, 0.9, v) for b, v in scores.items() if b != "place"),
             ("A1", "section", "ridge", targets[0], targets[1], 0.9, 0.9, 0.1),
         ),
         "controls": rows(

@@ -250,7 +250,7 @@ def test_the_answer_has_library_and_composition_of_scores_and_gap():
     gaps = rows(dict(zip(GAP, (0.1, 0.3, 0.0, -0.05, -0.1, 0.0, -0.05), strict=True)))
     text = anatomy.answer(scores, gaps, 50)
     assert text.startswith(
-        "**The largest part of a score is library in log2(x + 1) (0.50 of 0.65, chance 0.20).** PCC-50, means"
+        "**Furthest above its chance is library in log2(x + 1) (0.50 of 0.65, chance 0.20).** PCC-50, means"
     )
     assert "over 2 sections of 2 patients (B, C), in brackets the 95 % point of chance: " in text
     assert (

@@ -122,8 +122,8 @@ def test_the_answer_is_by_the_strictest_chance_with_its_error_and_counts_folds_o
     text = inference.answer(of_section, scores.assign(k=50), {"A": "A", "B": "A"}, 0.31)
     assert text == (
         "Genes beyond maps as smooth, place held fixed, after the false discovery rate: with depth **5%** in "
-        "log2(x + 1) (medians over 2 sections of 1 patient); on unrelated maps such a test at 5% errs in up to 31%. "
-        "Folds whose PCC-50 is beyond maps as smooth: 0 of 1 of `stem` "
+        "log2(x + 1) (medians over 2 sections of 1 patient); on unrelated maps such a test at 5%, before that "
+        "correction, errs in up to 31%. Folds whose PCC-50 is beyond maps as smooth: 0 of 1 of `stem` "
         "(a fold for each target), 2 of 2 of `ridge` (a fold for each target)."
     )
 

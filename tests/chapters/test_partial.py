@@ -166,7 +166,8 @@ def test_the_answer_is_what_is_left_given_both_and_what_predictions_alone_explai
     text = partial.answer(summary, 2, {"A": "A", "B": "A"})
     assert text.startswith("**Given nuclei and depth, more than chance is left in no target**, in most sections. ")
     assert (
-        "of the 2 genes then predicted best, medians over 2 sections of 1 patient:\n\n- `stem` in log2(x + 1): " in text
+        "of the 2 genes predicted best before that, medians over 2 sections of 1 patient:\n\n- `stem` in log2(x + 1): "
+        in text
     )
     assert (
         ": 0.30 (chance 0.30, above it in 1 of 2 sections); of the" in text and "it alone 10.0% (chance 15.0%, " in text

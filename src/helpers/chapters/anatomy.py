@@ -359,7 +359,8 @@ def answer(scores: pd.DataFrame, gaps: pd.DataFrame, k: int) -> str:
             parts = (f"{name} {_two(mean['value'][name])} [{_two(mean['chance_95'][name])}]" for name in OF_ANSWER)
             whole = mean["value"][list(PARTS)].sum()
             words.append(f"**{_two(whole)}** in {label(target)}, of it {', '.join(parts)}")
-            most = mean["value"][list(PARTS)].idxmax()
+            over_chance = (mean["value"] - mean["chance_95"])[list(PARTS)]
+            most = over_chance.idxmax()
             value, chance = map(_two, mean.loc[most])
             largest += [f"{most} in {label(target)} ({value} of {_two(whole)}, chance {chance})"] * first
         own = gaps[gaps["backbone"] == backbone].groupby("part")["value"].mean()
@@ -367,9 +368,10 @@ def answer(scores: pd.DataFrame, gaps: pd.DataFrame, k: int) -> str:
         words += [f"of the gap of **{_two(own.sum())}**, {made}"] * bool(made)
         lines.append(f"with `{backbone}` {'; '.join(words)}")
     return (
-        f"**The largest part of a score is {' and '.join(largest)}.** PCC-{k}, means over {over(scores)}, in "
+        f"**Furthest above its chance is {' and '.join(largest)}.** PCC-{k}, means over {over(scores)}, in "
         f"brackets the 95 % point of chance: {'; '.join(lines)}. "
-        "With the parts not named here they sum to the score and to the gap."
+        "With the parts not named here they sum to the score and to the gap; a part taken out earlier has what it "
+        "shares with later ones, place with composition."
     )
 
 

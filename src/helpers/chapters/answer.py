@@ -13,6 +13,7 @@ import pandas as pd
 from helpers import labels
 from helpers.chapters import organs, refits
 from helpers.chapters.answer_numbers import (
+    COUPLING,
     FLOORS,
     MODELS,
     REDUCED,
@@ -93,29 +94,19 @@ def short(tables: Tables) -> str:
 
 def _verdict(tables: Tables) -> str:
     """How much of a score depth and nuclei are, by target, and what that stands on."""
-    left = _left(tables)["partial"] / _left(tables)["r"]
-    shares = {target: left.xs(target, level="target") for target in (LOG, RESIDUAL)}
-    models = [words for name, words in MODELS.items() if name in left.index.get_level_values("backbone")]
+    of, left = _of_log(tables), _left(tables)
+    alone, kept = of["library"] / of[LOG], left["partial"] / left["r"]
+    how = "mostly" if (alone > 0.5).all() else "in part"
     scored = tables["floors"].query("split == 'section'")["section"].unique()
     whose = tables["sections"].set_index("section")["patient"].astype(str)[list(scored)].value_counts()
     most = f", {whose.iloc[0]} of them of patient {whose.index[0]}, who decides the medians" * (len(whose) > 1)
+    models = [MODELS[name] for name in NAMED if name in alone.index]
     return (
-        f"**In log counts {_part(shares[LOG])} of it; in Pearson residuals {_part(shares[RESIDUAL])}.** PCC-50 of "
-        f"{' / '.join(models)}, {labels.counted(len(scored), 'sections')} of "
+        f"**In log counts {how}: the number of molecules alone reaches {_by_model(alone, '.0%')} of a score. In "
+        f"Pearson residuals {_by_model(kept.xs(RESIDUAL, level='target'), '.0%')} is left with nuclei and depth held "
+        f"fixed.** PCC-50 of {' / '.join(models)}, medians over {labels.counted(len(scored), 'sections')} of "
         f"{labels.counted(len(whose), 'patients')}{most}; chance is the 95 % point of predictions as smooth that lie "
         "elsewhere."
-    )
-
-
-def _part(left: pd.Series) -> str:
-    """In words, of each model's score what is not left with depth and nuclei held fixed."""
-    above = left >= 0.5
-    return (
-        "the smaller part"
-        if above.all()
-        else "in one model the smaller part, in another most"
-        if above.any()
-        else "most"
     )
 
 
@@ -126,34 +117,45 @@ def _left(tables: Tables) -> pd.DataFrame:
     return part.groupby(["backbone", "target"])[["r", "partial", "chance_95"]].median()
 
 
-def _by_model(values: pd.Series) -> str:
+def _by_model(values: pd.Series, form: str = "z.2f") -> str:
     """A number a model, in the order of MODELS; of all the same, once."""
-    words = [f"{values[name]:z.2f}" for name in NAMED if name in values.index]
+    words = [f"{values[name]:{form}}" for name in NAMED if name in values.index]
     return " / ".join(words) if len(set(words)) > 1 else words[0]
 
 
-def _library_alone(tables: Tables) -> str:
-    """What the library that log predictions expect scores without a composition."""
+def _of_log(tables: Tables, column: str = "pcc_50") -> pd.Series:
+    """Medians of what each prediction scores in log, by the space that it was trained in and the backbone."""
     part = tables["cross_space"].query("split == 'section' and scored_in == @LOG")
-    part = part[part["backbone"].isin(NAMED)]
-    of = part.groupby(["trained_in", "backbone"])["pcc_50"].median()
+    return part[part["backbone"].isin(NAMED)].groupby(["trained_in", "backbone"])[column].median()
+
+
+def _library_alone(tables: Tables) -> str:
+    """What the library that log predictions expect scores without a composition, and composition without a library."""
+    of, chance, ceiling = (_of_log(tables, column) for column in ("pcc_50", "chance_95", "ceiling_50"))
     return (
-        f"**Molecules alone.** In log a model scores {_by_model(of[LOG])}. The number of molecules that it expects in "
-        f"a spot, with one mix of genes everywhere, scores {_by_model(of['library'])} (`21_cross_space`)."
+        f"**Molecules alone.** In log a model scores {_by_model(of[LOG])} (chance {_by_model(chance[LOG])}, ceiling "
+        f"{_by_model(ceiling[LOG])}). The number of molecules that it expects in a spot, with one mix of genes "
+        f"everywhere, scores {_by_model(of['library'])} (chance {_by_model(chance['library'])}). The two overlap: "
+        f"predictions of residuals, with one depth everywhere, score {_by_model(of[RESIDUAL])} in log (chance "
+        f"{_by_model(chance[RESIDUAL])}; `21_cross_space`)."
     )
 
 
 def _only_depth(tables: Tables) -> str:
     """What models score on twins in which nothing but depth varies."""
     part = tables["controls"].query("split == 'section' and twin == 'depth_only'")
-    part = part[part["backbone"].isin(NAMED)].groupby(["target", "backbone"])[["pcc_50", "chance_95"]].median()
+    part = part[part["backbone"].isin(NAMED)].assign(above=part["pcc_50"] > part["chance_95"])
+    of = part.groupby(["target", "backbone"])
+    middle, above = of[["pcc_50", "chance_95"]].median(), of["above"].sum()
     parts = [
-        f"{_by_model(part['pcc_50'][target])} in {words} (chance {_by_model(part['chance_95'][target])})"
+        f"{_by_model(middle['pcc_50'][target])} in {words} (chance {_by_model(middle['chance_95'][target])}, above it "
+        f"in {_by_model(above[target], '.0f')})"
         for target, words in IN_WORDS.items()
     ]
     return (
-        f"**Counts drawn anew, so that only depth varies.** The same predictions score {', '.join(parts)} "
-        "(`09_controls`)."
+        f"**Counts drawn anew, so that only depth varies.** The same predictions score {', '.join(parts)} of "
+        f"{labels.counted(part['section'].nunique(), 'sections')}. It says what a target rewards, not what a model "
+        "knows: a perfect prediction would score there too (`09_controls`)."
     )
 
 
@@ -164,17 +166,28 @@ def _held_fixed(tables: Tables) -> str:
         for target, words in IN_WORDS.items()
         for of in [_left(tables).xs(target, level="target")]
     ]
-    return f"**Measured nuclei and depth held fixed.** What is left is {', '.join(parts)} (`20_partial`)."
+    of_ridge = tables["partial"].query("split == 'section' and given == 'both' and backbone == 'ridge'")
+    of_ridge = of_ridge[of_ridge["target"] == RESIDUAL]
+    shares = of_ridge["partial"] / of_ridge["r"]
+    return (
+        "**Measured nuclei and depth held fixed.** Of the same 50 genes, the best in each target, this is left: "
+        f"{', '.join(parts)}; of ridge's in residuals {labels.span(shares.min(), shares.max(), '.0%')}, by section "
+        "(`20_partial`)."
+    )
 
 
 def _depth_alone(tables: Tables) -> str:
-    """What measured depth scores where depth is divided out."""
+    """What measured depth, and place, score where depth is divided out."""
     part = tables["cross_space"].query("split == 'section' and backbone == 'depth' and trained_in == scored_in")
     of = part[part["scored_in"] == RESIDUAL]
+    place = seen_scores(tables).loc["place", RESIDUAL]
+    by_chance = chances(tables["patients"].query("training == @ALL")).loc["place", RESIDUAL]
     return (
-        f"**No target forgets depth.** Measured depth alone scores {of['pcc_50'].median():.2f} in residuals (chance "
-        f"{of['chance_95'].median():.2f}), above chance in {(of['pcc_50'] > of['chance_95']).sum()} of {len(of)} "
-        "sections: deep tissue is other tissue (`21_cross_space`)."
+        f"**No target tried is free of depth, and what is left is not yet biology.** In residuals measured depth, an "
+        f"oracle, scores {of['pcc_50'].median():.2f} (chance {of['chance_95'].median():.2f}, above it in "
+        f"{(of['pcc_50'] > of['chance_95']).sum()} of {len(of)} sections), as composition changes with depth, by "
+        f"tissue or by capture; the place in the section scores {place:.2f} (chance {by_chance:.2f}; `21_cross_space`, "
+        "`19_floors`)."
     )
 
 
@@ -182,10 +195,13 @@ def _unseen_in_short(tables: Tables) -> str:
     """In how many sections ridge is above the floors, with the own patient in training and without."""
     away = by_unseen_section(tables["patients"])
     n = labels.counted(away.index.get_level_values("section").nunique(), "sections")
+    score = unseen_scores(tables).loc["ridge", RESIDUAL]
+    chance = chances(without_patient(tables["patients"])).loc["ridge", RESIDUAL]
     return (
-        "**A patient unseen.** Ridge is above what nuclei or the place in the section score in "
-        f"{_above(_seen(tables))} of {n} ({TARGETS_IN_WORDS}), without the patient's own sections in training in "
-        f"{_above(away)} (`24_patients`)."
+        f"**A patient unseen.** Trained on {trained_on(tables)}, ridge is above both nuclei and place in "
+        f"{_above(away)} of {n} ({TARGETS_IN_WORDS}) and scores {score:.2f} in residuals (chance {chance:.2f}); with "
+        f"all other sections in training it is in {_above(_seen(tables))}. No null of these counts is drawn "
+        "(`24_patients`)."
     )
 
 
@@ -348,10 +364,14 @@ def known_truth(tables: Tables) -> str:
     n, patients = ranks["section"].nunique(), ranks["patient"].nunique()
     first, *others = ((words, f"{_by_library(ranks, report):.0%}") for report, words in REPORTS.items())
     least, most = ranks.loc[ranks["report"] == LOG, "contested"].agg(["min", "max"])
+    of_cp10k = ranks.loc[ranks["report"] == LOG_CP10K, "contested"]
+    least_of_cp10k, most_of_cp10k = of_cp10k.min(), of_cp10k.max()
     return (
         f"**Of two models of known skill, one better in composition and one in the library, {first[0]} puts the second "
         f"first in {first[1]} of pairs** ({least:.0%} to {most:.0%} by section); "
-        f"{', '.join(f'{words} in {share}' for words, share in others)}, the last by construction (chance 50 %; "
+        f"{', '.join(f'{words} in {share}' for words, share in others)}, the last by construction (CP10k "
+        f"{least_of_cp10k:.0%} to {most_of_cp10k:.0%} by section; chance 50 %; log library and log nuclei correlated "
+        f"with r = {COUPLING}; "
         f"medians over lattices of {labels.counted(n, 'sections')} of "
         f"{labels.counted(patients, 'patients')}, counts simulated; `27_known_truth`)."
     )
@@ -377,7 +397,8 @@ def limits(tables: Tables, beside: pd.DataFrame) -> list[str]:
         "cells is deep for a reason, and holding depth fixed takes that too (`20_partial`).",
         f"What one fit of STEM scores to the second digit: {refits.answer(tables[REFITS])} (`10_training_check`).",
         *([of_others] if of_others else []),
-        "A ceiling that is sure: it supposes Poisson counts, and is too high where genes vary more (`27_known_truth`).",
+        "A ceiling that is sure: it supposes Poisson counts and is too high where genes vary more, of CP10k in shallow "
+        "sections even with such counts (`27_known_truth`).",
         "How often real models form pairs that a score ranks wrongly: composition and skills of the two models are "
         "simulated (`27_known_truth`).",
         f"A clean p: a test at 5 % calls maps of different patients, laid over each other as they lie, related in "

@@ -184,9 +184,9 @@ def verdict(kept: pd.DataFrame, measures: Sequence[str], patients: Mapping[str, 
         first = f"**The Pearson residual keeps {by}**, of {tried}"
     elif np.isfinite([row["wilcoxon_p_two_sided"] for row in tested.values()]).any():
         first = (
-            "**No loss of tissue is shown, and none is excluded**: the Pearson residual differs from the log in none "
+            "**No loss of tissue is shown, and none is excluded**: the Pearson residual is not shown to differ from "
         )
-        first += f"of {tried}"
+        first += f"the log in any of {tried}"
     else:
         first = f"**Too few patients for a test**, by {tried}"
     test = f"signed-rank test over patients, p corrected, times {len(measures)} measures"

@@ -251,5 +251,6 @@ def answer(of_section: pd.DataFrame, scores: pd.DataFrame, patients: Mapping[str
     strictest, smooth = NULLS[STRICTEST].name, NULLS["spatial"].name
     return (
         f"Genes beyond {strictest}, after the false discovery rate: {'; '.join(parts)}; on unrelated maps such a "
-        f"test at {LEVEL:.0%} errs in up to {errs:.0%}. Folds whose PCC-{own['k'].max()} is beyond {smooth}: {folds}."
+        f"test at {LEVEL:.0%}, before that correction, errs in up to {errs:.0%}. Folds whose PCC-{own['k'].max()} is "
+        f"beyond {smooth}: {folds}."
     )

@@ -339,7 +339,7 @@ def answer(summary: pd.DataFrame, k: int, patients: Mapping[str, str]) -> str:
         )
     return (
         f"**Given nuclei and depth, more than chance is left in {', '.join(dict.fromkeys(left)) or 'no target'}**, in "
-        f"most sections. Mean correlation of the {labels.counted(k, 'genes')} then predicted best, medians over "
+        f"most sections. Mean correlation of the {labels.counted(k, 'genes')} predicted best before that, medians over "
         f"{labels.of_patients(both['section'], patients)}:\n\n" + ";\n".join(lines) + "."
     )
 

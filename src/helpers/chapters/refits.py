@@ -21,13 +21,13 @@ def moved(scores: pd.DataFrame) -> pd.DataFrame:
 
 def answer(scores: pd.DataFrame) -> str:
     """How far either score moved, in the median fit and at most, in a clause."""
-    table = moved(scores)
-    by = table.groupby("score", sort=False)["moved"].agg(["median", "max"]).loc[list(NAMES)]
-    parts = [f"{row.median:.2f} and at most {row.max:.2f} ({NAMES[row.Index]})" for row in by.itertuples()]
-    return (
-        f"{labels.counted(len(table.drop_duplicates(FIT)), 'fits')} trained again on another machine moved by a median "
-        f"of {' and '.join(parts)}"
-    )
+    by = moved(scores).groupby("score", sort=False)["moved"].agg(["median", "max", "size"]).loc[list(NAMES)]
+    parts = [
+        f"{NAMES[row.Index]} of {labels.counted(row.size, 'fits')} by a median of {row.median:.2f} and at most "
+        f"{row.max:.2f}"
+        for row in by.itertuples()
+    ]
+    return f"trained again on another machine, it moved in {' and in '.join(parts)}"
 
 
 def remark(scores: pd.DataFrame) -> str:
