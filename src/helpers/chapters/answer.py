@@ -89,7 +89,7 @@ def sentences(tables: Tables, beside: pd.DataFrame) -> list[str]:
 def short(tables: Tables) -> str:
     """The answer: a verdict, and the numbers that it rests on in a list (Markdown)."""
     lines = [_library_alone, _only_depth, _held_fixed, _depth_alone, _unseen_in_short]
-    return "\n\n".join((_verdict(tables), "\n".join(f"- {line(tables)}" for line in lines)))
+    return "\n\n".join((_verdict(tables), "What this rests on:", "\n".join(f"- {line(tables)}" for line in lines)))
 
 
 def _verdict(tables: Tables) -> str:
