@@ -22,7 +22,7 @@ def executed(tmp_path, monkeypatch):
         nbformat.v4.new_markdown_cell("Again: `make page PAGE=05_page COHORT=toy`", id="foot"),
     ]
     given = {"tags": ["injected-parameters"]}
-    injected = nbformat.v4.new_code_cell('k = 3\nroot = "/home/me/her2st"', id="injected", metadata=given)
+    injected = nbformat.v4.new_code_cell('k = 3\nroot = "/elsewhere/her2st"', id="injected", metadata=given)
     for folder, title, more in (("notebooks", "# New title", []), ("build/toy/pages", "# Page", [injected])):
         (tmp_path / folder).mkdir(parents=True)
         cells[0]["source"] = title
@@ -51,7 +51,7 @@ def test_a_page_is_staged_with_present_words_and_the_outputs_that_are_there(exec
     assert staged["cells"][meaning + 1]["metadata"]["tags"] == ["hide-input", "parameters"]
     shown = [cell["metadata"].get("mystnb") for cell in staged["cells"][meaning + 1 : meaning + 3]]
     assert shown == [{"code_prompt_show": pages.PROMPTS[tag]} for tag in ("parameters", "injected-parameters")]
-    assert 'root = "…/her2st"' in "".join(texts) and "/home/me" not in json.dumps(staged)
+    assert 'root = "…/her2st"' in "".join(texts) and "/elsewhere" not in json.dumps(staged)
     tags = [cell["metadata"].get("tags", []) for cell in staged["cells"] if cell["cell_type"] == "code"]
     assert all("hide-input" in tag for tag in tags)
     assert Path("staged/_config.yml").read_text() == 'title: "Mine" # Built today'
