@@ -95,16 +95,17 @@ def short(tables: Tables) -> str:
 def _verdict(tables: Tables) -> str:
     """How much of a score depth and nuclei are, by target, and what that stands on."""
     of, left = _of_log(tables), _left(tables)
-    alone, kept = of["library"] / of[LOG], left["partial"] / left["r"]
+    alone, shares = of["library"] / of[LOG], left["partial"] / left["r"]
+    kept = {target: _by_model(shares.xs(target, level="target"), ".0%") for target in (LOG, RESIDUAL)}
     how = "mostly" if (alone > 0.5).all() else "in part"
     scored = tables["floors"].query("split == 'section'")["section"].unique()
     whose = tables["sections"].set_index("section")["patient"].astype(str)[list(scored)].value_counts()
     most = f", {whose.iloc[0]} of them of patient {whose.index[0]}, who decides the medians" * (len(whose) > 1)
     models = [MODELS[name] for name in NAMED if name in alone.index]
     return (
-        f"**In log counts {how}: the number of molecules alone reaches {_by_model(alone, '.0%')} of a score. In "
-        f"Pearson residuals {_by_model(kept.xs(RESIDUAL, level='target'), '.0%')} is left with nuclei and depth held "
-        f"fixed.** PCC-50 of {' / '.join(models)}, medians over {labels.counted(len(scored), 'sections')} of "
+        f"**In log counts {how}: the number of molecules alone reaches {_by_model(alone, '.0%')} of a score, and "
+        f"{kept[LOG]} is left with nuclei and depth held fixed. In Pearson residuals {kept[RESIDUAL]} is left.** "
+        f"PCC-50 of {' / '.join(models)}, medians over {labels.counted(len(scored), 'sections')} of "
         f"{labels.counted(len(whose), 'patients')}{most}; chance is the 95 % point of predictions as smooth that lie "
         "elsewhere."
     )

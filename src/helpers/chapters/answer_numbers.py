@@ -185,7 +185,7 @@ def drawn_parts(tables: Tables) -> pd.DataFrame:
     spaces = tables["cross_space"].query("split == 'section'").rename(columns={"scored_in": "target"})
     own, ridge = spaces["trained_in"] == spaces["target"], spaces["backbone"] == "ridge"
     of_ridge = "split == 'section' and backbone == 'ridge'"
-    left = tables["partial"].query(f"{of_ridge} and given == 'both'").drop(columns=["pcc_50"], errors="ignore")
+    left = tables["partial"].query(f"{of_ridge} and given == 'both'")
     parts = {
         "ridge": spaces[own & ridge],
         "its molecules alone": spaces[(spaces["trained_in"] == "library") & ridge],
